@@ -1,0 +1,78 @@
+import type { BundleIdentity, DecidingPolicy } from "../policy/decision.ts";
+import type { Principal } from "../policy/request.ts";
+
+/** JSON as RFC 8785 serialises it. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+/** What was asked, in the words of the call, after redaction; large bodies are digests and sizes. */
+export interface IntentBody {
+  readonly kind: "intent";
+  readonly callId: string;
+  readonly principal: Principal;
+  readonly tool: string;
+  /** Redacted arguments; for a call whose arguments do not fit the schema, what could be kept of them. */
+  readonly arguments: Json;
+  readonly sessionId?: string;
+  /** `invalid`: the arguments do not fit; policy was not asked. */
+  readonly decision: "permit" | "deny" | "invalid";
+  readonly policies: readonly DecidingPolicy[];
+  readonly problems: readonly string[];
+  readonly bundle: BundleIdentity;
+}
+
+/** How a call ended: exactly one for each permitted intent. */
+export interface OutcomeBody {
+  readonly kind: "outcome";
+  readonly callId: string;
+  readonly sessionId?: string;
+  readonly status: "ok" | "error" | "interrupted";
+  /** Error code, when `status` is `error`. */
+  readonly code?: string;
+  readonly durationMs: number;
+  /** Digests, sizes, exit codes: facts of the result, never its body. */
+  readonly facts: Json;
+}
+
+/** Things that happen to the gateway and its sessions rather than in a call. */
+export interface EventBody {
+  readonly kind: "event";
+  readonly event:
+    | "gateway-started"
+    | "gateway-stopped"
+    | "session-opened"
+    | "session-closed"
+    | "session-lost"
+    | "session-refused"
+    | "process-ended"
+    | "reconciled"
+    | "log-recovered"
+    | "policy-loaded"
+    | "policy-rejected";
+  readonly sessionId?: string;
+  readonly callId?: string;
+  readonly facts: Json;
+}
+
+export type RecordBody = IntentBody | OutcomeBody | EventBody;
+
+/** One line of the log. `hash` is SHA-256 of the RFC 8785 form of the record without `hash`. */
+export interface AuditRecord {
+  readonly version: 1;
+  /** The chain's id: one gateway writes one chain at a time. */
+  readonly chain: string;
+  /** From 0, without gaps. */
+  readonly seq: number;
+  /** RFC 3339, UTC, milliseconds. */
+  readonly time: string;
+  /** The gateway process that wrote it. */
+  readonly gateway: string;
+  /** `hash` of the record before; 64 zeros for the first. */
+  readonly prev: string;
+  readonly body: RecordBody;
+  readonly hash: string;
+}
+
+/** What the spine needs of the log. `append` resolves when the record is on disk. @throws GatewayError AUDIT_UNWRITABLE */
+export interface AuditWriter {
+  append(body: RecordBody): Promise<void>;
+}

@@ -1,0 +1,77 @@
+import type { Readable, Writable } from "node:stream";
+import type { Profile } from "../policy/profile.ts";
+
+/** A program to start in the container: no shell, `argv[0]` is searched in PATH. */
+export interface RunSpec {
+  /** Unique in the session; also the value of `GLOVEBOX_RUN` in its environment. */
+  readonly run: string;
+  readonly argv: readonly [string, ...string[]];
+  /** Absolute. */
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** Whether `stdin` stays open for writing; otherwise the program reads end-of-file. */
+  readonly stdin: boolean;
+}
+
+/** How a program ended, as the container layer sees it. */
+export type RunExit =
+  | { readonly by: "exit"; readonly exitCode: number }
+  | { readonly by: "signal"; readonly exitCode: number; readonly signal: string }
+  | { readonly by: "out-of-memory"; readonly exitCode: number }
+  | { readonly by: "machine-lost" };
+
+export interface Run {
+  /** Bytes as the program wrote them; the reader's pace is the program's pace (back-pressure reaches it). */
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Present when the spec asked for it. */
+  readonly stdin?: Writable;
+  /** Resolves after both output streams have ended; never rejects. */
+  readonly exit: Promise<RunExit>;
+  /** Signals the whole process group (see `Machine.signal`). Does nothing when the program has ended. */
+  signal(name: "SIGINT" | "SIGTERM" | "SIGKILL" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2"): Promise<void>;
+}
+
+export type EntryKind = "file" | "directory" | "link" | "other";
+
+export interface Entry {
+  readonly path: string;
+  readonly kind: EntryKind;
+  readonly sizeBytes: number;
+  /** Permission bits, e.g. 0o644. */
+  readonly mode: number;
+  readonly modifiedMs: number;
+  /** Where a link points, as stored in it; made printable. */
+  readonly target?: string;
+}
+
+export interface WriteOptions {
+  readonly mode: number;
+  readonly createParents: boolean;
+}
+
+/**
+ * The session's hardened container. Paths are absolute, normalised, and name exactly what policy decided on: a symbolic link
+ * anywhere in one is refused with `PATH_IS_LINK`, never followed. Every method rejects with `MACHINE_LOST` when the machine
+ * is gone and with the signal's reason when aborted.
+ */
+export interface Container extends AsyncDisposable {
+  readonly id: string;
+  /** @throws GatewayError PROGRAM_NOT_FOUND, CONTAINER_FAILED */
+  run(spec: RunSpec, signal: AbortSignal): Promise<Run>;
+  /** @throws GatewayError FILE_NOT_FOUND, PATH_IS_LINK */
+  stat(path: string, signal: AbortSignal): Promise<Entry>;
+  /** The whole file. @throws GatewayError FILE_NOT_FOUND, NOT_A_FILE, PATH_IS_LINK, FILE_TOO_LARGE */
+  readFile(path: string, maxBytes: number, signal: AbortSignal): Promise<Buffer>;
+  /** Replaces the file (its old inode is unlinked, so a hard link elsewhere keeps its content). Owned by the agent's user.
+   * @throws GatewayError FILE_NOT_FOUND (parent), NOT_A_FILE, PATH_IS_LINK, PATH_NOT_WRITABLE, DISK_FULL */
+  writeFile(path: string, content: Buffer, options: WriteOptions, signal: AbortSignal): Promise<void>;
+}
+
+/** What the container is made from; the rest of its hardening is not a matter of choice (`container/hardening.ts`). */
+export interface ContainerSpec {
+  readonly sessionId: string;
+  /** Image id in the inner engine. */
+  readonly image: string;
+  readonly profile: Profile;
+}

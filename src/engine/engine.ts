@@ -1,0 +1,77 @@
+import type { Agent } from "node:http";
+import type { IsolationLevel } from "../policy/profile.ts";
+
+/** Files of one guest image and one agent image, all read-only; see `image/`. Paths are absolute on the host. */
+export interface MachineImage {
+  /** `sha256:` over everything below. */
+  readonly digest: string;
+  readonly kernel: string;
+  readonly initramfs: string;
+  /** erofs, read-only. */
+  readonly root: string;
+  /** Raw ext4 whose inner engine already holds the agent image; sessions write to an overlay of it. */
+  readonly data: string;
+  /** The agent image's id in the inner engine, `sha256:…`. */
+  readonly agentImage: string;
+}
+
+export interface MachineSpec {
+  readonly id: string;
+  /** An existing directory that is this machine's alone. All the files it makes lie in it. */
+  readonly directory: string;
+  readonly image: MachineImage;
+  readonly memoryMiB: number;
+  readonly vcpus: number;
+  readonly diskMiB: number;
+}
+
+/** What is known from outside about how a machine is isolated; recorded in the audit log. */
+export interface MachineFacts {
+  readonly engine: string;
+  readonly engineVersion: string;
+  readonly level: IsolationLevel;
+  readonly acceleration: "kvm" | "hvf" | "tcg" | "none";
+  /** A sentence when the machine runs but worse than it could (no usable hardware virtualisation, …). */
+  readonly warning?: string;
+  /** Process id of the machine on the host, for the ledger. */
+  readonly pid: number;
+}
+
+/** A process tree inside the machine to be signalled from outside the container, where the agent can't interfere. */
+export interface SignalRequest {
+  /** Process id in the guest, as the inner engine reports it. */
+  readonly pid: number;
+  /** Value of the run's `GLOVEBOX_RUN` variable: finds descendants that left the process group. */
+  readonly run: string;
+  readonly signal: "SIGINT" | "SIGTERM" | "SIGKILL" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2";
+}
+
+export interface GuestFacts {
+  readonly bootId: string;
+  readonly kernelRelease: string;
+}
+
+/**
+ * A running machine with its own Docker engine. `lost` aborts, with a `GatewayError` as reason, when the machine ends in any
+ * way but disposal. Disposal is idempotent, ends the process, and removes every file in `directory` that the engine made.
+ */
+export interface Machine extends AsyncDisposable {
+  readonly id: string;
+  readonly facts: MachineFacts;
+  readonly guest: GuestFacts;
+  /** For dockerode: opens connections to the machine's own Docker engine and to nothing else. */
+  readonly dockerAgent: Agent;
+  readonly lost: AbortSignal;
+  /** Signals the process, its process group, its session and every process that carries its run marker. @throws GatewayError MACHINE_LOST */
+  signal(request: SignalRequest, signal: AbortSignal): Promise<void>;
+}
+
+/**
+ * Makes machines. `open` resolves when the machine's Docker engine answers; it retries a boot that hangs once, reports
+ * progress in short sentences, and leaves nothing behind when it fails or is aborted.
+ * @throws GatewayError QEMU_MISSING, QEMU_UNSUPPORTED, IMAGE_MISSING, BOOT_FAILED, DISK_FULL
+ */
+export interface Engine {
+  readonly name: string;
+  open(spec: MachineSpec, options: { signal: AbortSignal; progress: (message: string) => void }): Promise<Machine>;
+}

@@ -1,0 +1,221 @@
+/**
+ * Every way in which the gateway itself can fail. `docs/errors.md` is generated from this table (a test keeps them equal).
+ * `retryable`: the same call may work later without anybody changing anything. `fix`: what a person does about it.
+ */
+export const ERROR_CODES = {
+  INVALID_ARGUMENTS: {
+    retryable: false,
+    title: "The call's arguments do not fit the tool's schema.",
+    fix: "Correct the field that the message names and call again.",
+  },
+  UNKNOWN_TOOL: { retryable: false, title: "There is no tool of this name.", fix: "Use a name from the tool list." },
+  DENIED: {
+    retryable: false,
+    title: "Policy does not permit this call. Nothing was executed.",
+    fix: "Do what the message says is allowed, or ask the people who keep the policy.",
+  },
+  CANCELLED: {
+    retryable: true,
+    title: "The caller cancelled the call.",
+    fix: "Call again if the result is still wanted.",
+  },
+  SHUTTING_DOWN: { retryable: true, title: "The gateway is shutting down.", fix: "Reconnect and call again." },
+  CONFIG_INVALID: {
+    retryable: false,
+    title: "The configuration cannot be used.",
+    fix: "Correct the places that the message names.",
+  },
+  CLIENT_CONFIG_INVALID: {
+    retryable: false,
+    title: "The MCP client's own configuration file cannot be changed safely.",
+    fix: "Mend the file that the message names, or use --dry-run and paste the printed text.",
+  },
+  POLICY_INVALID: {
+    retryable: false,
+    title: "The policy bundle is not valid.",
+    fix: "Run `glovebox policy check` and correct each file and line that it names.",
+  },
+  POLICY_UNREADABLE: {
+    retryable: false,
+    title: "The policy bundle cannot be read.",
+    fix: "Check the path and its permissions.",
+  },
+  AUDIT_UNWRITABLE: {
+    retryable: true,
+    title: "The audit log cannot be written, so the call was refused.",
+    fix: "Free disk space or mend the permissions of the audit directory; `glovebox doctor` shows both.",
+  },
+  AUDIT_CORRUPT: {
+    retryable: false,
+    title: "The audit log does not verify.",
+    fix: "Keep the files as they are, run `glovebox audit verify` for the place, and start with a new --state-dir meanwhile.",
+  },
+  STATE_UNWRITABLE: {
+    retryable: true,
+    title: "The state directory cannot be written.",
+    fix: "Free disk space or mend the permissions; `glovebox doctor` shows both.",
+  },
+  IMAGE_MISSING: { retryable: false, title: "The guest image has not been built.", fix: "Run `glovebox image build`." },
+  IMAGE_CORRUPT: {
+    retryable: false,
+    title: "The guest image does not match its digest.",
+    fix: "Run `glovebox image build --force`.",
+  },
+  IMAGE_BUILD_FAILED: {
+    retryable: true,
+    title: "The guest image could not be built.",
+    fix: "Read the build log that the message names; building again is safe.",
+  },
+  IMAGE_INVALID: {
+    retryable: false,
+    title: "The agent image cannot be used.",
+    fix: "Give a `docker save` archive or an OCI layout that holds exactly one Linux image.",
+  },
+  QEMU_MISSING: {
+    retryable: false,
+    title: "QEMU is not installed.",
+    fix: "Install it: `apt-get install qemu-system-x86 qemu-utils` (Debian, Ubuntu) or `brew install qemu` (macOS).",
+  },
+  QEMU_UNSUPPORTED: { retryable: false, title: "This QEMU cannot run the sandbox.", fix: "Install QEMU 7.2 or newer." },
+  BOOT_FAILED: {
+    retryable: true,
+    title: "The sandbox's machine did not boot.",
+    fix: "Look at the end of its console in the message; `glovebox doctor` checks acceleration, image and disk.",
+  },
+  MACHINE_LOST: {
+    retryable: false,
+    title: "The sandbox's machine is gone, and its files with it.",
+    fix: "Call `resetSession` to start a fresh one.",
+  },
+  CHANNEL_VIOLATION: {
+    retryable: false,
+    title: "The guest broke the channel's protocol, so its machine was ended.",
+    fix: "Call `resetSession` to start a fresh one.",
+  },
+  ISOLATION_BELOW_FLOOR: {
+    retryable: false,
+    title: "The sandbox is isolated less than the profile demands, so it was not used.",
+    fix: "Run `glovebox doctor`; the message names the facts that failed.",
+  },
+  CONTAINER_FAILED: {
+    retryable: true,
+    title: "The engine inside the sandbox refused an operation.",
+    fix: "Read its message; `resetSession` gives a fresh sandbox.",
+  },
+  DISK_FULL: {
+    retryable: false,
+    title: "A disk is full.",
+    fix: "Delete files in the sandbox, or raise `resources.diskMiB` in the profile; on the host, free space.",
+  },
+  STILL_PREPARING: {
+    retryable: true,
+    title: "The sandbox is still being prepared.",
+    fix: "Call again in a few seconds; the preparation goes on meanwhile.",
+  },
+  SESSION_NOT_FOUND: {
+    retryable: false,
+    title: "There is no session of this id for this client.",
+    fix: "Leave out `sessionId` for the default session, or open one with `openSession`.",
+  },
+  SESSION_LIMIT: {
+    retryable: true,
+    title: "No more sessions may be open at once.",
+    fix: "Close one with `closeSession`.",
+  },
+  SESSION_CLOSED: { retryable: false, title: "The session is closed.", fix: "Open another with `openSession`." },
+  PROCESS_NOT_FOUND: {
+    retryable: false,
+    title: "There is no process of this id in the session.",
+    fix: "See `listProcesses`.",
+  },
+  PROCESS_LIMIT: {
+    retryable: true,
+    title: "No more processes may run at once in this session.",
+    fix: "Stop one with `stopProcess`.",
+  },
+  PROCESS_ENDED: {
+    retryable: false,
+    title: "The process has ended.",
+    fix: "Read what is left of its output with `readProcess`.",
+  },
+  PROGRAM_NOT_FOUND: {
+    retryable: false,
+    title: "The program, or the working directory, does not exist in the sandbox.",
+    fix: "Check the spelling; `exec` searches PATH and runs no shell.",
+  },
+  FILE_NOT_FOUND: {
+    retryable: false,
+    title: "There is nothing at this path in the sandbox.",
+    fix: "Look with `listDirectory`.",
+  },
+  NOT_A_FILE: {
+    retryable: false,
+    title: "The path is not a regular file.",
+    fix: "Use `listDirectory` for a directory; devices, sockets and pipes are refused.",
+  },
+  NOT_A_DIRECTORY: { retryable: false, title: "The path is not a directory.", fix: "Use `readFile` for a file." },
+  PATH_IS_LINK: {
+    retryable: false,
+    title: "A part of the path is a symbolic link.",
+    fix: "Call again with the real path that the message names; it is decided by policy on its own.",
+  },
+  PATH_NOT_WRITABLE: {
+    retryable: false,
+    title: "The path lies on the sandbox's read-only file system.",
+    fix: "Write below /workspace, /tmp or /home/agent.",
+  },
+  FILE_TOO_LARGE: {
+    retryable: false,
+    title: "The file is larger than the profile permits.",
+    fix: "Read a part of it with `offset` and `limit`, or process it inside the sandbox with `exec`.",
+  },
+  FILE_CHANGED: {
+    retryable: false,
+    title: "The file is not the one the caller has seen.",
+    fix: "Read it again, then repeat the change.",
+  },
+  EDIT_NO_MATCH: {
+    retryable: false,
+    title: "The text to replace does not occur in the file exactly once.",
+    fix: "Give more of the surrounding text, or set `replaceAll`.",
+  },
+  PATTERN_INVALID: {
+    retryable: false,
+    title: "The search pattern is not a valid regular expression.",
+    fix: "Correct it, or set `literal`.",
+  },
+  INTERNAL: {
+    retryable: false,
+    title: "The gateway failed in a way it should not have.",
+    fix: "Report it with the call id; the details are in the gateway's log.",
+  },
+} as const satisfies Record<string, { retryable: boolean; title: string; fix: string }>;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+/**
+ * A failure of the gateway, never of a program in the sandbox. `message` may be shown to the client and to a terminal:
+ * it holds no host path that a model has no business with and no guest text that was not made printable. `cause` is for the log.
+ */
+export class GatewayError extends Error {
+  override readonly name = "GatewayError";
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string = ERROR_CODES[code].title, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+
+  get retryable(): boolean {
+    return ERROR_CODES[this.code].retryable;
+  }
+
+  get fix(): string {
+    return ERROR_CODES[this.code].fix;
+  }
+}
+
+/** The error as a `GatewayError`: itself, or wrapped as `INTERNAL` with a message that tells the client nothing. */
+export function asGatewayError(error: unknown): GatewayError {
+  return error instanceof GatewayError ? error : new GatewayError("INTERNAL", undefined, { cause: error });
+}

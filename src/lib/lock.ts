@@ -1,0 +1,23 @@
+import { DatabaseSync } from "node:sqlite";
+
+/** An exclusive lock between processes; released when disposed, and by the kernel when its holder dies. */
+export interface Lock extends Disposable {
+  readonly path: string;
+}
+
+/**
+ * Takes the lock file at `path` (made when missing), or answers `undefined` when another process, or this one, holds it.
+ * Node has no `flock`; SQLite's exclusive transaction is an `fcntl` lock on the file, so a crashed holder leaves nothing
+ * stale behind. Only SQLite may open the file: closing any other descriptor of it would drop the lock (POSIX).
+ */
+export function tryLock(path: string): Lock | undefined {
+  const database = new DatabaseSync(path, { timeout: 0 });
+  try {
+    database.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
+  } catch (error) {
+    database.close();
+    if (error instanceof Error && "errcode" in error && (error.errcode === 5 || error.errcode === 6)) return undefined;
+    throw error;
+  }
+  return { path, [Symbol.dispose]: () => database.close() };
+}

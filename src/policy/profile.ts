@@ -1,0 +1,56 @@
+import { z } from "zod";
+
+/** Strongest last. The order is the meaning: a floor admits its own level and those after it. */
+export const ISOLATION_LEVELS = ["shared-kernel", "userspace-kernel", "microvm"] as const;
+export type IsolationLevel = (typeof ISOLATION_LEVELS)[number];
+
+const count = (min: number, max: number, initial: number) => z.int().min(min).max(max).default(initial);
+
+/** The shape of a sandbox: a bundle's `profile.yaml`. Every key may be left out; an unknown one is an error. */
+export const profileSchema = z.strictObject({
+  /** Name of an agent image in the image store. */
+  image: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9._-]{0,63}$/)
+    .default("default"),
+  isolation: z.strictObject({ floor: z.enum(ISOLATION_LEVELS).default("microvm") }).prefault({}),
+  resources: z
+    .strictObject({
+      memoryMiB: count(512, 1_048_576, 1024),
+      vcpus: count(1, 64, 2),
+      diskMiB: count(4096, 1_048_576, 8192),
+      pids: count(16, 32_768, 512),
+    })
+    .prefault({}),
+  timeouts: z
+    .strictObject({
+      /** A run that gives no `timeoutMs` ends after this. */
+      execMs: count(1000, 86_400_000, 600_000),
+      /** The longest `timeoutMs` a call may ask for. */
+      maxExecMs: count(1000, 86_400_000, 3_600_000),
+      /** A foreground run that lasts longer is handed back as a process to read on (clients give up at 60 s). */
+      yieldMs: count(1000, 600_000, 45_000),
+      /** A session that nobody has called for so long is closed. */
+      idleMs: count(1000, 604_800_000, 14_400_000),
+    })
+    .prefault({}),
+  output: z
+    .strictObject({
+      /** The most bytes of each output stream in one result. */
+      maxBytes: count(1024, 10_485_760, 65_536),
+      /** The most bytes of each output stream kept for `readProcess`. */
+      retainBytes: count(1024, 67_108_864, 1_048_576),
+    })
+    .prefault({}),
+  files: z
+    .strictObject({
+      maxReadBytes: count(1024, 268_435_456, 16_777_216),
+      maxWriteBytes: count(1024, 268_435_456, 16_777_216),
+    })
+    .prefault({}),
+  limits: z.strictObject({ sessions: count(1, 256, 4), processes: count(1, 1024, 32) }).prefault({}),
+  /** Whether the container's root file system can be written; the machine confines it all the same. */
+  writableRoot: z.boolean().default(false),
+});
+
+export type Profile = z.infer<typeof profileSchema>;

@@ -1,0 +1,56 @@
+import type { Container } from "../container/container.ts";
+import type { Attestation } from "../engine/attest.ts";
+import type { MachineFacts } from "../engine/engine.ts";
+import type { Profile } from "../policy/profile.ts";
+import type { Principal } from "../policy/request.ts";
+import type { Processes } from "./processes.ts";
+
+/** `state.ts` has the transitions. */
+export type SessionState = "opening" | "ready" | "lost" | "closing" | "closed";
+
+/** An open sandbox, as a capability sees it. */
+export interface Session {
+  readonly id: string;
+  readonly container: Container;
+  /** The programs started in it, running or lately ended. */
+  readonly processes: Processes;
+}
+
+export interface SessionSummary {
+  readonly sessionId: string;
+  readonly name?: string;
+  readonly state: SessionState;
+  /** RFC 3339. */
+  readonly openedAt: string;
+  /** When it will be closed unless somebody calls it; RFC 3339. */
+  readonly expiresAt: string;
+  readonly runningProcesses: number;
+  /** Present once the sandbox is ready. */
+  readonly isolation?: { readonly machine: MachineFacts; readonly attestation: Attestation };
+  /** What the preparation is doing, while `opening`; why it ended, when `lost`. */
+  readonly detail?: string;
+}
+
+/** A principal's sessions. Ids of another principal's are as unknown as ids that never were: SESSION_NOT_FOUND. */
+export interface Sessions {
+  readonly profile: Profile;
+  /** Opens a new one and waits until it is ready. @throws GatewayError SESSION_LIMIT, and whatever opening throws */
+  open(options: {
+    principal: Principal;
+    name?: string;
+    signal: AbortSignal;
+    progress: (message: string) => void;
+  }): Promise<SessionSummary>;
+  /** @throws GatewayError SESSION_NOT_FOUND */
+  close(principal: Principal, sessionId: string): Promise<void>;
+  /** Ends the sandbox (the default one when no id is given) and opens a fresh one under the same id. */
+  reset(options: {
+    principal: Principal;
+    sessionId?: string;
+    signal: AbortSignal;
+    progress: (message: string) => void;
+  }): Promise<SessionSummary>;
+  list(principal: Principal): readonly SessionSummary[];
+  /** The default session (no id) that has not been opened has no summary. @throws GatewayError SESSION_NOT_FOUND */
+  status(principal: Principal, sessionId?: string): SessionSummary | undefined;
+}

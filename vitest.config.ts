@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config";
+
+// biome-ignore lint/style/noDefaultExport: vitest reads the default export
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    exclude: ["test/clients/**", "**/node_modules/**"],
+    pool: "forks",
+    // Machines and engines share two cores: one file at a time keeps boots inside their deadlines.
+    fileParallelism: false,
+    testTimeout: 30_000,
+    hookTimeout: 180_000,
+    reporters: ["default"],
+  },
+});
