@@ -54,3 +54,19 @@ export interface Sessions {
   /** The default session (no id) that has not been opened has no summary. @throws GatewayError SESSION_NOT_FOUND */
   status(principal: Principal, sessionId?: string): SessionSummary | undefined;
 }
+
+/** One call's hold on its session: while it lasts the session does not expire. */
+export interface Lease extends AsyncDisposable {
+  /**
+   * The open session, opened now if need be. While it takes long, rejects with STILL_PREPARING after a while (the opening goes
+   * on for the next call). @throws GatewayError SESSION_NOT_FOUND, MACHINE_LOST, and whatever opening throws
+   */
+  session(signal: AbortSignal, progress: (message: string) => void): Promise<Session>;
+}
+
+/** All sessions of a gateway, for the spine. */
+export interface SessionTable extends Sessions {
+  /** The id that a call names: the given one, or the principal's default session's, which need not be open yet. */
+  idOf(principal: Principal, sessionId: string | undefined): string;
+  lease(principal: Principal, sessionId: string | undefined, callId: string): Lease;
+}

@@ -1,0 +1,12 @@
+import { createHash } from "node:crypto";
+import type { Json } from "../audit/record.ts";
+
+const MAX_KEPT_CHARS = 4_096;
+
+/** What the audit log keeps of a value nobody has checked: itself when it is small JSON, otherwise its size and digest. */
+export function keepable(value: unknown): Json {
+  const text = JSON.stringify(value)?.toWellFormed();
+  if (text === undefined) return null;
+  if (text.length <= MAX_KEPT_CHARS) return JSON.parse(text.replaceAll(/\\ud[89a-f][0-9a-f]{2}/gi, "\\ufffd"));
+  return { bytes: Buffer.byteLength(text), sha256: createHash("sha256").update(text).digest("hex") };
+}

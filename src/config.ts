@@ -1,0 +1,64 @@
+import { homedir } from "node:os";
+import { isAbsolute, join, resolve } from "node:path";
+import { z } from "zod";
+import { GatewayError } from "./errors.ts";
+import { LOG_LEVELS } from "./log.ts";
+
+const path = z
+  .string()
+  .min(1)
+  .refine((it) => !it.includes("\0"), "must not contain NUL");
+
+const settingsSchema = z.strictObject({
+  /** Guest images, state and audit log live below it. */
+  dataDirectory: path,
+  /** The policy bundle in force. */
+  policyDirectory: path,
+  logLevel: z.enum(LOG_LEVELS),
+});
+
+/** Where the gateway keeps things and which policy it obeys; all paths absolute. */
+export interface Config extends z.infer<typeof settingsSchema> {
+  readonly imageDirectory: string;
+  readonly stateDirectory: string;
+  readonly auditDirectory: string;
+}
+
+/** Command-line options that override the environment. */
+export interface ConfigOptions {
+  readonly dataDir?: string;
+  readonly policy?: string;
+  readonly logLevel?: string;
+}
+
+/** The package's own root, with `policies/` and `guest/` in it. */
+export const PACKAGE_ROOT = resolve(import.meta.dirname, "..");
+
+/**
+ * Options, then `GLOVEBOX_DATA_DIR`, `GLOVEBOX_POLICY` and `GLOVEBOX_LOG_LEVEL`, then defaults: root keeps its data in
+ * `/var/lib/glovebox`, where the machines' unprivileged users can reach it, anybody else in the XDG data directory.
+ * @throws GatewayError CONFIG_INVALID, naming every problem
+ */
+export function loadConfig(options: ConfigOptions, env: NodeJS.ProcessEnv): Config {
+  const parsed = settingsSchema.safeParse({
+    dataDirectory: options.dataDir ?? env["GLOVEBOX_DATA_DIR"] ?? defaultDataDirectory(env),
+    policyDirectory: options.policy ?? env["GLOVEBOX_POLICY"] ?? join(PACKAGE_ROOT, "policies", "default"),
+    logLevel: options.logLevel ?? env["GLOVEBOX_LOG_LEVEL"] ?? "info",
+  });
+  if (!parsed.success) throw new GatewayError("CONFIG_INVALID", z.prettifyError(parsed.error));
+  const dataDirectory = resolve(parsed.data.dataDirectory);
+  return {
+    ...parsed.data,
+    dataDirectory,
+    policyDirectory: resolve(parsed.data.policyDirectory),
+    imageDirectory: join(dataDirectory, "images"),
+    stateDirectory: join(dataDirectory, "state"),
+    auditDirectory: join(dataDirectory, "audit"),
+  };
+}
+
+function defaultDataDirectory(env: NodeJS.ProcessEnv): string {
+  if (process.getuid?.() === 0) return "/var/lib/glovebox";
+  const xdg = env["XDG_DATA_HOME"];
+  return join(xdg && isAbsolute(xdg) ? xdg : join(homedir(), ".local", "share"), "glovebox");
+}
