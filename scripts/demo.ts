@@ -1,9 +1,9 @@
+import { spawnSync } from "node:child_process";
 import { release } from "node:os";
 import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import type { CallToolResult } from "@modelcontextprotocol/sdk/types.js";
-import { spawnSync } from "node:child_process";
 
 /** A tour for a person: a real MCP client against the real server over stdio. Any step that goes wrong ends it with an error. */
 const entry = join(import.meta.dirname, "..", "src", "main.ts");
@@ -46,7 +46,9 @@ function expect(condition: boolean, message: string, result: CallToolResult): vo
 
 const startedMs = performance.now();
 await client.connect(transport);
-console.log(`connected to ${client.getServerVersion()?.name} ${client.getServerVersion()?.version} in ${Math.round(performance.now() - startedMs)} ms`);
+console.log(
+  `connected to ${client.getServerVersion()?.name} ${client.getServerVersion()?.version} in ${Math.round(performance.now() - startedMs)} ms`,
+);
 
 title("Write a program and run it, inside the sandbox");
 const written = await tool("writeFile", { path: "/workspace/hello.py", content: program });
@@ -68,8 +70,13 @@ console.log(`host kernel (seen from here): ${release()}`);
 await client.close();
 
 title("The audit log of all this, verified");
-for (const command of [["audit", "verify"], ["audit", "tail", "-n", "8"]]) {
-  const { status: code } = spawnSync(process.execPath, [entry, ...command], { stdio: ["ignore", "inherit", "inherit"] });
+for (const command of [
+  ["audit", "verify"],
+  ["audit", "tail", "-n", "8"],
+]) {
+  const { status: code } = spawnSync(process.execPath, [entry, ...command], {
+    stdio: ["ignore", "inherit", "inherit"],
+  });
   if (code !== 0) process.exit(code ?? 1);
 }
 

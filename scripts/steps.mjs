@@ -19,7 +19,11 @@ export function say(message) {
 /** Runs a program to its end with its output shown; ends this script with its exit code when it fails. */
 export function run(command, args, { cwd = root, env = {} } = {}) {
   const path = `${newNode}:${process.env.PATH}`;
-  const { status, error } = spawnSync(command, args, { cwd, stdio: "inherit", env: { ...process.env, PATH: path, ...env } });
+  const { status, error } = spawnSync(command, args, {
+    cwd,
+    stdio: "inherit",
+    env: { ...process.env, PATH: path, ...env },
+  });
   if (error) console.error(`cannot run ${command}: ${error.message}`);
   if (status !== 0) process.exit(status ?? 1);
 }

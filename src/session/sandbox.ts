@@ -12,7 +12,12 @@ export interface SandboxPorts {
   readonly findImage: (name: string) => Promise<MachineImage>;
   readonly openContainer: (spec: ContainerSpec, machine: Machine, signal: AbortSignal) => Promise<Container>;
   /** Refuses with ISOLATION_BELOW_FLOOR. */
-  readonly attest: (container: Container, machine: Machine, profile: Profile, signal: AbortSignal) => Promise<Attestation>;
+  readonly attest: (
+    container: Container,
+    machine: Machine,
+    profile: Profile,
+    signal: AbortSignal,
+  ) => Promise<Attestation>;
 }
 
 /** A machine with its container, attested. Disposal ends both, and rejects when something of them may be left. */

@@ -96,7 +96,15 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
     const times = { openedAt: now, lastUsedAt: now, leases: 0 };
     const identity = { id, principalId: principal.id, name };
     const ending = new AbortController();
-    const entry: Entry = { ...identity, ...times, state: "opening", detail: "", ending, open: undefined, opening: never };
+    const entry: Entry = {
+      ...identity,
+      ...times,
+      state: "opening",
+      detail: "",
+      ending,
+      open: undefined,
+      opening: never,
+    };
     entries.set(id, entry);
     launch(entry);
     return entry;

@@ -1,0 +1,24 @@
+/**
+ * What SECURITY.md promises, by number. A test that shows a guarantee has its number in brackets in its title, e.g. `[G3]`;
+ * `unit/claims.test.ts` fails for a guarantee that no test cites and for one that SECURITY.md words otherwise.
+ */
+export const CLAIMS = {
+  G1: "Nothing an agent asks for is executed on the host: every program and every file operation happens inside the session's own machine.",
+  G2: "Each session has its own machine with its own kernel and its own Docker engine; a machine serves one session in its life.",
+  G3: "Nothing runs unless the policy bundle in force permits exactly that call; an evaluation error, an unknown key or an invalid bundle denies.",
+  G4: "A denied or invalid call opens no session and executes nothing.",
+  G5: "No call is executed before its intent and decision are on disk; when the log cannot be written, calls are refused.",
+  G6: "Every permitted call has exactly one outcome record, also when the gateway is killed in the middle of it.",
+  G7: "A changed, removed, reordered or truncated audit record is found by `glovebox audit verify`, with its place.",
+  G8: "The sandbox has no network device, no route and no shared folder.",
+  G9: "The agent's process is not root, has no capabilities, cannot gain privileges, and is under a seccomp filter.",
+  G10: "The agent reaches neither the inner Docker engine nor the channel to the gateway.",
+  G11: "Isolation is attested from inside at every open; below the profile's floor the session is refused, never degraded.",
+  G12: "A file tool acts on exactly the path that policy decided on: `..` is resolved before the decision and a symbolic link in the path is refused.",
+  G13: "Whatever a program prints, and whatever a machine sends, the gateway's memory stays bounded; a violation of the channel's protocol ends the machine.",
+  G14: "A program that exhausts processes, memory or disk hurts its own session only.",
+  G15: "After a gateway is killed, the next start leaves none of its processes, files or locks.",
+  G16: "Secrets that look like secrets are removed from arguments before they are hashed into the log.",
+  G17: "Another local user cannot reach a machine, its channel, its files or the audit log.",
+  G18: "A session is useless to any other principal: its id is as unknown as one that never was.",
+} as const satisfies Record<`G${number}`, string>;
