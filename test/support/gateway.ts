@@ -1,0 +1,129 @@
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+import type { CallToolResult } from "@modelcontextprotocol/sdk/types.js";
+import type { AuditRecord } from "../../src/audit/record.ts";
+import { loadConfig } from "../../src/config.ts";
+
+export const ENTRY = join(import.meta.dirname, "..", "..", "src", "main.ts");
+const POLICIES = join(import.meta.dirname, "..", "..", "policies");
+
+/** A data directory of a test's own, with this machine's guest images in it; removed when disposed. */
+export interface TestData extends Disposable {
+  readonly directory: string;
+}
+
+export function testData(): TestData {
+  const outer = mkdtempSync(join(tmpdir(), "glovebox-test-"));
+  const directory = join(outer, "data");
+  mkdirSync(directory);
+  // Machines run as users of their own, who must get through both.
+  chmodSync(outer, 0o711);
+  chmodSync(directory, 0o711);
+  symlinkSync(loadConfig({}, process.env).imageDirectory, join(directory, "images"));
+  return { directory, [Symbol.dispose]: () => rmSync(outer, { recursive: true, force: true }) };
+}
+
+/** A real client connected to the real server, over stdio. */
+export interface TestClient extends AsyncDisposable {
+  readonly client: Client;
+  readonly pid: number;
+  /** What the server wrote to stderr so far. */
+  readonly stderr: () => string;
+  call(tool: string, args?: Record<string, unknown>, options?: CallOptions): Promise<ToolAnswer>;
+}
+
+interface CallOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (message: string) => void;
+  readonly timeoutMs?: number;
+}
+
+export interface ToolAnswer {
+  readonly isError: boolean;
+  readonly text: string;
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into results of many shapes
+  readonly result: any;
+  readonly raw: CallToolResult;
+}
+
+export async function connect(data: TestData, args: readonly string[] = []): Promise<TestClient> {
+  const env = { ...(process.env as Record<string, string>), GLOVEBOX_DATA_DIR: data.directory };
+  const transport = new StdioClientTransport({
+    command: process.execPath,
+    args: [ENTRY, "serve", "--log-level", "debug", ...args],
+    env,
+    stderr: "pipe",
+  });
+  let stderr = "";
+  transport.stderr?.on("data", (chunk) => {
+    stderr = (stderr + chunk).slice(-200_000);
+  });
+  const client = new Client({ name: "glovebox-tests", version: "1.0.0" });
+  await client.connect(transport).catch((error: unknown) => {
+    throw new Error(`the server did not start: ${stderr}`, { cause: error });
+  });
+  const pid = transport.pid ?? -1;
+  return {
+    client,
+    pid,
+    stderr: () => stderr,
+    call: async (name, args = {}, { signal, onProgress, timeoutMs = 150_000 } = {}) => {
+      const options = {
+        timeout: timeoutMs,
+        resetTimeoutOnProgress: true,
+        onprogress: ({ message }: { message?: string | undefined }) => onProgress?.(message ?? ""),
+        ...(signal ? { signal } : {}),
+      };
+      const raw = (await client.callTool({ name, arguments: args }, undefined, options)) as CallToolResult;
+      const text = raw.content.flatMap((it) => (it.type === "text" ? [it.text] : [])).join("\n");
+      return { isError: raw.isError === true, text, result: raw.structuredContent, raw };
+    },
+    [Symbol.asyncDispose]: async () => {
+      await client.close();
+      await processGone(pid);
+    },
+  };
+}
+
+/** Waits until no process of this id is left; the test's own time limit is the deadline. */
+export async function processGone(pid: number): Promise<void> {
+  while (pid > 0 && existsSync(`/proc/${pid}`) && !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ")) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** All audit records of a data directory, chain by chain in order. */
+export function auditRecords(data: TestData): AuditRecord[] {
+  const audit = join(data.directory, "audit");
+  return readdirSync(audit, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".jsonl"))
+    .sort()
+    .flatMap((name) => readFileSync(join(audit, name), "utf8").trimEnd().split("\n"))
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as AuditRecord);
+}
+
+/** Ids of processes whose command line names the data directory: its machines. */
+export function machinePids(data: TestData): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((name) => commandLine(name).includes(join(data.directory, "state")))
+    .map(Number);
+}
+
+function commandLine(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ESRCH")) return "";
+    throw error;
+  }
+}
+
+/** The path of a shipped bundle. */
+export function shippedPolicy(name: "default" | "locked-down" | "development"): string {
+  return join(POLICIES, name);
+}
