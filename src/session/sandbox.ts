@@ -44,6 +44,7 @@ export async function openSandbox(
   const machineId = newId("mach");
   const directory = await ports.ledger.enter(machineId);
   stack.defer(() => ports.ledger.forget(machineId));
+  signal.throwIfAborted();
   const { memoryMiB, vcpus, diskMiB } = profile.resources;
   const machine = stack.use(
     await ports.engine.open({ id: machineId, directory, image, memoryMiB, vcpus, diskMiB }, options),

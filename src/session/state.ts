@@ -2,10 +2,10 @@ import type { SessionState } from "./session.ts";
 
 /** Where a session may go from each state; anything else is a bug in the gateway. */
 const TRANSITIONS: Readonly<Record<SessionState, readonly SessionState[]>> = {
-  opening: ["ready", "lost", "closing"],
+  opening: ["ready", "closing"],
   ready: ["lost", "closing"],
-  lost: ["opening", "closing"],
-  closing: ["opening", "closed"],
+  lost: ["closing"],
+  closing: ["closed"],
   closed: [],
 };
 

@@ -1,0 +1,191 @@
+import type { AuditWriter, EventBody, Json } from "../audit/record.ts";
+import { asGatewayError, GatewayError } from "../errors.ts";
+import { abortable, deadline } from "../lib/deadline.ts";
+import type { Logger } from "../log.ts";
+import type { Profile } from "../policy/profile.ts";
+import { Processes } from "./processes.ts";
+import { openSandbox, type Sandbox, type SandboxPorts } from "./sandbox.ts";
+import type { Session, SessionState, SessionSummary } from "./session.ts";
+import { canMove } from "./state.ts";
+
+export interface TenancyPorts extends SandboxPorts {
+  readonly profile: Profile;
+  readonly audit: AuditWriter;
+  readonly log: Logger;
+}
+
+export interface TenancyIdentity {
+  readonly sessionId: string;
+  readonly principalId: string;
+  readonly name: string | undefined;
+}
+
+/** How long one call waits for a sandbox: clients give up at 60 s, and the answer must still reach them. */
+const PATIENCE_MS = 45_000;
+/** How often a waiting caller is told what is going on. */
+const PROGRESS_INTERVAL_MS = 1_000;
+const CLOSE_DEADLINE_MS = 4_000;
+
+interface Open {
+  readonly sandbox: Sandbox;
+  readonly processes: Processes;
+  readonly session: Session;
+}
+
+/** One session from opening to closed; the owner of its sandbox and processes. Opening begins at once. */
+export class Tenancy {
+  readonly identity: TenancyIdentity;
+  readonly #ports: TenancyPorts;
+  readonly #openedAt = Date.now();
+  /** Ends the opening when the session is closed meanwhile. */
+  readonly #ending = new AbortController();
+  readonly #opening: Promise<Open>;
+  #open: Open | undefined;
+  #state: SessionState = "opening";
+  #detail = "starting";
+  #lastUsedAt = Date.now();
+  #leases = 0;
+
+  /** `onFailed` is told when the opening fails, so that the next call can try again. */
+  constructor(identity: TenancyIdentity, ports: TenancyPorts, onFailed: () => void) {
+    this.identity = identity;
+    this.#ports = ports;
+    this.#opening = this.#prepare();
+    this.#opening.catch((error: unknown) => {
+      ports.log.warn({ sessionId: identity.sessionId, err: error }, "session not opened");
+      if (this.#state === "opening") onFailed();
+    });
+  }
+
+  /** A call holds the session from here until `release`. */
+  hold(): void {
+    this.#leases += 1;
+    this.#lastUsedAt = Date.now();
+  }
+
+  release(): void {
+    this.#leases -= 1;
+    this.#lastUsedAt = Date.now();
+  }
+
+  isIdle(now: number): boolean {
+    const busy = this.#leases > 0 || (this.#open?.processes.running ?? 0) > 0 || this.#state === "closing";
+    return !busy && now - this.#lastUsedAt > this.#ports.profile.timeouts.idleMs;
+  }
+
+  /** @throws GatewayError STILL_PREPARING, MACHINE_LOST, SESSION_CLOSED, or what opening failed with */
+  async ready(signal: AbortSignal, progress: (message: string) => void): Promise<Session> {
+    if (this.#state === "lost") throw new GatewayError("MACHINE_LOST", `the sandbox is gone: ${this.#detail}`);
+    if (this.#state === "closing" || this.#state === "closed") throw new GatewayError("SESSION_CLOSED");
+    if (this.#open) return this.#open.session;
+    const tell = () => progress(`preparing the sandbox: ${this.#detail}`);
+    tell();
+    const ticker = setInterval(tell, PROGRESS_INTERVAL_MS);
+    const patience = AbortSignal.timeout(PATIENCE_MS);
+    try {
+      return (await abortable(this.#opening, AbortSignal.any([signal, patience]))).session;
+    } catch (error) {
+      if (error !== patience.reason) throw error;
+      throw new GatewayError("STILL_PREPARING", `the sandbox is still being prepared (${this.#detail})`);
+    } finally {
+      clearInterval(ticker);
+    }
+  }
+
+  /** Ends the sandbox, whatever its state. Rejects when something of it may be left. */
+  async close(why: string): Promise<void> {
+    if (this.#state === "closing" || this.#state === "closed") return;
+    this.#move("closing");
+    this.#detail = why;
+    try {
+      this.#ending.abort(new GatewayError("SESSION_CLOSED", `the session was closed (${why})`));
+      const open = await this.#opening.catch(() => undefined);
+      if (open) await abortable(Promise.resolve(open.sandbox[Symbol.asyncDispose]()), deadline(CLOSE_DEADLINE_MS));
+    } finally {
+      this.#move("closed");
+      await this.#record("session-closed", { why });
+    }
+  }
+
+  summary(): SessionSummary {
+    const { sessionId, name } = this.identity;
+    const { sandbox, processes } = this.#open ?? {};
+    return {
+      sessionId,
+      ...(name === undefined ? {} : { name }),
+      state: this.#state,
+      openedAt: new Date(this.#openedAt).toISOString(),
+      expiresAt: new Date(this.#lastUsedAt + this.#ports.profile.timeouts.idleMs).toISOString(),
+      runningProcesses: processes?.running ?? 0,
+      ...(sandbox ? { isolation: { machine: sandbox.facts, attestation: sandbox.attestation } } : {}),
+      ...(this.#detail === "" ? {} : { detail: this.#detail }),
+    };
+  }
+
+  async #prepare(): Promise<Open> {
+    const { profile } = this.#ports;
+    const { sessionId, name } = this.identity;
+    const { signal } = this.#ending;
+    const progress = (message: string) => {
+      this.#detail = message;
+    };
+    try {
+      await using stack = new AsyncDisposableStack();
+      const sandbox = stack.use(await openSandbox(sessionId, profile, this.#ports, { signal, progress }));
+      const { machineId, container, facts: machine, attestation } = sandbox;
+      const onEnded = (facts: Json) => this.#recordLater("process-ended", facts);
+      const processes = stack.use(new Processes({ container, profile, onEnded }));
+      await this.#record("session-opened", asJson({ name, machineId, machine, attestation }));
+      signal.throwIfAborted();
+      const owned = stack.move();
+      const open: Open = {
+        session: { id: sessionId, container, processes },
+        processes,
+        sandbox: { ...sandbox, [Symbol.asyncDispose]: () => owned.disposeAsync() },
+      };
+      this.#open = open;
+      this.#detail = "";
+      this.#move("ready");
+      if (sandbox.lost.aborted) this.#lose(open);
+      else sandbox.lost.addEventListener("abort", () => this.#lose(open), { once: true });
+      return open;
+    } catch (error) {
+      const failure = asGatewayError(signal.aborted ? signal.reason : error);
+      await this.#record("session-refused", { code: failure.code, message: failure.message });
+      throw failure === error || signal.aborted ? failure : error;
+    }
+  }
+
+  /** The machine ended by itself: say so, and give back what the host still holds of it. */
+  #lose(open: Open): void {
+    if (this.#state !== "ready") return;
+    const reason = asGatewayError(open.sandbox.lost.reason);
+    this.#move("lost");
+    this.#detail = reason.message;
+    this.#recordLater("session-lost", { code: reason.code, message: reason.message });
+    Promise.resolve(open.sandbox[Symbol.asyncDispose]()).catch((error: unknown) =>
+      this.#ports.log.error({ sessionId: this.identity.sessionId, err: error }, "a lost sandbox was not cleaned up"),
+    );
+  }
+
+  #move(to: SessionState): void {
+    if (!canMove(this.#state, to))
+      throw new GatewayError("INTERNAL", `a session cannot go from ${this.#state} to ${to}`);
+    this.#state = to;
+  }
+
+  #record(event: EventBody["event"], facts: Json): Promise<void> {
+    return this.#ports.audit.append({ kind: "event", event, sessionId: this.identity.sessionId, facts });
+  }
+
+  /** For what happened already and has no caller to refuse. */
+  #recordLater(event: EventBody["event"], facts: Json): void {
+    this.#record(event, facts).catch((error: unknown) =>
+      this.#ports.log.error({ sessionId: this.identity.sessionId, event, err: error }, "event not recorded"),
+    );
+  }
+}
+
+function asJson(value: unknown): Json {
+  return JSON.parse(JSON.stringify(value));
+}
