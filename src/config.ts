@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { z } from "zod";
@@ -33,6 +34,10 @@ export interface ConfigOptions {
 
 /** The package's own root, with `policies/` and `guest/` in it. */
 export const PACKAGE_ROOT = resolve(import.meta.dirname, "..");
+
+export const VERSION = z
+  .object({ version: z.string() })
+  .parse(JSON.parse(readFileSync(join(PACKAGE_ROOT, "package.json"), "utf8"))).version;
 
 /**
  * Options, then `GLOVEBOX_DATA_DIR`, `GLOVEBOX_POLICY` and `GLOVEBOX_LOG_LEVEL`, then defaults: root keeps its data in
