@@ -138,6 +138,16 @@ export const ERROR_CODES = {
     title: "The process has ended.",
     fix: "Read what is left of its output with `readProcess`.",
   },
+  STDIN_CLOSED: {
+    retryable: false,
+    title: "The process takes no input.",
+    fix: "Start it with `background`; once closed, its input stays closed.",
+  },
+  STDIN_BLOCKED: {
+    retryable: true,
+    title: "The process has not read the input that it was given before.",
+    fix: "Call again later, or stop it with `stopProcess`.",
+  },
   PROGRAM_NOT_FOUND: {
     retryable: false,
     title: "The program, or the working directory, does not exist in the sandbox.",
@@ -173,6 +183,11 @@ export const ERROR_CODES = {
     retryable: false,
     title: "The file is not the one the caller has seen.",
     fix: "Read it again, then repeat the change.",
+  },
+  NOT_TEXT: {
+    retryable: false,
+    title: "The file is not UTF-8 text.",
+    fix: "Read it with `encoding: base64`, or change it inside the sandbox with `exec`.",
   },
   EDIT_NO_MATCH: {
     retryable: false,

@@ -40,6 +40,8 @@ export const profileSchema = z.strictObject({
       maxBytes: count(1024, 10_485_760, 65_536),
       /** The most bytes of each output stream kept for `readProcess`. */
       retainBytes: count(1024, 67_108_864, 1_048_576),
+      /** A run whose two streams carry more than this together is ended (`output-limit`). */
+      limitBytes: count(1_048_576, 1_099_511_627_776, 4_294_967_296),
     })
     .prefault({}),
   files: z

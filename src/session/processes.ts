@@ -1,5 +1,105 @@
+import type { Json } from "../audit/record.ts";
 import type { Container } from "../container/container.ts";
+import { GatewayError } from "../errors.ts";
+import { newId } from "../lib/id.ts";
+import { printable } from "../lib/text.ts";
 import type { Profile } from "../policy/profile.ts";
+import { Process, type ProcessSpec } from "./process.ts";
 
-/** Why a program is no longer running; when several causes race, the first wins. */
-export type EndedBy = "exit" | "signal" | "timeout" | "cancelled" | "output-limit" | "out-of-memory" | "machine-lost";
+export interface ProcessesPorts {
+  readonly container: Container;
+  readonly profile: Profile;
+  /** Facts of each process that ended, for the audit log. */
+  readonly onEnded: (facts: Json) => void;
+}
+
+/** So many that ended are kept for reading… */
+const MAX_ENDED = 32;
+/** …as long as their buffers occupy no more than this, the latest one aside. */
+const MAX_ENDED_BYTES = 33_554_432;
+/** How long disposal waits for what it killed; the machine ends next in any case. */
+const DISPOSAL_MS = 1_000;
+
+/** The programs of one session: those that run, and those that ended lately. Disposal ends them all. */
+export class Processes implements AsyncDisposable {
+  readonly #ports: ProcessesPorts;
+  readonly #running = new Map<string, Process>();
+  /** In the order of their ends. */
+  readonly #ended = new Map<string, Process>();
+  readonly #closing = new AbortController();
+  #starting = 0;
+
+  constructor(ports: ProcessesPorts) {
+    this.#ports = ports;
+  }
+
+  /** How many run or are being started. */
+  get running(): number {
+    return this.#running.size + this.#starting;
+  }
+
+  /**
+   * Starts a program; `signal` aborts the start only.
+   * @throws GatewayError PROCESS_LIMIT, SESSION_CLOSED, and what `Container.run` throws
+   */
+  async start(spec: ProcessSpec, signal: AbortSignal): Promise<Process> {
+    const { container, profile } = this.#ports;
+    this.#closing.signal.throwIfAborted();
+    const limit = profile.limits.processes;
+    if (this.running >= limit) {
+      throw new GatewayError("PROCESS_LIMIT", `${limit} processes are running, as many as the profile permits`);
+    }
+    const { retainBytes, limitBytes } = profile.output;
+    const id = newId("proc");
+    this.#starting += 1;
+    try {
+      const ports = { id, retainBytes, limitBytes, onEnd: (ended: Process) => this.#onEnd(ended) };
+      const process = await Process.start(container, spec, ports, AbortSignal.any([signal, this.#closing.signal]));
+      if (!process.end) this.#running.set(id, process);
+      if (this.#closing.signal.aborted) await process.abandon(DISPOSAL_MS);
+      return process;
+    } finally {
+      this.#starting -= 1;
+    }
+  }
+
+  /** @throws GatewayError PROCESS_NOT_FOUND */
+  find(id: string): Process {
+    const process = this.#running.get(id) ?? this.#ended.get(id);
+    if (!process) throw new GatewayError("PROCESS_NOT_FOUND", `there is no process \`${printable(id, 64)}\``);
+    return process;
+  }
+
+  /** Oldest first. */
+  list(): readonly Process[] {
+    return [...this.#ended.values(), ...this.#running.values()].sort((a, b) => a.startedAtMs - b.startedAtMs);
+  }
+
+  #onEnd(process: Process): void {
+    this.#running.delete(process.id);
+    this.#ended.set(process.id, process);
+    this.#forgetOldest();
+    this.#ports.onEnded(factsOf(process));
+  }
+
+  #forgetOldest(): void {
+    let occupied = 0;
+    for (const process of this.#ended.values()) occupied += process.stdout.occupiedBytes + process.stderr.occupiedBytes;
+    for (const [id, process] of this.#ended) {
+      if (this.#ended.size <= 1 || (this.#ended.size <= MAX_ENDED && occupied <= MAX_ENDED_BYTES)) return;
+      occupied -= process.stdout.occupiedBytes + process.stderr.occupiedBytes;
+      this.#ended.delete(id);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new GatewayError("SESSION_CLOSED"));
+    await Promise.all([...this.#running.values()].map((process) => process.abandon(DISPOSAL_MS)));
+  }
+}
+
+function factsOf(process: Process): Json {
+  const { id, spec, durationMs, stdout, stderr } = process;
+  const outputs = { stdoutBytes: stdout.totalBytes, stderrBytes: stderr.totalBytes };
+  return { processId: id, callId: spec.callId, ...process.end, durationMs, ...outputs };
+}

@@ -4,6 +4,7 @@ import type { MachineFacts } from "../engine/engine.ts";
 import type { Profile } from "../policy/profile.ts";
 import type { Principal } from "../policy/request.ts";
 import type { Processes } from "./processes.ts";
+import type { Turns } from "./turns.ts";
 
 /** `state.ts` has the transitions. */
 export type SessionState = "opening" | "ready" | "lost" | "closing" | "closed";
@@ -14,6 +15,8 @@ export interface Session {
   readonly container: Container;
   /** The programs started in it, running or lately ended. */
   readonly processes: Processes;
+  /** Changes of one path, one after the other; the key is the path. */
+  readonly turns: Turns;
 }
 
 export interface SessionSummary {

@@ -7,6 +7,7 @@ import { Processes } from "./processes.ts";
 import { openSandbox, type Sandbox, type SandboxPorts } from "./sandbox.ts";
 import type { Session, SessionState, SessionSummary } from "./session.ts";
 import { canMove } from "./state.ts";
+import { Turns } from "./turns.ts";
 
 export interface TenancyPorts extends SandboxPorts {
   readonly profile: Profile;
@@ -139,7 +140,7 @@ export class Tenancy {
       signal.throwIfAborted();
       const owned = stack.move();
       const open: Open = {
-        session: { id: sessionId, container, processes },
+        session: { id: sessionId, container, processes, turns: new Turns() },
         processes,
         sandbox: { ...sandbox, [Symbol.asyncDispose]: () => owned.disposeAsync() },
       };
