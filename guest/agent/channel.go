@@ -1,0 +1,148 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Serves HTTP/2 (prior knowledge) to the host on the virtio port. The host opens exactly one connection in a machine's life.
+func serveChannel() error {
+	var device string
+	if err := waitFor("the channel", func() bool { device = findPort("glovebox"); return device != "" }); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(device, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	listener := &oneConnection{conn: &port{File: file, ended: sync.OnceFunc(func() { close(ended) })}, ended: ended}
+	report("serving the channel")
+	return newServer().Serve(listener)
+}
+
+func newServer() *http.Server {
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	routes := http.NewServeMux()
+	routes.HandleFunc("POST /begin", begin)
+	routes.HandleFunc("POST /signal", signalRun)
+	return &http.Server{
+		Protocols: &protocols,
+		HTTP2:     &http.HTTP2Config{MaxConcurrentStreams: 256, MaxReceiveBufferPerStream: 1 << 20, MaxReceiveBufferPerConnection: 16 << 20},
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodConnect {
+				connect(w, r)
+				return
+			}
+			routes.ServeHTTP(w, r)
+		}),
+	}
+}
+
+// A tunnel to the container engine, and to nothing else. Each side's end of stream is passed on as a half-close.
+func connect(w http.ResponseWriter, r *http.Request) {
+	if r.Host != "docker" {
+		w.WriteHeader(http.StatusForbidden)
+		return
+	}
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: dockerSocket, Net: "unix"})
+	if err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	defer conn.Close()
+	stream := http.NewResponseController(w)
+	w.WriteHeader(http.StatusOK)
+	if stream.Flush() != nil {
+		return
+	}
+	go func() {
+		if _, err := io.Copy(conn, r.Body); err != nil {
+			conn.Close() // the host reset the stream
+		} else if err := conn.CloseWrite(); err != nil {
+			conn.Close()
+		}
+	}()
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := conn.Read(buffer)
+		if n > 0 {
+			if _, err := w.Write(buffer[:n]); err != nil || stream.Flush() != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func findPort(name string) string {
+	ports, err := filepath.Glob("/sys/class/virtio-ports/*")
+	if err != nil {
+		return ""
+	}
+	for _, dir := range ports {
+		if content, err := os.ReadFile(filepath.Join(dir, "name")); err == nil && strings.TrimSpace(string(content)) == name {
+			return "/dev/" + filepath.Base(dir)
+		}
+	}
+	return ""
+}
+
+// port makes a net.Conn of the device; *os.File has the rest of the methods.
+type port struct {
+	*os.File
+	started bool
+	ended   func()
+}
+
+// The device reads end-of-file while the host's side is not connected: before the first byte that means not yet.
+func (p *port) Read(buffer []byte) (int, error) {
+	for {
+		n, err := p.File.Read(buffer)
+		if n > 0 {
+			p.started = true
+			return n, err
+		}
+		if p.started || !errors.Is(err, io.EOF) {
+			return n, err
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func (p *port) Close() error {
+	p.ended()
+	return p.File.Close()
+}
+
+func (p *port) LocalAddr() net.Addr  { return &net.UnixAddr{Name: "guest", Net: "virtio"} }
+func (p *port) RemoteAddr() net.Addr { return &net.UnixAddr{Name: "host", Net: "virtio"} }
+
+// oneConnection hands out its connection and then waits for its end: a machine without its host has nothing left to do.
+type oneConnection struct {
+	conn  net.Conn
+	taken bool
+	ended <-chan struct{}
+}
+
+func (l *oneConnection) Accept() (net.Conn, error) {
+	if !l.taken {
+		l.taken = true
+		return l.conn, nil
+	}
+	<-l.ended
+	return nil, errors.New("the host closed the channel")
+}
+
+func (l *oneConnection) Close() error   { return nil }
+func (l *oneConnection) Addr() net.Addr { return l.conn.LocalAddr() }

@@ -1,0 +1,72 @@
+import { z } from "zod";
+import { GatewayError } from "../../errors.ts";
+import { abortable } from "../../lib/deadline.ts";
+import type { Channel } from "../channel.ts";
+import type { GuestFacts, Machine, MachineFacts } from "../engine.ts";
+import type { QemuExit, QemuProcess } from "./process.ts";
+
+/** After its channel ended a machine is killed; its process normally says within milliseconds how it ended. */
+const EXIT_MS = 1_000;
+
+const signalAnswer = z.strictObject({ signalled: z.int().min(0), remaining: z.int().min(0) });
+
+export interface MachineParts {
+  readonly id: string;
+  readonly facts: MachineFacts;
+  readonly guest: GuestFacts;
+  readonly process: QemuProcess;
+  readonly channel: Channel;
+  /** Why the guest says that it shuts down, once it does. */
+  readonly shutdown: () => string | undefined;
+  /** Everything that the machine owns: its process, its channel, its files. */
+  readonly owned: AsyncDisposableStack;
+}
+
+export function createMachine(parts: MachineParts): Machine {
+  const { process, channel } = parts;
+  const lost = new AbortController();
+  let disposal: Promise<void> | undefined;
+  const lose = (reason: GatewayError) => {
+    if (!disposal && !lost.signal.aborted) lost.abort(reason);
+  };
+  const onChannelClosed = () => {
+    process.kill();
+    const reason: unknown = channel.closed.reason;
+    if (reason instanceof GatewayError && reason.code === "CHANNEL_VIOLATION") return lose(reason);
+    // The process's end, which says more, is about to be seen.
+    setTimeout(() => lose(new GatewayError("MACHINE_LOST", undefined, { cause: reason })), EXIT_MS).unref();
+  };
+  if (channel.closed.aborted) onChannelClosed();
+  else channel.closed.addEventListener("abort", onChannelClosed, { once: true });
+  void process.exited.then((exit) => {
+    channel[Symbol.dispose]();
+    lose(new GatewayError("MACHINE_LOST", undefined, { cause: describe(exit, parts.shutdown()) }));
+  });
+
+  return {
+    id: parts.id,
+    facts: parts.facts,
+    guest: parts.guest,
+    dockerAgent: channel.dockerAgent,
+    lost: lost.signal,
+    async signal({ pid, run, signal: name }, signal) {
+      const ended = AbortSignal.any([signal, lost.signal]);
+      const { remaining } = await abortable(
+        channel.ask("/signal", { pid, run, signal: name }, signalAnswer, ended),
+        ended,
+      );
+      if (name === "SIGKILL" && remaining > 0) {
+        throw new GatewayError("CONTAINER_FAILED", `${remaining} processes of the run are still there after SIGKILL.`);
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      disposal ??= parts.owned.disposeAsync();
+      return await disposal;
+    },
+  };
+}
+
+function describe({ exitCode, signal }: QemuExit, shutdown: string | undefined): string {
+  if (signal) return `the machine's process was ended by ${signal}`;
+  return `the machine's process ended with exit code ${exitCode}${shutdown ? ` (${shutdown})` : ""}`;
+}
