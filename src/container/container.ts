@@ -57,14 +57,18 @@ export interface WriteOptions {
  */
 export interface Container extends AsyncDisposable {
   readonly id: string;
-  /** @throws GatewayError PROGRAM_NOT_FOUND, CONTAINER_FAILED */
+  /** Resolves when the program runs, or has already ended; `signal` covers that far. `Run.signal` ends it later.
+   * @throws GatewayError PROGRAM_NOT_FOUND, INVALID_ARGUMENTS (longer than a kernel takes), CONTAINER_FAILED */
   run(spec: RunSpec, signal: AbortSignal): Promise<Run>;
-  /** @throws GatewayError FILE_NOT_FOUND, PATH_IS_LINK */
+  /** What is at the path itself: a link there is described, one above it refused.
+   * @throws GatewayError FILE_NOT_FOUND, NOT_A_DIRECTORY (something above the path is none), PATH_IS_LINK */
   stat(path: string, signal: AbortSignal): Promise<Entry>;
-  /** The whole file. @throws GatewayError FILE_NOT_FOUND, NOT_A_FILE, PATH_IS_LINK, FILE_TOO_LARGE */
+  /** The whole file. @throws GatewayError FILE_NOT_FOUND, NOT_A_FILE, NOT_A_DIRECTORY, PATH_IS_LINK,
+   * FILE_TOO_LARGE */
   readFile(path: string, maxBytes: number, signal: AbortSignal): Promise<Buffer>;
-  /** Replaces the file (its old inode is unlinked, so a hard link elsewhere keeps its content). Owned by the agent's user.
-   * @throws GatewayError FILE_NOT_FOUND (parent), NOT_A_FILE, PATH_IS_LINK, PATH_NOT_WRITABLE, DISK_FULL */
+  /** Replaces the file (its old inode is unlinked, so a hard link elsewhere keeps its content; not atomic: when the disk is
+   * full the old content is gone). Owned by the agent's user.
+   * @throws GatewayError FILE_NOT_FOUND (parent), NOT_A_FILE, NOT_A_DIRECTORY, PATH_IS_LINK, PATH_NOT_WRITABLE, DISK_FULL */
   writeFile(path: string, content: Buffer, options: WriteOptions, signal: AbortSignal): Promise<void>;
 }
 

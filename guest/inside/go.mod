@@ -1,0 +1,3 @@
+module glovebox/inside
+
+go 1.24

@@ -1,0 +1,121 @@
+import type { IncomingMessage } from "node:http";
+import { Readable } from "node:stream";
+import Docker from "dockerode";
+import { z } from "zod";
+import type { Machine } from "../engine/engine.ts";
+import { GatewayError } from "../errors.ts";
+import { deadline } from "../lib/deadline.ts";
+import type { ContainerApi } from "./api.ts";
+import type { Container, ContainerSpec } from "./container.ts";
+import { EVENTS, followEvents } from "./events.ts";
+import { startRun } from "./exec.ts";
+import { containerFailure } from "./failure.ts";
+import { containerFiles, settleDirectories } from "./files.ts";
+import { AGENT_USER, hardenedOptions } from "./hardening.ts";
+import { EngineRefusal, guestModem } from "./modem.ts";
+
+const OPEN_TIMEOUT_MS = 120_000;
+const REMOVE_TIMEOUT_MS = 5000;
+
+const idSchema = z.string().regex(/^[0-9a-f]{64}$/);
+const execStateSchema = z.object({ Pid: z.int().min(0).max(4_194_304), ExitCode: z.int().nullish() });
+
+/**
+ * Creates and starts the session's hardened container on the machine's own engine.
+ * @throws GatewayError CONTAINER_FAILED, DISK_FULL, MACHINE_LOST; the signal's reason when aborted
+ */
+export async function openContainer(
+  spec: ContainerSpec,
+  machine: Machine,
+  options: { signal: AbortSignal },
+): Promise<Container> {
+  const transport = { modem: guestModem(machine.dockerAgent), Promise };
+  const docker = new Docker(transport);
+  const breakage = new AbortController();
+  const broken = AbortSignal.any([machine.lost, breakage.signal]);
+  const breakWith = (reason: GatewayError) => breakage.abort(reason);
+  const close = async (container: Docker.Container) => {
+    breakWith(new GatewayError("SESSION_CLOSED", "the sandbox is closed"));
+    if (!machine.lost.aborted) await remove(container);
+  };
+  let container: Docker.Container | undefined;
+  try {
+    const signal = deadline(OPEN_TIMEOUT_MS, AbortSignal.any([options.signal, broken]));
+    const created = await docker.createContainer({ ...hardenedOptions(spec), abortSignal: signal });
+    container = created;
+    const id = checked(idSchema, created.id);
+    const api = containerApi(docker, created);
+    await settleDirectories(api, signal);
+    const filters = { container: [id], event: EVENTS };
+    const events = followEvents(readable(await docker.getEvents({ filters, abortSignal: broken })), breakWith);
+    await created.start({ abortSignal: signal });
+    const host = { api, events, machine, broken, breakWith };
+    return {
+      id,
+      run: (run, signal) => startRun(host, run, signal),
+      ...containerFiles(api, broken),
+      [Symbol.asyncDispose]: () => close(created),
+    };
+  } catch (error) {
+    const failure = await containerFailure(error, broken, options.signal);
+    // The failure is what the caller has to hear of; the container goes with its machine at the latest.
+    if (container) await close(container).catch(() => undefined);
+    throw failure;
+  }
+}
+
+async function remove(container: Docker.Container): Promise<void> {
+  try {
+    await container.remove({ force: true, v: true, abortSignal: AbortSignal.timeout(REMOVE_TIMEOUT_MS) });
+  } catch (error) {
+    if (error instanceof EngineRefusal && error.status === 404) return;
+    throw new GatewayError("CONTAINER_FAILED", "the sandbox's container could not be removed", { cause: error });
+  }
+}
+
+function containerApi(docker: Docker, container: Docker.Container): ContainerApi {
+  return {
+    createExec: async ({ argv, cwd, env, stdin }, abortSignal) => {
+      const exec = await container.exec({
+        Cmd: [...argv],
+        WorkingDir: cwd,
+        Env: [...env],
+        User: AGENT_USER,
+        AttachStdin: stdin,
+        AttachStdout: true,
+        AttachStderr: true,
+        Tty: false,
+        Privileged: false,
+        abortSignal,
+      });
+      return checked(idSchema, exec.id);
+    },
+    startExec: (execId, stdin, abortSignal) =>
+      docker.getExec(execId).start({ hijack: true, stdin, Detach: false, Tty: false, abortSignal }),
+    inspectExec: async (execId, abortSignal) => {
+      const state = checked(execStateSchema, await docker.getExec(execId).inspect({ abortSignal }));
+      return { pid: state.Pid, ...(typeof state.ExitCode === "number" && { exitCode: state.ExitCode }) };
+    },
+    statHeader: async (path, abortSignal) => {
+      const response: IncomingMessage = await container.infoArchive({ path, abortSignal });
+      response.resume();
+      return checked(z.string(), response.headers["x-docker-container-path-stat"]);
+    },
+    getArchive: async (path, abortSignal) => readable(await container.getArchive({ path, abortSignal })),
+    putArchive: async (directory, tar, abortSignal) => {
+      await container.putArchive(tar, { path: directory, noOverwriteDirNonDir: true, abortSignal });
+    },
+  };
+}
+
+function checked<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new GatewayError("CHANNEL_VIOLATION", "an answer of the engine can't be read", { cause: result.error });
+}
+
+/** What the modem hands out for a stream; dockerode's types say less. */
+function readable(stream: NodeJS.ReadableStream): Readable {
+  if (stream instanceof Readable) return stream;
+  throw new GatewayError("INTERNAL", "the engine's answer is not a stream");
+}

@@ -1,0 +1,108 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { GatewayError } from "../errors.ts";
+import { deadline } from "../lib/deadline.ts";
+import { printable } from "../lib/text.ts";
+import type { ContainerApi, ExecState } from "./api.ts";
+import type { Run, RunSpec } from "./container.ts";
+import { containerFailure } from "./failure.ts";
+import { demultiplex, type Outputs } from "./frames.ts";
+import { follow, type RunHost } from "./run.ts";
+
+const START_TIMEOUT_MS = 60_000;
+/** A program whose start was given up must be gone within this, or its container is. */
+const GIVE_UP_TIMEOUT_MS = 5000;
+/** What Linux's execve takes: one argument or variable, and all with a pointer each (2 MiB, less what the engine adds). */
+const MAX_TEXT_BYTES = 131_071;
+const MAX_TEXTS_BYTES = 1_966_080;
+
+/** Starts a program and resolves when it runs, or has already ended. `signal` covers the start alone. */
+export async function startRun(host: RunHost, spec: RunSpec, signal: AbortSignal): Promise<Run> {
+  checkSpec(spec);
+  const { api, events, broken } = host;
+  const starting = AbortSignal.any([signal, broken]);
+  try {
+    const env = Object.entries({ ...spec.env, GLOVEBOX_RUN: spec.run }).map(([name, value]) => `${name}=${value}`);
+    const execId = await api.createExec({ argv: spec.argv, cwd: spec.cwd, env, stdin: spec.stdin }, starting);
+    const kills = events.oomKills();
+    const ended = events.execEnded(execId);
+    // From here on the program may run: what is aborted now has to be ended, so the request itself is never left in doubt.
+    const connection = await api.startExec(execId, spec.stdin, deadline(START_TIMEOUT_MS, broken));
+    const outputs = demultiplex(connection);
+    try {
+      const { pid, exitCode } = await started(api, execId, outputs, starting);
+      if (pid === 0) throw await notStarted(outputs, exitCode);
+      return follow({ host, spec, execId, pid, connection, outputs, ended, kills });
+    } catch (error) {
+      events.forget(execId);
+      if (signal.aborted) await giveUp(host, spec, execId);
+      connection.destroy();
+      throw error;
+    }
+  } catch (error) {
+    throw await containerFailure(error, broken, signal);
+  }
+}
+
+/** The engine decodes JSON to UTF-8: a lone surrogate or a NUL would make the program get something else than policy saw. */
+function checkSpec({ run, argv, cwd, env }: RunSpec): void {
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const texts = [run, cwd, ...argv, ...variables];
+  if (!texts.every((it) => it.isWellFormed() && !it.includes("\0"))) {
+    throw new GatewayError(
+      "INVALID_ARGUMENTS",
+      "arguments, environment and directory hold no NUL and are valid Unicode",
+    );
+  }
+  if (!Object.keys(env).every((name) => name !== "" && !name.includes("="))) {
+    throw new GatewayError("INVALID_ARGUMENTS", "a variable's name is not empty and holds no `=`");
+  }
+  if (!cwd.startsWith("/")) throw new GatewayError("INVALID_ARGUMENTS", "the working directory is an absolute path");
+  const sizes = texts.map((it) => Buffer.byteLength(it));
+  if (sizes.some((it) => it > MAX_TEXT_BYTES) || sizes.reduce((sum, it) => sum + it + 9, 0) > MAX_TEXTS_BYTES) {
+    throw new GatewayError(
+      "INVALID_ARGUMENTS",
+      "the arguments are longer than the kernel takes; use `stdin` or a file",
+    );
+  }
+}
+
+/** The engine answers a start before it has begun it, and doesn't report one; so it is asked, at growing intervals. */
+async function started(api: ContainerApi, execId: string, outputs: Outputs, signal: AbortSignal): Promise<ExecState> {
+  for (let waitMs = 10; ; waitMs = Math.min(waitMs * 2, 200)) {
+    const state = await api.inspectExec(execId, signal);
+    if (state.pid > 0 || state.exitCode !== undefined) return state;
+    await Promise.race([outputs.stirred, sleep(waitMs)]);
+  }
+}
+
+/** The engine writes why a program could not be started where the program would have written its output. */
+async function notStarted(outputs: Outputs, exitCode: number | undefined): Promise<GatewayError> {
+  let said = "";
+  outputs.stderr.resume();
+  for await (const chunk of outputs.stdout as AsyncIterable<Buffer>) {
+    said += chunk.toString();
+    if (said.length > 4096) break;
+  }
+  const plain = said.replace(/^OCI runtime exec failed: (exec failed: )?(unable to start container process: )?/, "");
+  const reason = printable(plain.replaceAll(": unknown", "").trim());
+  if (/not found|no such file|not a directory|permission denied|is a directory/i.test(reason)) {
+    return new GatewayError("PROGRAM_NOT_FOUND", `the program can't be started: ${reason}`);
+  }
+  return new GatewayError("CONTAINER_FAILED", `the program can't be started: ${reason || `status ${exitCode}`}`);
+}
+
+/** Ends a program whose start nobody waits for any more, whether it runs already or is about to. */
+async function giveUp(host: RunHost, spec: RunSpec, execId: string): Promise<void> {
+  if (host.broken.aborted) return;
+  const signal = deadline(GIVE_UP_TIMEOUT_MS, host.broken);
+  try {
+    for (;;) {
+      const { pid, exitCode } = await host.api.inspectExec(execId, signal);
+      if (exitCode !== undefined) return;
+      if (pid > 0) return await host.machine.signal({ pid, run: spec.run, signal: "SIGKILL" }, signal);
+      await sleep(50, undefined, { signal });
+    }
+  } catch (cause) {
+    host.breakWith(new GatewayError("CONTAINER_FAILED", "a program that was given up may still run", { cause }));
+  }
+}

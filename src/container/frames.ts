@@ -1,0 +1,133 @@
+import { type Duplex, Readable } from "node:stream";
+import { GatewayError } from "../errors.ts";
+
+/** The engine copies output in pieces of 32 KiB; a frame that claims more than this isn't one. */
+const MAX_FRAME_BYTES = 1_048_576;
+const HEADER_BYTES = 8;
+/** What each output stream holds for a reader that is behind; then the program waits. */
+const BUFFER_BYTES = 65_536;
+
+export interface Outputs {
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Resolves at the first byte, or at the end when there is none. */
+  readonly stirred: Promise<void>;
+  /** Resolves when the connection has ended: cleanly, or with what was wrong with it (never rejects). */
+  readonly ended: Promise<Error | undefined>;
+}
+
+/** A piece of one output stream. */
+export interface Piece {
+  readonly stream: "stdout" | "stderr";
+  readonly bytes: Buffer;
+}
+
+/**
+ * Takes an exec's connection apart: frames of an 8-byte header (stream type, three zeros, length) and their payload, handed on
+ * piece by piece as they come, never gathered. Nothing more is read while either reader is behind. The streams end, without an
+ * error, however the connection does: `ended` tells how.
+ */
+export function demultiplex(connection: Duplex): Outputs {
+  const stir = Promise.withResolvers<void>();
+  const sinks = { stdout: sink(), stderr: sink() };
+  const pump = async () => {
+    const split = frameSplitter();
+    for await (const chunk of connection as AsyncIterable<Buffer>) {
+      stir.resolve();
+      for (const { stream, bytes } of split(chunk)) await sinks[stream].put(bytes);
+    }
+    split.end();
+  };
+  // An error that comes when nobody iterates any more is the connection's end and nothing else.
+  connection.on("error", () => stir.resolve());
+  const ended = pump()
+    .then(
+      () => undefined,
+      (error: unknown) => (error instanceof Error ? error : new GatewayError("INTERNAL", undefined, { cause: error })),
+    )
+    .finally(() => {
+      stir.resolve();
+      sinks.stdout.end();
+      sinks.stderr.end();
+    });
+  return { stdout: sinks.stdout.readable, stderr: sinks.stderr.readable, stirred: stir.promise, ended };
+}
+
+interface Splitter {
+  (chunk: Buffer): Generator<Piece>;
+  /** @throws GatewayError CHANNEL_VIOLATION when the stream ended inside a frame */
+  end(): void;
+}
+
+/** A parser of frames across chunks that holds no more than one header. @throws GatewayError CHANNEL_VIOLATION */
+export function frameSplitter(): Splitter {
+  const header = Buffer.alloc(HEADER_BYTES);
+  let headerBytes = 0;
+  let stream: Piece["stream"] = "stdout";
+  let missing = 0;
+  function* split(chunk: Buffer): Generator<Piece> {
+    let rest = chunk;
+    while (rest.length > 0) {
+      if (missing > 0) {
+        const bytes = rest.subarray(0, missing);
+        missing -= bytes.length;
+        rest = rest.subarray(bytes.length);
+        yield { stream, bytes };
+        continue;
+      }
+      const taken = rest.copy(header, headerBytes, 0, HEADER_BYTES - headerBytes);
+      headerBytes += taken;
+      rest = rest.subarray(taken);
+      if (headerBytes < HEADER_BYTES) return;
+      headerBytes = 0;
+      ({ stream, bytes: missing } = readHeader(header));
+    }
+  }
+  return Object.assign(split, {
+    end: () => {
+      if (missing > 0 || headerBytes > 0) throw violation("the engine cut a frame of output short");
+    },
+  });
+}
+
+function readHeader(header: Buffer): { stream: Piece["stream"]; bytes: number } {
+  const type = header.readUInt8(0);
+  const bytes = header.readUInt32BE(4);
+  if ((type !== 1 && type !== 2) || header.readUIntBE(1, 3) !== 0) throw violation("an unknown kind of output frame");
+  if (bytes > MAX_FRAME_BYTES) throw violation("an output frame is too long");
+  return { stream: type === 1 ? "stdout" : "stderr", bytes };
+}
+
+function violation(message: string): GatewayError {
+  return new GatewayError("CHANNEL_VIOLATION", message);
+}
+
+interface Sink {
+  readonly readable: Readable;
+  /** Resolves when the reader wants more. What nobody reads any more (destroyed) is dropped. */
+  put(bytes: Buffer): Promise<void> | void;
+  end(): void;
+}
+
+function sink(): Sink {
+  let wanted = Promise.withResolvers<void>();
+  const readable = new Readable({
+    highWaterMark: BUFFER_BYTES,
+    read: () => wanted.resolve(),
+    destroy: (error, done) => {
+      wanted.resolve();
+      done(error);
+    },
+  });
+  // Only a reader that destroys the stream makes it fail, and that reader knows.
+  readable.on("error", () => undefined);
+  return {
+    readable,
+    put: (bytes) => {
+      wanted = Promise.withResolvers();
+      if (readable.destroyed || readable.push(bytes)) return;
+      return wanted.promise;
+    },
+    end: () => readable.push(null),
+  };
+}

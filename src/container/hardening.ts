@@ -1,0 +1,87 @@
+import type { ContainerSpec } from "./container.ts";
+
+/** The agent's user and group. By number: an organisation's own image need not know the name. */
+export const AGENT_ID = 1000;
+export const AGENT_USER = `${AGENT_ID}:${AGENT_ID}`;
+
+/** Our one program in the container (`guest/inside`) and where the guest's root file system has it. */
+export const INSIDE_PATH = "/.glovebox/inside";
+const INSIDE_HOST_PATH = "/usr/libexec/glovebox/inside";
+
+/** Directories that can always be written: volumes, so that they lie on disk and the archive calls see them (it sees no tmpfs). */
+export const WRITABLE_DIRECTORIES = [
+  { path: "/workspace", mode: 0o755, owner: AGENT_ID },
+  { path: "/home/agent", mode: 0o755, owner: AGENT_ID },
+  { path: "/tmp", mode: 0o1777, owner: 0 },
+] as const;
+
+/** What the machine's kernel, its Docker engine and our agent keep for themselves, so that no container starves them. */
+const RESERVED_BYTES = 192 * 1024 * 1024;
+const RESERVED_SHARE = 1 / 16;
+const RESERVED_CPUS = 0.1;
+
+/**
+ * The whole of what the container is made from: a pure function of the session and the organisation's profile. Nothing in it
+ * comes from a model. Everything the image could set that would weaken it (user, entry point, health check) is overridden;
+ * `engine/attest.ts` checks from inside that it holds.
+ */
+export function hardenedOptions({ sessionId, image, profile }: ContainerSpec) {
+  const memoryBytes = containerMemoryBytes(profile.resources.memoryMiB);
+  return {
+    Image: image,
+    Hostname: "sandbox",
+    User: AGENT_USER,
+    WorkingDir: "/workspace",
+    Entrypoint: [INSIDE_PATH, "pause"],
+    Cmd: [],
+    // PATH is the image's. Unbuffered, so that a person sees a program's output while it runs.
+    Env: ["HOME=/home/agent", "USER=agent", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1"],
+    Healthcheck: { Test: ["NONE"] },
+    Labels: { "glovebox.session": sessionId },
+    Tty: false,
+    OpenStdin: false,
+    AttachStdin: false,
+    AttachStdout: false,
+    AttachStderr: false,
+    HostConfig: {
+      Privileged: false,
+      CapDrop: ["ALL"],
+      // The engine's default seccomp filter applies because none is named here.
+      SecurityOpt: ["no-new-privileges:true"],
+      ReadonlyRootfs: !profile.writableRoot,
+      Mounts: [
+        { Type: "bind" as const, Source: INSIDE_HOST_PATH, Target: INSIDE_PATH, ReadOnly: true },
+        ...WRITABLE_DIRECTORIES.map(({ path }) => ({ Type: "volume" as const, Source: "", Target: path })),
+      ],
+      Devices: [],
+      NetworkMode: "none",
+      PidMode: "",
+      UTSMode: "",
+      UsernsMode: "",
+      IpcMode: "private",
+      CgroupnsMode: "private",
+      Init: false,
+      PidsLimit: profile.resources.pids,
+      Memory: memoryBytes,
+      // Equal to Memory: no swap.
+      MemorySwap: memoryBytes,
+      OomKillDisable: false,
+      // Should the machine itself run out of memory, the agent's programs go before the engine.
+      OomScoreAdj: 500,
+      NanoCpus: Math.round((profile.resources.vcpus - RESERVED_CPUS) * 1e9),
+      Ulimits: [
+        { Name: "nofile", Soft: 16_384, Hard: 16_384 },
+        { Name: "core", Soft: 0, Hard: 0 },
+      ],
+      LogConfig: { Type: "none", Config: {} },
+      RestartPolicy: { Name: "no" },
+      AutoRemove: false,
+    },
+  };
+}
+
+/** The container's share of its machine's memory. */
+export function containerMemoryBytes(machineMiB: number): number {
+  const machineBytes = machineMiB * 1024 * 1024;
+  return Math.floor(machineBytes * (1 - RESERVED_SHARE)) - RESERVED_BYTES;
+}

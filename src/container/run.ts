@@ -1,0 +1,124 @@
+import { type Duplex, Writable } from "node:stream";
+import { finished } from "node:stream/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Machine } from "../engine/engine.ts";
+import { GatewayError } from "../errors.ts";
+import { deadline } from "../lib/deadline.ts";
+import type { ContainerApi } from "./api.ts";
+import type { Run, RunExit, RunSpec } from "./container.ts";
+import { type ContainerEvents, oomKilledSince } from "./events.ts";
+import { containerFailure } from "./failure.ts";
+import type { Outputs } from "./frames.ts";
+
+/** What a run needs of its container. */
+export interface RunHost {
+  readonly api: ContainerApi;
+  readonly events: ContainerEvents;
+  readonly machine: Pick<Machine, "signal">;
+  /** Aborts when the container is of no more use; the reason is a GatewayError. */
+  readonly broken: AbortSignal;
+  /** Declares the container to be of no more use. */
+  breakWith(reason: GatewayError): void;
+}
+
+const SIGNAL_TIMEOUT_MS = 10_000;
+/** How long the report of an out-of-memory kill may come after the program's end. */
+const OOM_GRACE_MS = 1000;
+/** After this without a report of the program's end, the engine is asked. */
+const END_REPORT_MS = 1000;
+
+/** A program that runs, or has run. */
+export interface Started {
+  readonly host: RunHost;
+  readonly spec: RunSpec;
+  readonly execId: string;
+  readonly pid: number;
+  readonly connection: Duplex;
+  readonly outputs: Outputs;
+  /** The engine's report of the program's end. */
+  readonly ended: Promise<number>;
+  /** Out-of-memory kills that were counted before the start. */
+  readonly kills: number;
+}
+
+/** The caller's hold on it. */
+export function follow(run: Started): Run {
+  const { host, spec, pid, connection, outputs } = run;
+  let over = false;
+  let killed = false;
+  const hangUp = () => connection.destroy();
+  host.broken.addEventListener("abort", hangUp, { once: true });
+  const exit = ending(run, () => killed).finally(() => {
+    over = true;
+    host.broken.removeEventListener("abort", hangUp);
+    connection.destroy();
+    host.events.forget(run.execId);
+  });
+  return {
+    stdout: outputs.stdout,
+    stderr: outputs.stderr,
+    ...(spec.stdin && { stdin: input(connection) }),
+    exit,
+    signal: async (name) => {
+      if (over || host.broken.aborted) return;
+      killed ||= name === "SIGKILL";
+      const signal = deadline(SIGNAL_TIMEOUT_MS, host.broken);
+      try {
+        await host.machine.signal({ pid, run: spec.run, signal: name }, signal);
+      } catch (error) {
+        if (!host.broken.aborted) throw await containerFailure(error, host.broken);
+      }
+    },
+  };
+}
+
+/** Never rejects. */
+async function ending(run: Started, wasKilled: () => boolean): Promise<RunExit> {
+  const { host, outputs } = run;
+  try {
+    const problem = await outputs.ended;
+    if (problem) throw problem;
+    await Promise.allSettled([finished(outputs.stdout), finished(outputs.stderr)]);
+    const exitCode = await exitCodeOf(run);
+    const outOfMemory =
+      exitCode === 137 && !wasKilled() && (await oomKilledSince(host.events, run.kills, OOM_GRACE_MS));
+    return outOfMemory ? { by: "out-of-memory", exitCode } : exitOf(exitCode);
+  } catch (error) {
+    const reason = await containerFailure(error, host.broken);
+    if (reason instanceof GatewayError) host.breakWith(reason);
+    return { by: "machine-lost" };
+  }
+}
+
+/** Output can end before the program does. */
+async function exitCodeOf({ host, execId, ended }: Started): Promise<number> {
+  for (;;) {
+    const reported = await Promise.race([ended, sleep(END_REPORT_MS, undefined, { signal: host.broken })]);
+    const exitCode = reported ?? (await host.api.inspectExec(execId, host.broken)).exitCode;
+    if (exitCode !== undefined) return exitCode;
+  }
+}
+
+/** Linux's numbers; the host may count otherwise. */
+const SIGNALS = (
+  "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU " +
+  "XFSZ VTALRM PROF WINCH IO PWR SYS"
+).split(" ");
+
+/** The engine tells of a signal as shells do: 128 and its number. A program can exit so by itself; nobody can tell. */
+export function exitOf(exitCode: number): RunExit {
+  const name = SIGNALS[exitCode - 129];
+  return name === undefined ? { by: "exit", exitCode } : { by: "signal", exitCode, signal: `SIG${name}` };
+}
+
+/** The writing half of the connection; its end is the program's end-of-file. */
+function input(connection: Duplex): Writable {
+  const stdin = new Writable({
+    write: (chunk, _encoding, done) => void connection.write(chunk, done),
+    final: (done) => void connection.end(done),
+  });
+  // A program that doesn't read its input to the end is not a failure; the writer's callbacks tell of it.
+  stdin.on("error", () => undefined);
+  connection.once("close", () => stdin.destroy());
+  return stdin;
+}
