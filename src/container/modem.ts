@@ -48,12 +48,17 @@ export function guestModem(agent: Agent): Modem {
   return {
     Promise,
     dial: (call, answer) => {
-      // dockerode reads properties of a result it trusts: what it throws is the call's failure, not the process's.
       dial(agent, call)
         .then((result) => answer(null, result))
-        .catch(answer);
+        .catch((error: unknown) => answer(asFailure(error)));
     },
   };
+}
+
+/** dockerode reads properties of a result that it trusts to be there: what it throws is the engine's doing. */
+function asFailure(error: unknown): Error {
+  if (error instanceof Error && !(error instanceof TypeError)) return error;
+  return new GatewayError("CHANNEL_VIOLATION", "an answer of the engine can't be read", { cause: error });
 }
 
 async function dial(agent: Agent, call: Call): Promise<unknown> {

@@ -1,0 +1,78 @@
+import { expect, test } from "vitest";
+import { containerMemoryBytes, hardenedOptions } from "../../src/container/hardening.ts";
+import { type Profile, profileSchema } from "../../src/policy/profile.ts";
+
+const IMAGE = `sha256:${"a".repeat(64)}`;
+
+function hardened(profile: Partial<Profile> = {}) {
+  return hardenedOptions({
+    sessionId: "ses-1",
+    image: IMAGE,
+    profile: { ...profileSchema.parse({ resources: { memoryMiB: 2048, vcpus: 2, pids: 300 } }), ...profile },
+  });
+}
+
+test("the container is exactly this, field by field", () => {
+  expect(hardened()).toEqual({
+    Image: IMAGE,
+    Hostname: "sandbox",
+    User: "1000:1000",
+    WorkingDir: "/workspace",
+    Entrypoint: ["/.glovebox/inside", "pause"],
+    Cmd: [],
+    Env: ["HOME=/home/agent", "USER=agent", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1"],
+    Healthcheck: { Test: ["NONE"] },
+    Labels: { "glovebox.session": "ses-1" },
+    Tty: false,
+    OpenStdin: false,
+    AttachStdin: false,
+    AttachStdout: false,
+    AttachStderr: false,
+    HostConfig: {
+      Privileged: false,
+      CapDrop: ["ALL"],
+      SecurityOpt: ["no-new-privileges:true"],
+      ReadonlyRootfs: true,
+      Mounts: [
+        { Type: "bind", Source: "/usr/libexec/glovebox/inside", Target: "/.glovebox/inside", ReadOnly: true },
+        { Type: "volume", Source: "", Target: "/workspace" },
+        { Type: "volume", Source: "", Target: "/home/agent" },
+        { Type: "volume", Source: "", Target: "/tmp" },
+      ],
+      Devices: [],
+      NetworkMode: "none",
+      PidMode: "",
+      UTSMode: "",
+      UsernsMode: "",
+      IpcMode: "private",
+      CgroupnsMode: "private",
+      Init: false,
+      PidsLimit: 300,
+      Memory: containerMemoryBytes(2048),
+      MemorySwap: containerMemoryBytes(2048),
+      OomKillDisable: false,
+      OomScoreAdj: 500,
+      NanoCpus: 1_900_000_000,
+      Ulimits: [
+        { Name: "nofile", Soft: 16_384, Hard: 16_384 },
+        { Name: "core", Soft: 0, Hard: 0 },
+      ],
+      LogConfig: { Type: "none", Config: {} },
+      RestartPolicy: { Name: "no" },
+      AutoRemove: false,
+    },
+  });
+});
+
+test("a writable root is all that a profile can loosen, and it loosens nothing else", () => {
+  const loose = hardened({ writableRoot: true });
+  expect(loose.HostConfig.ReadonlyRootfs).toBe(false);
+  expect({ ...loose, HostConfig: { ...loose.HostConfig, ReadonlyRootfs: true } }).toEqual(hardened());
+});
+
+test.each([512, 1024, 65_536])("a machine of %i MiB keeps memory for its kernel and engine", (machineMiB) => {
+  const bytes = containerMemoryBytes(machineMiB);
+  expect(Number.isInteger(bytes)).toBe(true);
+  expect(machineMiB * 1_048_576 - bytes).toBeGreaterThanOrEqual(192 * 1_048_576);
+  expect(bytes).toBeGreaterThan((machineMiB * 1_048_576) / 2);
+});
