@@ -1,0 +1,29 @@
+import { benchAudit } from "./audit.ts";
+import { benchGateway } from "./gateway.ts";
+import { benchPolicy } from "./policy.ts";
+import type { Row } from "./row.ts";
+
+/** `npm run bench`: one table, each figure beside the baseline taken in the same run; `--json` for machines. */
+const say = (message: string) => process.stderr.write(`measuring ${message}\n`);
+
+const rows: Row[] = [];
+say("policy decisions");
+rows.push(...(await benchPolicy()));
+say("audit records");
+rows.push(...(await benchAudit()));
+rows.push(...(await benchGateway(say)));
+
+if (process.argv.includes("--json")) {
+  console.log(JSON.stringify(rows, null, 2));
+} else {
+  const number = (value: number) => value.toFixed(value < 10 ? 2 : 0);
+  console.table(
+    rows.map((it) => ({
+      measurement: it.name,
+      value: `${number(it.value)} ${it.unit}`,
+      baseline: `${it.baseline}: ${number(it.baselineValue)} ${it.unit}`,
+      ratio: number(it.ratio),
+    })),
+  );
+}
+process.exit(0);

@@ -1,0 +1,42 @@
+import type { BundleIdentity, DecidingPolicy } from "./decision.ts";
+import type { Profile } from "./profile.ts";
+
+/** A policy of a bundle, with the place it was read from. */
+export interface BundlePolicy extends DecidingPolicy {
+  readonly file: string;
+  /** From 1. */
+  readonly line: number;
+  /** Tools that it can apply to. */
+  readonly actions: ReadonlySet<string>;
+}
+
+/** A valid bundle, ready to decide. */
+export interface Bundle {
+  readonly identity: BundleIdentity;
+  readonly profile: Profile;
+  readonly policies: ReadonlyMap<string, BundlePolicy>;
+  /** Name under which Cedar keeps the parsed policy set of this thread. */
+  readonly preparsed: string;
+}
+
+/** What is wrong with a bundle, and where. */
+export interface Problem {
+  readonly file: string;
+  /** From 1; absent when the file as a whole is meant. */
+  readonly line?: number;
+  readonly column?: number;
+  readonly message: string;
+  readonly fix?: string;
+}
+
+/** `file:line:column: message; fix: …`, as compilers and editors have it. */
+export function problemText({ file, line, column, message, fix }: Problem): string {
+  const place = [file, ...(line === undefined ? [] : [line, column ?? 1])].join(":");
+  return `${place}: ${message}${fix === undefined ? "" : `; fix: ${fix}`}`;
+}
+
+/** Line and column, from 1, of an offset in UTF-16 units. */
+export function placeAt(text: string, offset: number): { readonly line: number; readonly column: number } {
+  const before = text.slice(0, offset);
+  return { line: before.split("\n").length, column: offset - before.lastIndexOf("\n") };
+}

@@ -1,0 +1,100 @@
+import {
+  type CedarValueJson,
+  type EntityJson,
+  preparseSchema,
+  statefulIsAuthorized,
+} from "@cedar-policy/cedar-wasm/nodejs";
+import type { Bundle } from "./bundle.ts";
+import type { DecidingPolicy, Decision } from "./decision.ts";
+import { pathAncestors } from "./facts.ts";
+import type { Fact, PolicyRequest } from "./request.ts";
+import { PATH_FACTS, SCHEMA } from "./schema.ts";
+
+/** Name under which Cedar keeps the parsed schema of this thread. */
+export const SCHEMA_NAME = "glovebox";
+
+/** Parses the schema once a thread; safe to repeat. */
+export function prepareSchema(): void {
+  preparseSchema(SCHEMA_NAME, SCHEMA);
+}
+
+/**
+ * Decides a request by a bundle: a pure function of both, without clock or I/O. Cedar denies by default and lets a forbid override
+ * every permit; it also *skips* a policy that fails to evaluate, so that here any error, warning or exception denies.
+ */
+export function evaluate(bundle: Bundle, request: PolicyRequest): Decision {
+  const { identity } = bundle;
+  const refused = (problems: readonly string[]): Decision => ({
+    outcome: "deny",
+    policies: [],
+    problems,
+    bundle: identity,
+  });
+  try {
+    const answer = statefulIsAuthorized({ ...cedarRequest(request), preparsedPolicySetId: bundle.preparsed });
+    if (answer.type === "failure") return refused(answer.errors.map((it) => it.message));
+    const { decision, diagnostics } = answer.response;
+    const problems = [
+      ...diagnostics.errors.map((it) => `${it.policyId}: ${it.error.message}`),
+      ...answer.warnings.map((it) => it.message),
+    ];
+    if (problems.length > 0) return refused(problems);
+    const policies = diagnostics.reason.toSorted().map((id) => deciding(bundle, id));
+    return { outcome: decision === "allow" ? "permit" : "deny", policies, problems: [], bundle: identity };
+  } catch (error) {
+    return refused([`policy evaluation failed: ${error instanceof Error ? error.message : String(error)}`]);
+  }
+}
+
+/** Whether any request for this tool could be permitted; when not, the tool need not be shown. */
+export function canEverPermit(bundle: Bundle, action: string): boolean {
+  return [...bundle.policies.values()].some((it) => it.effect === "permit" && it.actions.has(action));
+}
+
+function deciding(bundle: Bundle, id: string): DecidingPolicy {
+  const policy = bundle.policies.get(id);
+  const { effect = "forbid", reason } = policy ?? {};
+  return { id, effect, ...(reason === undefined ? {} : { reason }) };
+}
+
+function cedarRequest({ principal, action, resource, context }: PolicyRequest) {
+  const entities: EntityJson[] = [];
+  const path = (value: string) => {
+    const uid = { type: "Glovebox::Path", id: value };
+    // All ancestors as direct parents: Cedar then needs no entity for each of them.
+    const parents = pathAncestors(value).map((id) => ({ type: "Glovebox::Path", id }));
+    if (!entities.some((it) => "id" in it.uid && it.uid.id === value && it.uid.type === uid.type)) {
+      entities.push({ uid, attrs: {}, parents });
+    }
+    return uid;
+  };
+  const who = { type: "Glovebox::Principal", id: principal.id };
+  const attrs = {
+    client: principal.client.name,
+    clientVersion: principal.client.version,
+    transport: principal.transport,
+  };
+  entities.push({ uid: who, attrs, parents: [] });
+  const facts = Object.entries(context).map(([name, fact]): [string, CedarValueJson] =>
+    PATH_FACTS.has(name) ? [name, { __entity: path(String(fact)) }] : [name, cedarValue(fact)],
+  );
+  return {
+    principal: who,
+    action: { type: "Glovebox::Action", id: action },
+    resource: resource.type === "path" ? path(resource.path) : { type: "Glovebox::Session", id: resource.id },
+    context: Object.fromEntries(facts),
+    entities,
+    preparsedSchemaName: SCHEMA_NAME,
+    validateRequest: true,
+  };
+}
+
+function cedarValue(fact: Fact): CedarValueJson {
+  if (typeof fact !== "object") return fact;
+  if (isList(fact)) return fact.map(cedarValue);
+  return Object.fromEntries(Object.entries(fact).map(([name, value]) => [name, cedarValue(value)]));
+}
+
+function isList(fact: object): fact is readonly Fact[] {
+  return Array.isArray(fact);
+}

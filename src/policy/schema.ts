@@ -1,0 +1,63 @@
+/**
+ * The Cedar schema that every bundle is validated against and every request is checked with. One action a tool; its context is
+ * what `describe` of the capability of the same name gives (a test keeps them equal). `cwd` is a path entity, so that policies
+ * say `context.cwd in Glovebox::Path::"/workspace"`; Cedar's `like` would let `*` cross a `/`.
+ */
+export const SCHEMA = `namespace Glovebox {
+  // Who calls. The client's name and version are what it says of itself.
+  entity Principal { client: String, clientVersion: String, transport: String };
+  // The sandbox as a whole.
+  entity Session;
+  // An absolute, normalised path in the sandbox; in all the directories above it, up to "/".
+  entity Path in [Path];
+
+  action "exec" appliesTo { principal: [Principal], resource: [Session], context: {
+    cwd: Path, stdinBytes: Long, background: Bool,
+    // Names of variables that the call adds to the environment.
+    envNames: Set<String>,
+    // 0 when the call leaves it to the profile.
+    timeoutMs: Long,
+    // First argument as given: a name that PATH is searched for, or a path.
+    argv0: String,
+    // JSON of the first 1, 2, … 8 arguments: argvPrefixes.contains("[\\"git\\",\\"push\\"]").
+    argvPrefixes: Set<String>,
+    argc: Long,
+  } };
+  action "shell" appliesTo { principal: [Principal], resource: [Session], context: {
+    cwd: Path, envNames: Set<String>, stdinBytes: Long, background: Bool, timeoutMs: Long,
+    scriptBytes: Long,
+    // Lower-case hexadecimal.
+    scriptSha256: String,
+  } };
+  action "listProcesses" appliesTo { principal: [Principal], resource: [Session], context: {} };
+  action "readProcess" appliesTo { principal: [Principal], resource: [Session], context: { processId: String } };
+  action "writeProcess" appliesTo { principal: [Principal], resource: [Session], context: { processId: String, stdinBytes: Long } };
+  action "stopProcess" appliesTo { principal: [Principal], resource: [Session], context: { processId: String, signal: String } };
+
+  action "readFile" appliesTo { principal: [Principal], resource: [Path], context: { encoding: String } };
+  action "writeFile" appliesTo { principal: [Principal], resource: [Path], context: {
+    bytes: Long,
+    // Of the content, lower-case hexadecimal.
+    sha256: String,
+    encoding: String,
+    createParents: Bool,
+    // Whether the call names the content that it means to replace.
+    ifHash: Bool,
+    // Permission bits as a number (420 is 0644); absent when the call leaves them.
+    mode?: Long,
+  } };
+  action "editFile" appliesTo { principal: [Principal], resource: [Path], context: { edits: Long, dryRun: Bool } };
+  action "listDirectory" appliesTo { principal: [Principal], resource: [Path], context: { depth: Long } };
+  action "searchFiles" appliesTo { principal: [Principal], resource: [Path], context: { patternBytes: Long, glob?: String } };
+
+  action "openSession" appliesTo { principal: [Principal], resource: [Session], context: {} };
+  action "closeSession" appliesTo { principal: [Principal], resource: [Session], context: {} };
+  action "listSessions" appliesTo { principal: [Principal], resource: [Session], context: {} };
+  action "sessionStatus" appliesTo { principal: [Principal], resource: [Session], context: {} };
+  action "resetSession" appliesTo { principal: [Principal], resource: [Session], context: {} };
+  action "explainPolicy" appliesTo { principal: [Principal], resource: [Session], context: { tool: String } };
+}
+`;
+
+/** Facts that are paths in the sandbox: entities for Cedar, not strings. */
+export const PATH_FACTS: ReadonlySet<string> = new Set(["cwd"]);

@@ -1,0 +1,64 @@
+import { z } from "zod";
+import { type Bundle, type Problem, placeAt } from "./bundle.ts";
+import { evaluate } from "./evaluate.ts";
+import type { PolicyRequest, Principal } from "./request.ts";
+
+/** What a would-be tool call means to policy; the composition root knows the tools. */
+export type Describe = (
+  tool: string,
+  args: unknown,
+  principal: Principal,
+) => { readonly request: PolicyRequest } | { readonly problem: string };
+
+/** A bundle's `tests.yaml`: would-be calls with the decision they must get. */
+export const testsSchema = z.array(
+  z.strictObject({
+    name: z.string().min(1),
+    tool: z.string().min(1),
+    arguments: z.record(z.string(), z.unknown()).default({}),
+    expect: z.enum(["permit", "deny"]),
+    /** Exactly these policies must have determined it. */
+    policies: z.array(z.string()).optional(),
+    principal: z.string().min(1).default("local:test"),
+  }),
+);
+
+export type PolicyTest = z.infer<typeof testsSchema>[number];
+
+export interface TestResult {
+  readonly name: string;
+  readonly passed: boolean;
+  /** What went wrong, when it did. */
+  readonly message?: string;
+}
+
+export function runTests(bundle: Bundle, tests: readonly PolicyTest[], describe: Describe): TestResult[] {
+  return tests.map((test) => {
+    const message = failureOf(bundle, test, describe);
+    return message === undefined ? { name: test.name, passed: true } : { name: test.name, passed: false, message };
+  });
+}
+
+/** The failures, at the lines of the file that name them. */
+export function testProblems(results: readonly TestResult[], file: string, text: string): Problem[] {
+  return results
+    .filter((it) => !it.passed)
+    .map((it) => {
+      const offset = text.indexOf(it.name);
+      return { file, ...(offset < 0 ? {} : placeAt(text, offset)), message: `test "${it.name}" failed: ${it.message}` };
+    });
+}
+
+function failureOf(bundle: Bundle, test: PolicyTest, describe: Describe): string | undefined {
+  const client = { name: "policy-test", version: "1" };
+  const described = describe(test.tool, test.arguments, { id: test.principal, client, transport: "stdio" });
+  if ("problem" in described) return described.problem;
+  const decision = evaluate(bundle, described.request);
+  const ids = decision.policies.map((it) => it.id);
+  const why = [...ids, ...decision.problems].join(", ") || "no policy applies";
+  if (decision.outcome !== test.expect) return `expected ${test.expect}, got ${decision.outcome} (${why})`;
+  if (test.policies && test.policies.toSorted().join() !== ids.toSorted().join()) {
+    return `expected ${test.policies.join(", ")} to decide, got ${why}`;
+  }
+  return undefined;
+}
