@@ -9,6 +9,7 @@ import { type Config, loadConfig } from "../src/config.ts";
 import type { Engine, Machine } from "../src/engine/engine.ts";
 import { createQemuEngine } from "../src/engine/qemu/qemu.ts";
 import { openGateway } from "../src/gateway.ts";
+import { createLog } from "../src/log.ts";
 import { createServer } from "../src/mcp/server.ts";
 import { median, type Row, row, timed } from "./row.ts";
 
@@ -23,7 +24,7 @@ export async function benchGateway(say: (message: string) => void): Promise<Row[
   const machines: Machine[] = [];
   try {
     const config = await benchConfig(root);
-    const real = createQemuEngine({ cacheDirectory: config.stateDirectory });
+    const real = createQemuEngine({ cacheDirectory: config.stateDirectory, log: createLog("silent") });
     const engine: Engine = {
       name: real.name,
       open: async (spec, options) => {

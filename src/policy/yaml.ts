@@ -1,4 +1,4 @@
-import { isNode, LineCounter, parseDocument } from "yaml";
+import { isNode, LineCounter, parseDocument, visit } from "yaml";
 import type { z } from "zod";
 import type { Problem } from "./bundle.ts";
 
@@ -18,7 +18,19 @@ export function readYaml<T>(
   if (broken.length > 0) {
     return { problems: broken.map((it) => ({ ...at(it.pos[0]), message: it.message.split("\n")[0] ?? it.code })) };
   }
-  const parsed = schema.safeParse(document.toJS({ maxAliasCount: 0 }) ?? {});
+  const aliases: Problem[] = [];
+  visit(document, {
+    Alias: (_, alias) => {
+      // They let a short text stand for an enormous value, and hide what is in force from a reader.
+      aliases.push({
+        ...at(alias.range?.[0] ?? 0),
+        message: "YAML aliases are not supported",
+        fix: "write the value out",
+      });
+    },
+  });
+  if (aliases.length > 0) return { problems: aliases };
+  const parsed = schema.safeParse(document.toJS() ?? {});
   if (parsed.success) return { value: parsed.data };
   const problems = parsed.error.issues.map((issue) => {
     // An unknown key is at its parent: point at the key itself.
