@@ -77,7 +77,8 @@ describe.each(TOOLS)("%s", (tool) => {
     if (field === undefined) return;
     for (const args of [{}, { [field]: 7 }, { [field]: null }, { [field]: { $gt: "" } }]) {
       const answer = await agent.call(tool, args);
-      expect(answer.text).toMatch(new RegExp(`^INVALID_ARGUMENTS: [sS]*${field}`));
+      expect(answer.text).toMatch(/^INVALID_ARGUMENTS: /);
+      expect(answer.text).toContain(field);
     }
   });
 
