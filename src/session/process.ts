@@ -5,7 +5,16 @@ import { abortable } from "../lib/deadline.ts";
 import { OutputBuffer } from "./output.ts";
 
 /** Why a program is no longer running; when several causes race, the first wins. */
-export type EndedBy = "exit" | "signal" | "timeout" | "cancelled" | "output-limit" | "out-of-memory" | "machine-lost";
+export const ENDED_BY = [
+  "exit",
+  "signal",
+  "timeout",
+  "cancelled",
+  "output-limit",
+  "out-of-memory",
+  "machine-lost",
+] as const;
+export type EndedBy = (typeof ENDED_BY)[number];
 
 /** A program to start, and what bounds it. */
 export interface ProcessSpec {
