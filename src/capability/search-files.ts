@@ -10,7 +10,7 @@ import { type Scan, type ScanEnd, scan } from "./scan.ts";
 
 const MAX_PATTERN_CHARS = 4_096;
 /** A line of JSON for each line that matches; one much longer than anybody reads is left out. */
-const MAX_MESSAGE_BYTES = 262_144;
+const MAX_MESSAGE_BYTES = 1_048_576;
 
 const input = z.strictObject({
   pattern: plain(MAX_PATTERN_CHARS).min(1).describe("Regular expression (Rust's syntax), matched line by line."),
@@ -109,6 +109,6 @@ function problemOf({ exit, stderr, stopped }: ScanEnd, finished: boolean, leftOu
     throw new GatewayError("PATTERN_INVALID", `pattern: ${said}`);
   }
   if (!finished) throw new GatewayError("CONTAINER_FAILED", `the search failed: ${said || exit.by}`);
-  if (leftOut > 0) return `${leftOut} matches in very long lines were left out.`;
+  if (leftOut > 0) return `Matches in ${leftOut} very long lines were left out.`;
   return exit.by === "exit" && exit.exitCode === 2 ? "Some files could not be read." : undefined;
 }

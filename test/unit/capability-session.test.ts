@@ -1,0 +1,184 @@
+import { release } from "node:os";
+import { describe, expect, test } from "vitest";
+import type { Explanation } from "../../src/capability/capability.ts";
+import { GatewayError } from "../../src/errors.ts";
+import type { SessionSummary } from "../../src/session/session.ts";
+import { workbench } from "../support/capability-context.ts";
+
+const READY: SessionSummary = {
+  sessionId: "ses-1",
+  name: "build",
+  state: "ready",
+  openedAt: "2026-01-31T09:00:00.000Z",
+  expiresAt: "2026-01-31T13:00:00.000Z",
+  runningProcesses: 2,
+  isolation: {
+    machine: {
+      engine: "qemu",
+      engineVersion: "7.2.22",
+      level: "microvm",
+      acceleration: "tcg",
+      warning: "no usable hardware virtualisation",
+      pid: 4242,
+    },
+    attestation: {
+      bootId: "01234567-89ab-cdef-0123-456789abcdef",
+      kernelRelease: "6.1.0-guest",
+      uids: [1000, 1000, 1000, 1000],
+      gids: [1000, 1000, 1000, 1000],
+      groups: [],
+      capabilities: {
+        inheritable: "0000000000000000",
+        permitted: "0000000000000000",
+        effective: "0000000000000000",
+        bounding: "0000000000000000",
+        ambient: "0000000000000000",
+      },
+      noNewPrivs: true,
+      seccompMode: 2,
+      mounts: [],
+      unmaskedPaths: [],
+      writablePaths: [],
+      sockets: [],
+      interfaces: ["lo"],
+      routes: [],
+      devices: [],
+    },
+  },
+};
+
+describe("sessions", () => {
+  test("status shows both kernels, privileges and limits, and nothing of the host's processes", async () => {
+    await using bench = workbench({ sessions: { status: () => READY } });
+    const { result, text } = await bench.call("sessionStatus");
+    expect(result).toMatchObject({
+      sessionId: "ses-1",
+      state: "ready",
+      isolation: {
+        level: "microvm",
+        engine: "qemu 7.2.22",
+        hostKernel: release(),
+        guestKernel: "6.1.0-guest",
+        uid: 1000,
+        capabilities: "0",
+        noNewPrivileges: true,
+        seccomp: true,
+        networkInterfaces: ["lo"],
+      },
+      limits: { memoryMiB: 1024, execMs: 600_000, outputBytes: 65_536, processes: 32 },
+    });
+    expect(text).toContain(`kernel of this computer: ${release()}; of the sandbox: 6.1.0-guest`);
+    expect(text).toContain("warning: no usable hardware virtualisation");
+    expect(JSON.stringify(result)).not.toContain("4242");
+  });
+
+  test("status of a default session that is not open says so and opens nothing", async () => {
+    await using bench = workbench({ sessions: { status: () => undefined } });
+    const { result, text } = await bench.call("sessionStatus");
+    expect(result).toMatchObject({ state: "unopened", image: "default" });
+    expect(result).not.toHaveProperty("sessionId");
+    expect(text).toContain("not open yet");
+  });
+
+  test("open, reset, list and close act for the caller", async () => {
+    const asked: unknown[] = [];
+    await using bench = workbench({
+      sessions: {
+        open: async ({ principal, name }) => {
+          asked.push(["open", principal.id, name]);
+          return READY;
+        },
+        reset: async ({ principal, sessionId }) => {
+          asked.push(["reset", principal.id, sessionId]);
+          return READY;
+        },
+        list: (principal) => {
+          asked.push(["list", principal.id]);
+          return [READY, { ...READY, sessionId: "ses-2", state: "opening", detail: "booting" }];
+        },
+        close: async (principal, sessionId) => void asked.push(["close", principal.id, sessionId]),
+      },
+    });
+    const opened = await bench.call("openSession", { name: "build" });
+    expect(opened.result).toMatchObject({ sessionId: "ses-1", name: "build", isolation: { level: "microvm" } });
+    expect(opened.facts).toEqual({ sessionId: "ses-1", state: "ready" });
+    await bench.call("resetSession", { sessionId: "ses-1" });
+    await bench.call("resetSession");
+    const listed = await bench.call("listSessions");
+    expect(listed.result.sessions).toHaveLength(2);
+    expect(JSON.stringify(listed.result)).not.toContain("isolation");
+    expect(listed.text).toContain("ses-2 (build): opening (booting)");
+    expect((await bench.call("closeSession", { sessionId: "ses-1" })).result).toEqual({
+      sessionId: "ses-1",
+      state: "closed",
+    });
+    expect(asked).toEqual([
+      ["open", "local:test", "build"],
+      ["reset", "local:test", "ses-1"],
+      ["reset", "local:test", undefined],
+      ["list", "local:test"],
+      ["close", "local:test", "ses-1"],
+    ]);
+  });
+
+  test("what the sessions refuse is refused", async () => {
+    const refuse = () => {
+      throw new GatewayError("SESSION_NOT_FOUND");
+    };
+    await using bench = workbench({ sessions: { status: refuse, close: async () => refuse() } });
+    for (const tool of ["sessionStatus", "closeSession"]) {
+      await expect(bench.call(tool, { sessionId: "ses-x" })).rejects.toMatchObject({ code: "SESSION_NOT_FOUND" });
+    }
+  });
+});
+
+describe("explainPolicy", () => {
+  const bundle = { name: "default", version: "1.0.0", digest: "sha256:abc" };
+
+  test("tells the decision, its policies and the facts", async () => {
+    const explanation: Explanation = {
+      valid: true,
+      decision: {
+        outcome: "deny",
+        policies: [{ id: "a.cedar#no", effect: "forbid", reason: "because" }],
+        problems: [],
+        bundle,
+      },
+      description: {
+        resource: { type: "path", path: "/etc/x" },
+        context: { bytes: 1, long: "y".repeat(999) },
+        audit: {},
+      },
+    };
+    const asked: unknown[] = [];
+    const decide = (tool: string, args: unknown) => {
+      asked.push([tool, args]);
+      return explanation;
+    };
+    await using bench = workbench({ decide });
+    const args = { tool: "writeFile", arguments: { path: "/etc/x", content: "y" } };
+    const { result, text } = await bench.call("explainPolicy", args);
+    expect(asked).toEqual([["writeFile", { path: "/etc/x", content: "y" }]]);
+    expect(result).toMatchObject({
+      tool: "writeFile",
+      valid: true,
+      outcome: "deny",
+      policies: [{ id: "a.cedar#no", effect: "forbid", reason: "because" }],
+      bundle,
+      resource: "/etc/x",
+      facts: { bytes: 1, long: `${"y".repeat(300)}…` },
+    });
+    expect(text).toMatch(/^writeFile would be denied\. Nothing was executed\.\n- a\.cedar#no \(forbid\): because/);
+  });
+
+  test("says when nothing permits it, and when the arguments do not fit", async () => {
+    const description = { resource: { type: "session", id: "default" }, context: {}, audit: {} } as const;
+    const decision = { outcome: "deny", policies: [], problems: [], bundle } as const;
+    await using denying = workbench({ decide: () => ({ valid: true, decision, description }) });
+    expect((await denying.call("explainPolicy", { tool: "exec" })).text).toContain("no policy permits it");
+    await using invalid = workbench({ decide: () => ({ valid: false, problem: "argv: is missing" }) });
+    const { result, facts } = await invalid.call("explainPolicy", { tool: "exec" });
+    expect(result).toEqual({ tool: "exec", valid: false, problem: "argv: is missing", policies: [], problems: [] });
+    expect(facts).toEqual({ tool: "exec", outcome: "invalid" });
+  });
+});
