@@ -141,19 +141,20 @@ function outcomeOf(process: Process, maxOutputBytes: number): Outcome<z.output<t
   const stderr = process.stderr.excerpt(maxOutputBytes);
   const state = stateOf(process);
   const truncated = stdout.cutBytes + stderr.cutBytes > 0;
-  const hint = hintOf(process, truncated, `${stdout.cutCursor}:${stderr.cutCursor}`);
-  const reading = hint ? { processId: process.id, cursor: `${stdout.nextCursor}:${stderr.nextCursor}`, hint } : {};
+  const cursor = `${stdout.nextCursor}:${stderr.nextCursor}`;
+  const hint = hintOf(process, cursor, truncated ? `${stdout.cutCursor}:${stderr.cutCursor}` : undefined);
+  const reading = hint ? { processId: process.id, cursor, hint } : {};
   const result = { ...state, stdout: stdout.text, stderr: stderr.text, truncated, ...reading };
   const text = [headline(state), ...streams(result.stdout, result.stderr), ...(hint ? [hint] : [])].join("\n");
   return { result, text, facts: { ...state, truncated, processId: process.id } };
 }
 
-function hintOf(process: Process, truncated: boolean, cutCursor: string): string | undefined {
+function hintOf({ id, end }: Process, cursor: string, cutCursor: string | undefined): string | undefined {
   const hints = [];
-  if (!process.end) hints.push(`It goes on as ${process.id}: readProcess reads on from cursor, stopProcess ends it.`);
-  if (truncated) {
+  if (!end) hints.push(`It goes on as ${id}: readProcess with cursor ${cursor} reads on, stopProcess ends it.`);
+  if (cutCursor !== undefined) {
     hints.push(
-      `The output was cut: readProcess with processId ${process.id} and cursor ${cutCursor} reads what is kept of it.`,
+      `The output was cut: readProcess with processId ${id} and cursor ${cutCursor} reads what is kept of it.`,
     );
   }
   return hints.length > 0 ? hints.join(" ") : undefined;
