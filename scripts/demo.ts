@@ -6,7 +6,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js"
 import type { CallToolResult } from "@modelcontextprotocol/sdk/types.js";
 
 /** A tour for a person: a real MCP client against the real server over stdio. Any step that goes wrong ends it with an error. */
-const entry = join(import.meta.dirname, "..", "src", "main.ts");
+const entry = join(import.meta.dirname, "..", "bin", "glovebox.js");
 const program = `import platform, sys
 print("hello from", platform.system(), platform.release())
 print("6 * 7 =", 6 * 7)

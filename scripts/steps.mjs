@@ -44,5 +44,5 @@ export async function prepare() {
   say("checking system packages");
   await setUpSystem({ log: say });
   say("building the guest image (minutes the first time, nothing when it is there)");
-  run(node, ["src/main.ts", "image", "build"]);
+  run(node, ["bin/glovebox.js", "image", "build"]);
 }

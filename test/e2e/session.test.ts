@@ -31,10 +31,9 @@ afterAll(async () => {
 const python = (code: string, more: object = {}) => agent.call("exec", { argv: ["python3", "-c", code], ...more });
 
 describe("before a sandbox is needed", () => {
-  test("initialize answers within a second, with instructions, and tools that suffice", async () => {
-    const startedMs = performance.now();
+  test("initialize answers before anything is prepared, with instructions and tools that suffice", async () => {
     await using other = await connect(data);
-    expect(performance.now() - startedMs).toBeLessThan(2_000);
+    expect(machinePids(data)).toEqual([]);
     expect(other.client.getInstructions()).toContain("DENIED");
     const { tools } = await other.client.listTools();
     expect(tools.map((it) => it.name)).toEqual(

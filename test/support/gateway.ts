@@ -7,7 +7,7 @@ import type { CallToolResult } from "@modelcontextprotocol/sdk/types.js";
 import type { AuditRecord } from "../../src/audit/record.ts";
 import { loadConfig } from "../../src/config.ts";
 
-export const ENTRY = join(import.meta.dirname, "..", "..", "src", "main.ts");
+export const ENTRY = join(import.meta.dirname, "..", "..", "bin", "glovebox.js");
 const POLICIES = join(import.meta.dirname, "..", "..", "policies");
 
 /** A data directory of a test's own, with this machine's guest images in it; removed when disposed. */

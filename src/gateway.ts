@@ -1,0 +1,143 @@
+import { mkdir } from "node:fs/promises";
+import { userInfo } from "node:os";
+import { type AuditLog, openAuditLog } from "./audit/log.ts";
+import { type CallPorts, type CallRequest, type CallResult, call } from "./call/call.ts";
+import { describeCall } from "./call/describe.ts";
+import { CAPABILITIES, findCapability } from "./capability/registry.ts";
+import { type Config, VERSION } from "./config.ts";
+import { attest, readHostBootId } from "./engine/attest.ts";
+import type { Engine } from "./engine/engine.ts";
+import { endMachineProcess } from "./engine/qemu/machine-process.ts";
+import { createQemuEngine } from "./engine/qemu/qemu.ts";
+import { asGatewayError, GatewayError } from "./errors.ts";
+import { openImageStore } from "./image/store.ts";
+import { newId } from "./lib/id.ts";
+import { createLog, type Logger } from "./log.ts";
+import { instructions } from "./mcp/instructions.ts";
+import type { ServerPorts } from "./mcp/server.ts";
+import type { Bundle } from "./policy/bundle.ts";
+import { canEverPermit, evaluate } from "./policy/evaluate.ts";
+import { loadBundle } from "./policy/load.ts";
+import { openLedger } from "./session/ledger.ts";
+import { reconcile } from "./session/reconcile.ts";
+import { createSessions } from "./session/sessions.ts";
+
+export interface Gateway extends AsyncDisposable {
+  readonly server: ServerPorts;
+}
+
+/** How long calls that are cut off by a shutdown may take to write their outcomes. */
+const FAREWELL_MS = 1_500;
+
+/**
+ * Composes a gateway: the only place that picks drivers. What the last gateways left behind is cleaned up, and the start is on
+ * record, before it resolves. `stopping` aborts calls; disposal ends every sandbox and closes the log.
+ * @throws GatewayError POLICY_INVALID, POLICY_UNREADABLE, AUDIT_UNWRITABLE, AUDIT_CORRUPT, STATE_UNWRITABLE
+ */
+export async function openGateway(config: Config, stopping: AbortSignal, engine?: Engine): Promise<Gateway> {
+  const log = createLog(config.logLevel);
+  const id = newId("gw");
+  await using stack = new AsyncDisposableStack();
+  await makeDirectories(config);
+
+  const audit = stack.use(await openAuditLog({ directory: config.auditDirectory, gateway: id }));
+  const bundle = await loadPolicy(config, audit, log);
+  const ledger = stack.use(await openLedger(config.stateDirectory, id));
+  const removed = await reconcile(config.stateDirectory, endMachineProcess);
+  if (removed.gateways.length > 0) {
+    log.warn(removed, "removed what dead gateways had left behind");
+    await audit.append({ kind: "event", event: "reconciled", facts: { ...removed } });
+  }
+  const { name, version, digest } = bundle.identity;
+  const facts = { version: VERSION, pid: process.pid, user: userInfo().username, bundle: { name, version, digest } };
+  await audit.append({ kind: "event", event: "gateway-started", facts });
+  stack.defer(() => audit.append({ kind: "event", event: "gateway-stopped", facts: { why: reasonOf(stopping) } }));
+
+  const hostBootId = await readHostBootId();
+  /** Of every machine so far: no two sessions may ever share a kernel. */
+  const bootIds = new Set<string>();
+  const images = openImageStore(config.imageDirectory);
+  const sessions = stack.use(
+    createSessions({
+      profile: bundle.profile,
+      audit,
+      log,
+      ledger,
+      engine: engine ?? createQemuEngine({ cacheDirectory: config.stateDirectory, log }),
+      findImage: (image) => images.find(image),
+      openContainer: async (spec, machine, signal) => {
+        // Loaded when the first machine is up: dockerode is the largest dependency, and clients wait for `initialize`.
+        const { openContainer } = await import("./container/docker.ts");
+        return openContainer(spec, machine, { signal });
+      },
+      attest: async (container, machine, profile, signal) => {
+        const facts = { container, machine, profile, hostBootId, otherBootIds: bootIds, signal };
+        const attestation = await attest(facts);
+        bootIds.add(attestation.bootId);
+        return attestation;
+      },
+    }),
+  );
+  const ports: CallPorts = {
+    find: findCapability,
+    decide: (request) => evaluate(bundle, request),
+    bundle: bundle.identity,
+    profile: bundle.profile,
+    audit,
+    sessions,
+    log,
+  };
+  const running = new Set<Promise<CallResult>>();
+  stack.defer(() => settled(running));
+  const owned = stack.move();
+  return {
+    server: {
+      version: VERSION,
+      instructions: instructions(bundle.profile),
+      capabilities: CAPABILITIES.filter((it) => canEverPermit(bundle, it.name)),
+      call: (request: CallRequest) => {
+        const result = call(request, ports);
+        running.add(result);
+        return result.finally(() => running.delete(result));
+      },
+      stopping,
+      log,
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** A bundle that does not load is on record, and the gateway does not start. */
+async function loadPolicy(config: Config, audit: AuditLog, log: Logger): Promise<Bundle> {
+  try {
+    const bundle = await loadBundle(config.policyDirectory, { describe: describeCall });
+    log.info({ directory: config.policyDirectory, ...bundle.identity }, "policy loaded");
+    return bundle;
+  } catch (error) {
+    const { code, message } = asGatewayError(error);
+    await audit.append({ kind: "event", event: "policy-rejected", facts: { code, message } });
+    throw error;
+  }
+}
+
+/** The state is passable for the machines' own users, the audit log for nobody else. */
+async function makeDirectories(config: Config): Promise<void> {
+  try {
+    await mkdir(config.dataDirectory, { recursive: true, mode: 0o711 });
+    await mkdir(config.stateDirectory, { recursive: true, mode: 0o711 });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new GatewayError("STATE_UNWRITABLE", `cannot make \`${config.dataDirectory}\`: ${reason}`, { cause: error });
+  }
+}
+
+async function settled(running: ReadonlySet<Promise<CallResult>>): Promise<void> {
+  const { promise: enough, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, FAREWELL_MS);
+  await Promise.race([Promise.allSettled(running), enough]);
+  clearTimeout(timer);
+}
+
+function reasonOf(signal: AbortSignal): string {
+  return signal.reason instanceof Error ? signal.reason.message : "closed";
+}
