@@ -53,7 +53,8 @@ export interface WriteOptions {
 /**
  * The session's hardened container. Paths are absolute, normalised, and name exactly what policy decided on: a symbolic link
  * anywhere in one is refused with `PATH_IS_LINK`, never followed. Every method rejects with `MACHINE_LOST` when the machine
- * is gone and with the signal's reason when aborted.
+ * is gone and with the signal's reason when aborted. Disposal ends the runs and refuses later calls (SESSION_CLOSED); the
+ * container itself ends with its machine.
  */
 export interface Container extends AsyncDisposable {
   readonly id: string;

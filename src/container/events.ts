@@ -27,10 +27,10 @@ const eventSchema = z.object({
 });
 
 /**
- * Follows a container's events. `onEnd` hears once why there will be no more: the container's first process has ended, or the
- * stream has. Events are a hint from the guest: a false one can mislead about a program's end, which the guest could fake anyway.
+ * Follows a container's events. `onEnd` hears once why there will be no more: a GatewayError when the container's first process
+ * has ended or the engine talks nonsense, the connection's error when it broke, nothing when it ended. Events are a hint from the guest: a false one can mislead about a program's end, which the guest could fake anyway.
  */
-export function followEvents(stream: Readable, onEnd: (reason: GatewayError) => void): ContainerEvents {
+export function followEvents(stream: Readable, onEnd: (reason?: unknown) => void): ContainerEvents {
   const execs = new Map<string, PromiseWithResolvers<number>>();
   let kills = 0;
   let nextKill = Promise.withResolvers<void>();
@@ -48,7 +48,7 @@ export function followEvents(stream: Readable, onEnd: (reason: GatewayError) => 
     }
   };
   followLines(stream, take).then(
-    () => onEnd(new GatewayError("CONTAINER_FAILED", "the sandbox's engine has stopped reporting")),
+    () => onEnd(),
     (error: unknown) => onEnd(asReason(error)),
   );
   return {
@@ -80,10 +80,7 @@ async function followLines(stream: Readable, take: (line: string) => void): Prom
   }
 }
 
-function asReason(error: unknown): GatewayError {
-  if (error instanceof GatewayError) return error;
-  if (error instanceof SyntaxError || error instanceof z.ZodError) {
-    return new GatewayError("CHANNEL_VIOLATION", "an event of the engine can't be read", { cause: error });
-  }
-  return new GatewayError("CONTAINER_FAILED", "the connection to the sandbox's engine broke", { cause: error });
+function asReason(error: unknown): unknown {
+  if (!(error instanceof SyntaxError || error instanceof z.ZodError)) return error;
+  return new GatewayError("CHANNEL_VIOLATION", "an event of the engine can't be read", { cause: error });
 }

@@ -6,7 +6,7 @@ import type { ContainerApi, ExecState } from "./api.ts";
 import type { Run, RunSpec } from "./container.ts";
 import { containerFailure } from "./failure.ts";
 import { demultiplex, type Outputs } from "./frames.ts";
-import { follow, type RunHost } from "./run.ts";
+import { follow, type RunHost, sendSignal } from "./run.ts";
 
 const START_TIMEOUT_MS = 60_000;
 /** A program whose start was given up must be gone within this, or its container is. */
@@ -85,7 +85,7 @@ async function notStarted(outputs: Outputs, exitCode: number | undefined): Promi
   }
   const plain = said.replace(/^OCI runtime exec failed: (exec failed: )?(unable to start container process: )?/, "");
   const reason = printable(plain.replaceAll(": unknown", "").trim());
-  if (/not found|no such file|not a directory|permission denied|is a directory/i.test(reason)) {
+  if (/not found|no such file|not a directory|not a regular file|not executable|permission denied/i.test(reason)) {
     return new GatewayError("PROGRAM_NOT_FOUND", `the program can't be started: ${reason}`);
   }
   return new GatewayError("CONTAINER_FAILED", `the program can't be started: ${reason || `status ${exitCode}`}`);
@@ -99,7 +99,7 @@ async function giveUp(host: RunHost, spec: RunSpec, execId: string): Promise<voi
     for (;;) {
       const { pid, exitCode } = await host.api.inspectExec(execId, signal);
       if (exitCode !== undefined) return;
-      if (pid > 0) return await host.machine.signal({ pid, run: spec.run, signal: "SIGKILL" }, signal);
+      if (pid > 0) return await sendSignal(host, { pid, run: spec.run, signal: "SIGKILL" });
       await sleep(50, undefined, { signal });
     }
   } catch (cause) {

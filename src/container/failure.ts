@@ -2,8 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { GatewayError } from "../errors.ts";
 import { EngineRefusal } from "./modem.ts";
 
-/** A broken connection is often the first sign of a lost machine; its own report follows within this. */
-const LOSS_GRACE_MS = 1000;
+/** A broken connection is often the first sign of a lost machine; the engine's own report follows within this. */
+const LOSS_GRACE_MS = 5000;
 
 /**
  * The error that a caller gets for a failed operation of the container: the signal's reason when aborted (`broken` first: why

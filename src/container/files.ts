@@ -132,8 +132,10 @@ async function statOf(api: ContainerApi, path: string, signal: AbortSignal): Pro
   try {
     return readStat(path, await api.statHeader(path, signal));
   } catch (error) {
-    if (error instanceof EngineRefusal && error.status === 404) return undefined;
-    throw error;
+    if (!(error instanceof EngineRefusal)) throw error;
+    if (error.status === 404) return undefined;
+    if (!/too many links/i.test(error.message)) throw error;
+    throw new GatewayError("PATH_IS_LINK", `\`${printable(path)}\` is a symbolic link that leads in a circle`);
   }
 }
 

@@ -16,9 +16,16 @@ export const WRITABLE_DIRECTORIES = [
 ] as const;
 
 /** What the machine's kernel, its Docker engine and our agent keep for themselves, so that no container starves them. */
-const RESERVED_BYTES = 192 * 1024 * 1024;
+const RESERVED_BYTES = 256 * 1024 * 1024;
 const RESERVED_SHARE = 1 / 16;
 const RESERVED_CPUS = 0.1;
+
+/**
+ * crun gives this score to the container's first process only; a program that is started later keeps the shim's, which is one
+ * above its containerd's -999. With any higher score the first process would be killed in the place of the one that took the
+ * memory, and the sandbox would end. With the same score the biggest goes.
+ */
+const OOM_SCORE_ADJ = -998;
 
 /**
  * The whole of what the container is made from: a pure function of the session and the organisation's profile. Nothing in it
@@ -66,8 +73,7 @@ export function hardenedOptions({ sessionId, image, profile }: ContainerSpec) {
       // Equal to Memory: no swap.
       MemorySwap: memoryBytes,
       OomKillDisable: false,
-      // Should the machine itself run out of memory, the agent's programs go before the engine.
-      OomScoreAdj: 500,
+      OomScoreAdj: OOM_SCORE_ADJ,
       NanoCpus: Math.round((profile.resources.vcpus - RESERVED_CPUS) * 1e9),
       Ulimits: [
         { Name: "nofile", Soft: 16_384, Hard: 16_384 },

@@ -1,7 +1,7 @@
 import { type Duplex, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Machine } from "../engine/engine.ts";
+import type { Machine, SignalRequest } from "../engine/engine.ts";
 import { GatewayError } from "../errors.ts";
 import { deadline } from "../lib/deadline.ts";
 import type { ContainerApi } from "./api.ts";
@@ -21,7 +21,8 @@ export interface RunHost {
   breakWith(reason: GatewayError): void;
 }
 
-const SIGNAL_TIMEOUT_MS = 10_000;
+/** A machine full of a fork bomb's processes takes its time. */
+const SIGNAL_TIMEOUT_MS = 60_000;
 /** How long the report of an out-of-memory kill may come after the program's end. */
 const OOM_GRACE_MS = 1000;
 /** After this without a report of the program's end, the engine is asked. */
@@ -62,14 +63,26 @@ export function follow(run: Started): Run {
     signal: async (name) => {
       if (over || host.broken.aborted) return;
       killed ||= name === "SIGKILL";
-      const signal = deadline(SIGNAL_TIMEOUT_MS, host.broken);
       try {
-        await host.machine.signal({ pid, run: spec.run, signal: name }, signal);
+        await sendSignal(host, { pid, run: spec.run, signal: name });
       } catch (error) {
         if (!host.broken.aborted) throw await containerFailure(error, host.broken);
       }
     },
   };
+}
+
+/** A kill is repeated while something of the run is left: programs that fork can outrun it for a while. */
+export async function sendSignal(host: RunHost, request: SignalRequest): Promise<void> {
+  const signal = deadline(SIGNAL_TIMEOUT_MS, host.broken);
+  for (;;) {
+    try {
+      return await host.machine.signal(request, signal);
+    } catch (error) {
+      const again = request.signal === "SIGKILL" && error instanceof GatewayError && error.retryable;
+      if (!again || signal.aborted) throw error;
+    }
+  }
 }
 
 /** Never rejects. */

@@ -1,0 +1,83 @@
+import { text } from "node:stream/consumers";
+import { expect, test } from "vitest";
+import type { Container } from "../../src/container/container.ts";
+import { forever, gone, python, runToEnd, said, spec } from "./container-suite.ts";
+
+/** What every container must survive. `get` is called in tests only. */
+export function limitsSuite(get: () => Container): void {
+  const fine = async () => expect((await runToEnd(get(), ["echo", "fine"])).stdout).toBe("fine\n");
+
+  test("a fork bomb meets the limit; files can be read and written meanwhile, and a kill ends it all", async () => {
+    const script = `
+import os, sys, time
+while True:
+    try: os.fork()
+    except OSError: print("full", flush=True); time.sleep(1)`;
+    const run = await get().run(spec(["python3", "-c", script, "bomb"]), forever);
+    run.stderr.resume();
+    try {
+      await said(run.stdout, "full");
+      run.stdout.resume();
+      await get().writeFile("/workspace/meanwhile", Buffer.from("x"), { mode: 0o644, createParents: false }, forever);
+      expect((await get().readFile("/workspace/meanwhile", 10, forever)).toString()).toBe("x");
+    } finally {
+      await run.signal("SIGKILL");
+    }
+    expect(await run.exit).toEqual({ by: "signal", exitCode: 137, signal: "SIGKILL" });
+    await fine();
+    await gone(get(), "bomb");
+  }, 180_000);
+
+  test("a memory hog is ended and called so; what runs beside it goes on", async () => {
+    const beside = await get().run(spec(["sleep", "600"]), forever);
+    const hog = await python(get(), "taken = []\nwhile True: taken.append(b'x' * 10_000_000)");
+    expect(hog.exit).toEqual({ by: "out-of-memory", exitCode: 137 });
+    await fine();
+    const outputs = Promise.all([text(beside.stdout), text(beside.stderr)]);
+    await beside.signal("SIGTERM");
+    expect(await beside.exit).toMatchObject({ by: "signal", signal: "SIGTERM" });
+    expect(await outputs).toEqual(["", ""]);
+  }, 120_000);
+
+  test("a program that is killed is not called out of memory because another was", async () => {
+    expect((await runToEnd(get(), ["sh", "-c", "kill -KILL $$"])).exit).toMatchObject({
+      by: "signal",
+      signal: "SIGKILL",
+    });
+  });
+
+  test("a full disk is an error inside and DISK_FULL outside, and deleting helps", async () => {
+    const write = (name: string) =>
+      get().writeFile(
+        `/workspace/late/${name}`,
+        Buffer.alloc(15_000_000),
+        { mode: 0o644, createParents: true },
+        forever,
+      );
+    const filled = await python(
+      get(),
+      `
+import os, errno
+file = os.open("/workspace/filler", os.O_CREAT | os.O_WRONLY)
+size, step = 0, 1 << 30
+while step >= 4096:
+    try:
+        os.posix_fallocate(file, size, step); size += step
+    except OSError as error:
+        assert error.errno == errno.ENOSPC; step //= 2
+print(size)`,
+    );
+    expect(filled).toMatchObject({ exit: { by: "exit", exitCode: 0 }, stderr: "" });
+    const more = await python(get(), "open('/tmp/more', 'wb', buffering=0).write(b'x' * 100_000)");
+    expect(more.stderr).toContain("No space left on device");
+    // The engine may use what the file system reserves for it, and then has to say that there is no more.
+    const full = async () => {
+      for (let written = 0; written < 60; written += 1) await write(String(written));
+    };
+    await expect(full()).rejects.toMatchObject({ code: "DISK_FULL" });
+    await fine();
+    await runToEnd(get(), ["rm", "-r", "/workspace/filler", "/workspace/late"]);
+    await write("again");
+    await fine();
+  }, 180_000);
+}
