@@ -1,12 +1,28 @@
-import type { MachineImage } from "../engine/engine.ts";
+import { z } from "zod";
 
-/** What `glovebox image list` shows of one image in the store. */
-export interface StoredImage extends MachineImage {
-  /** Name of the agent image, as a profile's `image` refers to it: `default`, or what `image add --name` gave. */
-  readonly name: string;
-  /** The digest of the recipe it was built from. */
-  readonly recipe: string;
-  readonly kernelRelease: string;
-  readonly sizeBytes: number;
-  readonly builtAt: string;
-}
+const hex = z.string().regex(/^[0-9a-f]{64}$/);
+const file = z.strictObject({
+  /** Below the store. */
+  path: z.string().regex(/^(guests|disks)\/[\w.-]+\/[\w.-]+$/),
+  sizeBytes: z.int().min(1),
+  sha256: hex,
+});
+
+/** `<name>.json` in the store: the files of one image, and what they were made from. */
+export const imageManifestSchema = z.strictObject({
+  version: z.literal(1),
+  /** As a profile's `image` refers to it. */
+  name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/),
+  /** Digests of the recipe: of the machine's part, and of the disk's. */
+  recipe: z.strictObject({ guest: hex, disk: hex }),
+  kernelRelease: z.string(),
+  /** Id of the agent image in the inner engine. */
+  agentImage: z.string().regex(/^sha256:[0-9a-f]{64}$/),
+  builtAt: z.iso.datetime(),
+  files: z.strictObject({ kernel: file, initramfs: file, root: file, data: file }),
+  /** `name=version` of what is in the kernel, the engine and the agent image. */
+  packages: z.record(z.string(), z.array(z.string())),
+});
+
+export type ImageManifest = z.infer<typeof imageManifestSchema>;
+export type ImageFile = z.infer<typeof file>;
