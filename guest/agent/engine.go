@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 )
 
@@ -12,6 +14,7 @@ const (
 	dockerSocket     = "/run/docker.sock"
 	containerdSocket = "/run/containerd/containerd.sock"
 	containerdConfig = "/run/containerd/config.toml"
+	runtimes         = "/run/runtimes"
 )
 
 // Plug-ins that a machine with one container engine and no network has no use for; without them containerd starts faster.
@@ -64,6 +67,10 @@ func startEngine() (map[int]string, error) {
 	if err := os.WriteFile(containerdConfig, []byte(containerdSettings), 0o600); err != nil {
 		return nil, err
 	}
+	// dockerd does not start without a `runc`, whatever its default runtime is.
+	if err := errors.Join(os.Mkdir(runtimes, 0o755), os.Symlink("/usr/bin/crun", runtimes+"/runc")); err != nil {
+		return nil, err
+	}
 	daemons := map[int]string{}
 	for _, argv := range [][]string{
 		{"/usr/bin/containerd", "--config", containerdConfig},
@@ -93,7 +100,7 @@ func startDaemon(argv []string) (int, error) {
 	defer null.Close()
 	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
 		Dir:   "/",
-		Env:   []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"},
+		Env:   []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin:" + runtimes, "HOME=/root"},
 		Files: []uintptr{null.Fd(), input.Fd(), input.Fd()},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
@@ -114,7 +121,7 @@ func copyLog(output *os.File) {
 	for {
 		line, err := lines.ReadString('\n')
 		if line != "" {
-			report("%.400s", line)
+			report("%.400s", strings.TrimRight(line, "\n"))
 		}
 		if err != nil {
 			break

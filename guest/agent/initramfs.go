@@ -14,7 +14,7 @@ import (
 // syscall has no name for it.
 var finitModule = map[string]uintptr{"amd64": 313, "arm64": 273}[runtime.GOARCH]
 
-// The initramfs stage: devices, modules, the read-only root, and on to its `/sbin/init`. Returns only on failure.
+// The initramfs stage: devices, modules, and the read-only root, which it makes this process's root directory.
 func switchToRoot() error {
 	const quiet = syscall.MS_NOSUID | syscall.MS_NOEXEC
 	if err := mountAll([]mount{
@@ -53,10 +53,7 @@ func switchToRoot() error {
 	if err := syscall.Mount(".", "/", "", syscall.MS_MOVE, ""); err != nil {
 		return err
 	}
-	if err := errors.Join(syscall.Chroot("."), os.Chdir("/")); err != nil {
-		return err
-	}
-	return syscall.Exec("/sbin/init", []string{"/sbin/init"}, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"})
+	return errors.Join(syscall.Chroot("."), os.Chdir("/"))
 }
 
 // Makes /dev/console the standard streams, whatever the kernel gave us.

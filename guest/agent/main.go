@@ -18,8 +18,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "the guest agent runs as process 1 only")
 		os.Exit(2)
 	}
+	// One process all the way: running the root's copy of this program would cost an emulated machine half a second.
 	if os.Args[0] == "/init" {
-		endMachine(switchToRoot())
+		if err := switchToRoot(); err != nil {
+			endMachine(err)
+		}
 	}
 	endMachine(runSystem())
 }

@@ -33,21 +33,26 @@ export interface OutcomeBody {
   readonly facts: Json;
 }
 
+export const EVENTS = [
+  "gateway-started",
+  "gateway-stopped",
+  "session-opened",
+  "session-closed",
+  "session-lost",
+  "session-refused",
+  "process-ended",
+  "reconciled",
+  "log-recovered",
+  /** First record of every segment but the first; facts `{ openCalls: string[] }`: permitted and without an outcome so far. */
+  "segment-started",
+  "policy-loaded",
+  "policy-rejected",
+] as const;
+
 /** Things that happen to the gateway and its sessions rather than in a call. */
 export interface EventBody {
   readonly kind: "event";
-  readonly event:
-    | "gateway-started"
-    | "gateway-stopped"
-    | "session-opened"
-    | "session-closed"
-    | "session-lost"
-    | "session-refused"
-    | "process-ended"
-    | "reconciled"
-    | "log-recovered"
-    | "policy-loaded"
-    | "policy-rejected";
+  readonly event: (typeof EVENTS)[number];
   readonly sessionId?: string;
   readonly callId?: string;
   readonly facts: Json;

@@ -16,6 +16,7 @@ import { createMachine } from "./machine.ts";
 import type { Verdict } from "./probe.ts";
 import { type QemuProcess, startQemu } from "./process.ts";
 import { createQmp } from "./qmp.ts";
+import type { Tail } from "./tail.ts";
 import { type BootLimits, startWatchdog } from "./watchdog.ts";
 
 /** How much of the ends of the guest's console and of QEMU's complaints an error shows. */
@@ -122,9 +123,16 @@ function machineFacts(qemu: QemuHost, verdict: Verdict, pid: number): MachineFac
 
 function withLastWords(sentence: string, process: QemuProcess): string {
   const parts = [sentence];
-  const complaints = process.stderr.text().trim();
-  const console = process.console.text().trim();
-  if (complaints) parts.push(`QEMU said:\n${printable(complaints.slice(-SHOWN_CHARS))}`);
-  parts.push(console ? `The end of its console:\n${printable(console.slice(-SHOWN_CHARS))}` : "Its console is empty.");
+  const complaints = readable(process.stderr);
+  const console = readable(process.console);
+  if (complaints) parts.push(`QEMU said:\n${complaints}`);
+  parts.push(console ? `The end of its console:\n${console}` : "Its console is empty.");
   return parts.join("\n");
+}
+
+/** The firmware clears the screen and switches line wrapping; that is not worth a replacement character each. */
+function readable(tail: Tail): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: terminal sequences begin with one
+  const plain = tail.text().replace(/\u001b(?:c|\[[0-9;?]*[A-Za-z])/g, "").replace(/\r/g, "");
+  return printable(plain.trim().slice(-SHOWN_CHARS));
 }

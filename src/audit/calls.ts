@@ -1,0 +1,30 @@
+import type { RecordBody } from "./record.ts";
+
+/**
+ * Carries the set of open calls (permitted, without an outcome so far) past one record. A segment's first record repeats
+ * the set, so that the last segment alone tells which calls a dead gateway left open.
+ */
+export function trackCalls(open: Set<string>, body: RecordBody): void {
+  if (body.kind === "intent" && body.decision === "permit") open.add(body.callId);
+  else if (body.kind === "outcome") open.delete(body.callId);
+  else if (body.kind === "event" && body.event === "segment-started") {
+    open.clear();
+    for (const callId of carriedCalls(body.facts)) open.add(callId);
+  }
+}
+
+/** The first record of a segment. */
+export function segmentStarted(open: ReadonlySet<string>): RecordBody {
+  return { kind: "event", event: "segment-started", facts: { openCalls: [...open] } };
+}
+
+/** The outcome of a call about whose end nothing is known. `durationMs` is 0: nobody measured. */
+export function interrupted(callId: string, reason: string): RecordBody {
+  return { kind: "outcome", callId, status: "interrupted", durationMs: 0, facts: { reason } };
+}
+
+function carriedCalls(facts: unknown): string[] {
+  if (typeof facts !== "object" || facts === null || !("openCalls" in facts)) return [];
+  const { openCalls } = facts;
+  return Array.isArray(openCalls) ? openCalls.filter((it) => typeof it === "string") : [];
+}

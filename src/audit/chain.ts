@@ -1,0 +1,60 @@
+import { chmodSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { GatewayError } from "../errors.ts";
+import { newId } from "../lib/id.ts";
+import { type Lock, tryLock } from "../lib/lock.ts";
+import { LOCK_FILE, listChains, syncDirectory } from "./files.ts";
+
+/** A chain that this process alone may write, until it is disposed of. */
+export interface HeldChain extends Disposable {
+  readonly id: string;
+  readonly directory: string;
+}
+
+/** Takes the oldest chain that no living gateway writes, or makes one. */
+export async function holdChain(auditDirectory: string): Promise<HeldChain> {
+  await mkdir(auditDirectory, { recursive: true, mode: 0o700 });
+  for (const id of await listChains(auditDirectory)) {
+    const held = tryHold(auditDirectory, id);
+    if (held) return held;
+  }
+  for (;;) {
+    const id = newId("chain");
+    await mkdir(join(auditDirectory, id), { mode: 0o700 });
+    await syncDirectory(auditDirectory);
+    // Another gateway that is starting may have found the new directory first; then that one has it.
+    const held = tryHold(auditDirectory, id);
+    if (held) return held;
+  }
+}
+
+/** Whether a living gateway writes the chain. False also where the lock can't be tried, as in a read-only copy. */
+export function isHeld(chainDirectory: string): boolean {
+  let lock: Lock | undefined;
+  try {
+    lock = tryLock(join(chainDirectory, LOCK_FILE));
+  } catch {
+    return false;
+  }
+  lock?.[Symbol.dispose]();
+  return lock === undefined;
+}
+
+function tryHold(auditDirectory: string, id: string): HeldChain | undefined {
+  const directory = join(auditDirectory, id);
+  const lock = takeLock(join(directory, LOCK_FILE));
+  if (!lock) return undefined;
+  // By name: closing a descriptor of the file would drop the lock.
+  chmodSync(lock.path, 0o600);
+  return { id, directory, [Symbol.dispose]: () => lock[Symbol.dispose]() };
+}
+
+function takeLock(path: string): Lock | undefined {
+  try {
+    return tryLock(path);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : "unknown";
+    throw new GatewayError("AUDIT_UNWRITABLE", `the audit log cannot be written: its lock: ${why}`, { cause: error });
+  }
+}

@@ -1,0 +1,72 @@
+import { join } from "node:path";
+import { holdChain } from "./chain.ts";
+import { segmentName } from "./files.ts";
+import { openHead } from "./head.ts";
+import type { AuditWriter } from "./record.ts";
+import { recoverChain, type Torn } from "./recovery.ts";
+import { Segment } from "./segment.ts";
+import { ChainWriter, unwritable } from "./writer.ts";
+
+/** A segment that has reached this size is followed by another; a start reads one of them. */
+const SEGMENT_BYTES = 16 * 1024 * 1024;
+
+export interface AuditLogOptions {
+  /** The audit directory; made when missing. */
+  readonly directory: string;
+  /** Id of this gateway process, written into each record. */
+  readonly gateway: string;
+  /** Told what an earlier gateway's death had left, after it was repaired and recorded. */
+  readonly onRecovered?: (recovery: Recovery) => void;
+  /** In place of 16 MiB. */
+  readonly segmentBytes?: number;
+}
+
+export interface Recovery {
+  readonly chain: string;
+  /** Half a record at the end of the log, moved aside. */
+  readonly torn?: Torn;
+  /** Calls that now have an outcome `interrupted`. */
+  readonly interrupted: readonly string[];
+}
+
+/**
+ * The log as this process writes it: one chain, which no other process writes meanwhile. Disposing waits for what was
+ * appended; afterwards an append rejects with SHUTTING_DOWN.
+ */
+export interface AuditLog extends AuditWriter, AsyncDisposable {
+  readonly chain: string;
+}
+
+/**
+ * Opens a chain for this process, having repaired and recorded what a crash left in it.
+ * @throws GatewayError AUDIT_UNWRITABLE; AUDIT_CORRUPT when the chain is damaged in a way that no crash explains
+ */
+export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> {
+  try {
+    return await open(options);
+  } catch (error) {
+    throw unwritable(error);
+  }
+}
+
+async function open({ directory, gateway, onRecovered, segmentBytes = SEGMENT_BYTES }: AuditLogOptions) {
+  await using stack = new AsyncDisposableStack();
+  const chain = stack.use(await holdChain(directory));
+  const found = await recoverChain(chain.directory, chain.id);
+  const head = stack.use(await openHead(chain.directory));
+  const path = join(chain.directory, segmentName(found.segment));
+  const segment = await (found.end ? Segment.open(path, found.end) : Segment.create(path));
+  const writer = stack.use(new ChainWriter({ chain, gateway, segmentBytes, found, head, segment }));
+  const { torn, openCalls } = found;
+  await writer.recordRecovery(torn, [...openCalls]);
+  if (torn || openCalls.size > 0) {
+    onRecovered?.({ chain: chain.id, interrupted: [...openCalls], ...(torn ? { torn } : {}) });
+  }
+  const resources = stack.move();
+  let closing: Promise<void> | undefined;
+  return {
+    chain: chain.id,
+    append: (body) => writer.append(body),
+    [Symbol.asyncDispose]: () => (closing ??= resources.disposeAsync()),
+  } satisfies AuditLog;
+}

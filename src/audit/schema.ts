@@ -1,0 +1,62 @@
+import { z } from "zod";
+import { type AuditRecord, EVENTS, type Json, type RecordBody } from "./record.ts";
+
+/** Its values come from `JSON.parse` or from `redact`, so they are JSON already. */
+const json = z.custom<Json>((value) => value !== undefined);
+const hash = z.string().regex(/^[0-9a-f]{64}$/);
+
+const intent = z.strictObject({
+  kind: z.literal("intent"),
+  callId: z.string().min(1),
+  principal: z.strictObject({
+    id: z.string(),
+    client: z.strictObject({ name: z.string(), version: z.string() }),
+    transport: z.literal("stdio"),
+  }),
+  tool: z.string(),
+  arguments: json,
+  sessionId: z.string().exactOptional(),
+  decision: z.enum(["permit", "deny", "invalid"]),
+  policies: z
+    .array(z.strictObject({ id: z.string(), effect: z.enum(["permit", "forbid"]), reason: z.string().exactOptional() }))
+    .readonly(),
+  problems: z.array(z.string()).readonly(),
+  bundle: z.strictObject({ name: z.string(), version: z.string(), digest: z.string() }),
+});
+
+const outcome = z.strictObject({
+  kind: z.literal("outcome"),
+  callId: z.string().min(1),
+  sessionId: z.string().exactOptional(),
+  status: z.enum(["ok", "error", "interrupted"]),
+  code: z.string().exactOptional(),
+  durationMs: z.number(),
+  facts: json,
+});
+
+const event = z.strictObject({
+  kind: z.literal("event"),
+  event: z.enum(EVENTS),
+  sessionId: z.string().exactOptional(),
+  callId: z.string().exactOptional(),
+  facts: json,
+});
+
+/** What a body may be, to the last key: the writer refuses anything else, so that whatever is written verifies. */
+export const bodySchema = z.discriminatedUnion("kind", [intent, outcome, event]);
+
+export const recordSchema = z.strictObject({
+  version: z.literal(1),
+  chain: z.string().min(1),
+  seq: z.int().min(0),
+  time: z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+  gateway: z.string().min(1),
+  prev: hash,
+  body: bodySchema,
+  hash,
+});
+
+// The schemas and the contract say the same, in both directions: a change of one that the other misses does not compile.
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
+true satisfies Same<z.infer<typeof bodySchema>, RecordBody>;
+true satisfies Same<z.infer<typeof recordSchema>, AuditRecord>;

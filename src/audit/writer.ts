@@ -1,0 +1,203 @@
+import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { GatewayError } from "../errors.ts";
+import { bodyText } from "./body.ts";
+import { interrupted, segmentStarted, trackCalls } from "./calls.ts";
+import type { HeldChain } from "./chain.ts";
+import { segmentName } from "./files.ts";
+import type { Head } from "./head.ts";
+import { type Position, sealLine } from "./line.ts";
+import type { AuditWriter, RecordBody } from "./record.ts";
+import type { Recovered, Torn } from "./recovery.ts";
+import { Segment } from "./segment.ts";
+
+/** The most that is written and synced at once; UTF-16 code units. */
+const GROUP_CHARS = 1024 * 1024;
+/** Appends wait while so much is queued; UTF-16 code units. */
+const QUEUE_CHARS = 8 * 1024 * 1024;
+/** Permitted calls without an outcome: a segment's first record has room for so many ids. */
+const MAX_OPEN_CALLS = 4_096;
+
+export interface ChainWriterOptions {
+  readonly chain: HeldChain;
+  readonly gateway: string;
+  readonly segmentBytes: number;
+  readonly found: Recovered;
+  readonly head: Head;
+  /** The segment that `found` names; disposed of with the writer. */
+  readonly segment: Segment;
+}
+
+interface Queued {
+  readonly body: RecordBody;
+  readonly text: string;
+  readonly time: string;
+  readonly resolve: () => void;
+  readonly reject: (error: GatewayError) => void;
+}
+
+/**
+ * Writes one chain by group commit: the appends that are waiting are written together and synced once, and none resolves
+ * before that. A group that can't be written rejects as a whole and leaves the chain where it was; the next one tries anew.
+ */
+export class ChainWriter implements AuditWriter, AsyncDisposable {
+  readonly #options: ChainWriterOptions;
+  #segment: Segment;
+  #segmentNumber: number;
+  #position: Position;
+  /** Whether the head says `#position`. */
+  #headCurrent = false;
+  readonly #openCalls: Set<string>;
+  /** Calls whose outcome was refused while the log could not be written; the next group records them as interrupted. */
+  readonly #unrecorded = new Set<string>();
+  readonly #queue: Queued[] = [];
+  #queuedChars = 0;
+  readonly #waiting: (() => void)[] = [];
+  #running: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(options: ChainWriterOptions) {
+    const { found, segment } = options;
+    this.#options = options;
+    this.#segment = segment;
+    this.#segmentNumber = found.segment;
+    this.#position = found.position;
+    this.#openCalls = new Set(found.openCalls);
+  }
+
+  /** @throws GatewayError AUDIT_UNWRITABLE, SHUTTING_DOWN; INTERNAL for what is no `RecordBody` */
+  async append(body: RecordBody): Promise<void> {
+    while (this.#queuedChars >= QUEUE_CHARS) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (this.#closed) throw new GatewayError("SHUTTING_DOWN");
+    if (body.kind === "intent" && body.decision === "permit") this.#admit();
+    const text = this.#textOf(body);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#queue.push({ body, text, time: new Date().toISOString(), resolve, reject });
+    this.#queuedChars += text.length;
+    this.#running ??= this.#run();
+    await promise;
+  }
+
+  /** Writes down what was found at the start: the first records of this gateway in the chain. */
+  async recordRecovery(torn: Torn | undefined, openCalls: readonly string[]): Promise<void> {
+    const event = torn && ({ kind: "event", event: "log-recovered", facts: { ...torn } } as const);
+    const outcomes = openCalls.map((callId) => interrupted(callId, "the gateway ended before the call did"));
+    await Promise.all([...(event ? [event] : []), ...outcomes].map((body) => this.append(body)));
+    if (!this.#headCurrent) await this.#writeHead();
+    await this.#options.head.sync();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    await this.#running;
+    try {
+      await this.#options.head.sync();
+    } finally {
+      await this.#segment[Symbol.asyncDispose]();
+    }
+  }
+
+  #admit(): void {
+    if (this.#openCalls.size + this.#queue.length < MAX_OPEN_CALLS) return;
+    throw new GatewayError(
+      "AUDIT_UNWRITABLE",
+      `the audit log takes no more calls: ${MAX_OPEN_CALLS} have no outcome yet`,
+    );
+  }
+
+  #textOf(body: RecordBody): string {
+    try {
+      return bodyText(body);
+    } catch (error) {
+      if (body.kind === "outcome") this.#unrecorded.add(body.callId);
+      throw error;
+    }
+  }
+
+  /** Commits group after group until the queue is empty; never rejects. */
+  async #run(): Promise<void> {
+    while (this.#queue.length > 0) {
+      // What is appended in the same turn of the event loop belongs to the same group.
+      await setImmediate();
+      const group = this.#takeGroup();
+      try {
+        await this.#commit(group);
+        for (const { resolve } of group) resolve();
+      } catch (error) {
+        const failure = unwritable(error);
+        for (const { body, reject } of group) {
+          if (body.kind === "outcome") this.#unrecorded.add(body.callId);
+          reject(failure);
+        }
+      }
+      for (const resume of this.#waiting.splice(0)) resume();
+    }
+    this.#running = undefined;
+  }
+
+  #takeGroup(): Queued[] {
+    let chars = 0;
+    let count = 0;
+    for (const { text } of this.#queue) {
+      chars += text.length;
+      if (count > 0 && chars > GROUP_CHARS) break;
+      count += 1;
+    }
+    const group = this.#queue.splice(0, count);
+    for (const { text } of group) this.#queuedChars -= text.length;
+    return group;
+  }
+
+  async #commit(group: readonly Queued[]): Promise<void> {
+    if (!this.#headCurrent) await this.#writeHead();
+    if (this.#segment.bytes >= this.#options.segmentBytes) await this.#startSegment();
+    const records = [...this.#ownRecords(), ...group];
+    let position = this.#position;
+    const lines: string[] = [];
+    const { chain, gateway } = this.#options;
+    for (const { text, time } of records) {
+      const sealed = sealLine({ chain: chain.id, gateway, time }, position, text);
+      lines.push(sealed.line);
+      position = sealed.position;
+    }
+    await this.#segment.append(Buffer.from(lines.join("")), Buffer.from(lines.at(-1) ?? ""));
+    this.#position = position;
+    this.#unrecorded.clear();
+    for (const { body } of records) trackCalls(this.#openCalls, body);
+    this.#headCurrent = false;
+    // The group is on disk whether or not the head can be written; if it can't, the next group is refused until it can.
+    await this.#writeHead().catch(() => undefined);
+  }
+
+  /** Records that the writer itself puts before a group's. */
+  #ownRecords(): { body: RecordBody; text: string; time: string }[] {
+    const bodies: RecordBody[] = [];
+    if (this.#segmentNumber > 1 && this.#segment.bytes === 0) bodies.push(segmentStarted(this.#openCalls));
+    for (const callId of this.#unrecorded) bodies.push(interrupted(callId, "its outcome could not be written"));
+    const time = new Date().toISOString();
+    return bodies.map((body) => ({ body, text: bodyText(body), time }));
+  }
+
+  async #startSegment(): Promise<void> {
+    const { chain, head } = this.#options;
+    // A segment is begun only when the head of the one before is on disk: no crash leaves the head further behind.
+    await head.sync();
+    const next = await Segment.create(join(chain.directory, segmentName(this.#segmentNumber + 1)));
+    const full = this.#segment;
+    this.#segment = next;
+    this.#segmentNumber += 1;
+    await full[Symbol.asyncDispose]();
+  }
+
+  async #writeHead(): Promise<void> {
+    await this.#options.head.write(this.#position);
+    this.#headCurrent = true;
+  }
+}
+
+/** The error as a `GatewayError`: itself, or AUDIT_UNWRITABLE with the operating system's code for it. */
+export function unwritable(error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error;
+  const code = error instanceof Error && "code" in error ? ` (${String(error.code)})` : "";
+  return new GatewayError("AUDIT_UNWRITABLE", `the audit log cannot be written${code}`, { cause: error });
+}
