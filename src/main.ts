@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import pc from "picocolors";
 import { describeCall } from "./call/describe.ts";
+import { auditCommand } from "./cli/audit.ts";
 import { imageCommand } from "./cli/image.ts";
 import { policyCommand } from "./cli/policy.ts";
 import { serveCommand } from "./cli/serve.ts";
@@ -41,6 +42,11 @@ program.addCommand(
   imageCommand({ directory: () => config().imageDirectory, sources: join(PACKAGE_ROOT, "guest"), qemuMajor }),
 );
 program.addCommand(policyCommand({ describe: describeCall }));
+program.addCommand(
+  auditCommand({
+    directory: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env).auditDirectory,
+  }),
+);
 
 try {
   await program.parseAsync();

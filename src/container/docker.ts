@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 import Docker from "dockerode";
@@ -33,6 +34,8 @@ export async function openContainer(
   const docker = new Docker(transport);
   const breakage = new AbortController();
   const broken = AbortSignal.any([machine.lost, breakage.signal]);
+  // As many listen as programs run and files are read.
+  setMaxListeners(0, broken);
   const breakWith = (reason: unknown) => breakage.abort(reason);
   const close = () => breakWith(new GatewayError("SESSION_CLOSED", "the sandbox is closed"));
   try {
@@ -43,7 +46,9 @@ export async function openContainer(
     await settleDirectories(api, signal);
     const filters = { event: EVENTS, container: [id] };
     const stream = readable(await docker.getEvents({ filters, abortSignal: broken }));
-    const events = followEvents(stream, (reason) => void containerFailure(reason, machine.lost).then(breakWith));
+    const events = followEvents(stream, (reason) => {
+      if (!broken.aborted) void containerFailure(reason, machine.lost).then(breakWith);
+    });
     await container.start({ abortSignal: signal });
     const host = { api, events, machine, broken, breakWith };
     return {

@@ -27,9 +27,9 @@ export async function containerFailure(error: unknown, broken: AbortSignal, sign
   return new GatewayError("CONTAINER_FAILED", "the connection to the sandbox's engine broke", { cause: error });
 }
 
-/** Resolves when the signal aborts, or after `graceMs`. */
+/** Resolves when the signal aborts, or after `graceMs`; does not keep the process alive. */
 async function abortOf(signal: AbortSignal, graceMs: number): Promise<void> {
-  await sleep(graceMs, undefined, { signal }).catch(() => undefined);
+  await sleep(graceMs, undefined, { signal, ref: false }).catch(() => undefined);
 }
 
 /** Whether a `deadline` ended it: its own error, or Node's, which has it as the cause. */
