@@ -48,7 +48,7 @@ export const ERROR_CODES = {
   AUDIT_CORRUPT: {
     retryable: false,
     title: "The audit log does not verify.",
-    fix: "Keep the files as they are, run `glovebox audit verify` for the place, and start with a new --state-dir meanwhile.",
+    fix: "Keep the files as they are, run `glovebox audit verify` for the place, and start with another `--data-dir` meanwhile.",
   },
   STATE_UNWRITABLE: {
     retryable: true,

@@ -79,7 +79,7 @@ export function redactText(text: string): string {
   if (ANY_SECRET.test(clean)) {
     for (const { id, pattern } of SECRET_RULES) clean = clean.replace(pattern, `[redacted:${id}]`);
   }
-  return redactAssignments(clean);
+  return /[=:]/.test(clean) ? redactAssignments(clean) : clean;
 }
 
 /** A name and what assigns to it, in any shell, header, query string, YAML, JSON or program: `NAME=`, `name: `, `\"name\": `. */

@@ -61,7 +61,8 @@ Examples:
 
 async function verify(directory: string, { json }: Options): Promise<void> {
   const result = await verifyLog(directory).catch((cause: unknown) => {
-    throw new GatewayError("AUDIT_CORRUPT", `the audit log in \`${directory}\` cannot be read`, { cause });
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new GatewayError("AUDIT_CORRUPT", `the audit log in \`${directory}\` cannot be read: ${reason}`, { cause });
   });
   if (result.problemCount > 0) process.exitCode = 1;
   if (json) {

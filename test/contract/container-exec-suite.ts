@@ -133,7 +133,7 @@ export function execSuite(get: () => Container): void {
   test("a program left in the background does not keep its parent's run open for ever", async () => {
     const { exit, stdout } = await runToEnd(get(), ["sh", "-c", "sleep 600 & echo $!"]);
     expect(exit).toEqual({ by: "exit", exitCode: 0 });
-    await runToEnd(get(), ["kill", stdout.trim()]);
+    await runToEnd(get(), ["sh", "-c", `kill ${stdout.trim()}`]);
   });
 
   test("a signal's name is told, whoever sent it", async () => {

@@ -7,7 +7,12 @@ import { forever, gone, python, runToEnd, said, spec } from "./container-suite.t
 export function limitsSuite(get: () => Container): void {
   const fine = async () => expect((await runToEnd(get(), ["echo", "fine"])).stdout).toBe("fine\n");
 
-  test("a fork bomb meets the limit; files can be read and written meanwhile, and a kill ends it all", async () => {
+  test("limits of open files and core dumps hold for every program", async () => {
+    const { stdout } = await runToEnd(get(), ["sh", "-c", "ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc"]);
+    expect(stdout).toBe("16384\n16384\n0\n0\n");
+  });
+
+  test("a fork bomb meets the limit; files can be read and written meanwhile, and a kill ends it all [G14]", async () => {
     const script = `
 import os, sys, time
 while True:
@@ -28,7 +33,7 @@ while True:
     await gone(get(), "bomb");
   }, 180_000);
 
-  test("a memory hog is ended and called so; what runs beside it goes on", async () => {
+  test("a memory hog is ended and called so; what runs beside it goes on [G14]", async () => {
     const beside = await get().run(spec(["sleep", "600"]), forever);
     const hog = await python(get(), "taken = []\nwhile True: taken.append(b'x' * 10_000_000)");
     expect(hog.exit).toEqual({ by: "out-of-memory", exitCode: 137 });
@@ -46,7 +51,7 @@ while True:
     });
   });
 
-  test("a full disk is an error inside and DISK_FULL outside, and deleting helps", async () => {
+  test("a full disk is an error inside and DISK_FULL outside, and deleting helps [G14]", async () => {
     const write = (name: string) =>
       get().writeFile(
         `/workspace/late/${name}`,

@@ -19,7 +19,7 @@ afterAll(async () => {
   await sandbox?.[Symbol.asyncDispose]();
 });
 
-test("a fresh sandbox attests its isolation", async () => {
+test("a fresh sandbox attests its isolation [G11]", async () => {
   const { container, machine, profile } = sandbox;
   const hostBootId = await readHostBootId();
   const options = { container, machine, profile, hostBootId, otherBootIds: new Set<string>(), signal: forever };

@@ -96,6 +96,9 @@ test("Claude Code, with a scripted model, writes a program, runs it, and is told
       CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
       MCP_TOOL_TIMEOUT: "150000",
       DISABLE_AUTOUPDATER: "1",
+      MCP_TIMEOUT: "30000",
+      MCP_CONNECTION_NONBLOCKING: "0",
+      ENABLE_TOOL_SEARCH: "false",
     },
   );
   expect(ended.stdout, ended.stderr).toContain("all done");

@@ -35,7 +35,9 @@ test("a corrupt guest image is refused before it boots", { timeout: 60_000 }, as
     filter: (name) => !/cache|\.raw$|data\.ext4$/.test(name),
   });
   rmSync(source);
-  const kernel = readdirSync(copy, { recursive: true, encoding: "utf8" }).find((name) => /vmlinuz/.test(name));
+  const kernel = readdirSync(copy, { recursive: true, encoding: "utf8" }).find((name) =>
+    /^guests.*vmlinuz$/.test(name),
+  );
   if (!kernel) throw new Error("the store holds no kernel");
   const bytes = readFileSync(join(copy, kernel));
   bytes.writeUInt8(bytes.readUInt8(1_000) ^ 1, 1_000);

@@ -123,7 +123,7 @@ test.each<[string, unknown, string]>([
   ["no limit of processes", noPids, "limit of processes is absent"],
   ["a higher limit of processes", { ...GOOD, pidsMax: 513 }, "is 513, not 512"],
   ["no limit of memory", noMemory, "memory limit is absent"],
-])("%s is refused", async (_name, facts, words) => {
+])("%s is refused [G11]", async (_name, facts, words) => {
   await expect(attest(options(facts))).rejects.toEqual(refusal(words));
 });
 
@@ -154,7 +154,7 @@ test("the root may be written only when the profile says so", async () => {
   expect(await attest(options(facts, { profile }))).toEqual(facts);
 });
 
-test("the host's kernel, another session's, and a level below the floor are refused", async () => {
+test("the host's kernel, another session's, and a level below the floor are refused [G2] [G11]", async () => {
   await expect(attest(options(GOOD, { hostBootId: BOOT_ID }))).rejects.toEqual(refusal("the host's"));
   await expect(attest(options(GOOD, { otherBootIds: new Set([BOOT_ID]) }))).rejects.toEqual(
     refusal("another session's"),

@@ -59,7 +59,7 @@ test.each([
   ["the program's own input", Buffer.from([0, 0, 0, 0, 0, 0, 0, 1, 65])],
   ["a header with something in its zeros", Buffer.from([1, 0, 1, 0, 0, 0, 0, 1, 65])],
   ["a frame of four gigabytes", Buffer.from([1, 0, 0, 0, 255, 255, 255, 255])],
-])("%s is a violation", async (_name, bytes) => {
+])("%s is a violation [G13]", async (_name, bytes) => {
   const connection = new PassThrough();
   const outputs = demultiplex(connection);
   connection.write(bytes);
@@ -88,7 +88,7 @@ test("a connection that breaks ends both streams without an error, and tells why
   expect(await Promise.all([text(outputs.stdout), text(outputs.stderr)])).toEqual(["", expect.any(String)]);
 });
 
-test("a reader that is behind holds the connection back", async () => {
+test("a reader that is behind holds the connection back [G13]", async () => {
   let produced = 0;
   const piece = frame(1, Buffer.alloc(32_768));
   const connection = new Duplex({

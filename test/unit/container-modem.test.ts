@@ -67,14 +67,14 @@ test("options become the query or the body, and the signal neither", async () =>
   expect(it.requests[1]?.url).toBe("/x");
 });
 
-test("a redirect is refused, and nobody asks where it leads", async () => {
+test("a redirect is refused, and nobody asks where it leads [G1]", async () => {
   await using victim = await engine((_request, response) => response.end("{}"));
   await using it = await engine((_request, response) => response.writeHead(302, { Location: victim.url }).end());
   await expect(it.dial({})).rejects.toMatchObject({ name: "EngineRefusal", status: 302 });
   expect(victim.requests).toEqual([]);
 });
 
-test("an endless answer is cut off, whether it is a success or a refusal", async () => {
+test("an endless answer is cut off, whether it is a success or a refusal [G13]", async () => {
   await using it = await engine((request, response) => {
     response.writeHead(request.url === "/fails" ? 500 : 200);
     const more = () => {
