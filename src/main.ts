@@ -1,9 +1,12 @@
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import pc from "picocolors";
 import { describeCall } from "./call/describe.ts";
 import { auditCommand } from "./cli/audit.ts";
+import { doctorCommand } from "./cli/doctor.ts";
 import { imageCommand } from "./cli/image.ts";
+import { installCommand, uninstallCommand } from "./cli/install.ts";
 import { policyCommand } from "./cli/policy.ts";
 import { serveCommand } from "./cli/serve.ts";
 import { loadConfig, PACKAGE_ROOT, VERSION } from "./config.ts";
@@ -47,6 +50,13 @@ program.addCommand(
     directory: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env).auditDirectory,
   }),
 );
+program.addCommand(doctorCommand({ config, describe: describeCall }));
+const install = {
+  launch: { command: process.execPath, args: [join(PACKAGE_ROOT, "bin", "glovebox.js"), "serve"] },
+  place: { platform: process.platform, home: homedir(), cwd: process.cwd(), env: process.env },
+};
+program.addCommand(installCommand(install));
+program.addCommand(uninstallCommand(install));
 
 try {
   await program.parseAsync();
