@@ -98,12 +98,15 @@ async function readTail(directory: string, chain: string, number: number, head: 
   for await (const lines of readLines(join(directory, name))) {
     for (const line of lines) {
       if (broken) throw corrupt(chain, `${name}, line ${broken.line}: ${broken.message}`);
+      if (!line.terminated) {
+        broken = { offset: line.offset, repairable: true, message: "not a whole line", line: line.number };
+        continue;
+      }
       const { record, findings } = chainState.check(line.bytes);
-      const finding = findings[0];
-      if (finding || !line.terminated) {
-        const repairable = !line.terminated || finding?.kind === "syntax";
-        const message = finding?.message ?? "not a whole line";
-        broken = { offset: line.offset, repairable, message, line: line.number };
+      const [finding] = findings;
+      if (finding) {
+        const { kind, message } = finding;
+        broken = { offset: line.offset, repairable: kind === "syntax", message, line: line.number };
       } else if (record) {
         records += 1;
         trackCalls(openCalls, record.body);

@@ -5,6 +5,8 @@ import { GatewayError } from "../errors.ts";
 import { syncDirectory } from "./files.ts";
 
 const BLOCK_BYTES = 256 * 1024;
+/** At the end wherever that is, so that a file which somebody else cut short has another size afterwards than it should. */
+const APPENDING = constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW;
 
 /** What is known of a segment's content. */
 export interface SegmentEnd {
@@ -40,8 +42,7 @@ export class Segment implements AsyncDisposable {
 
   /** Makes a new one. An empty file in its place is what an earlier attempt left. */
   static async create(path: string): Promise<Segment> {
-    const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
-    const file = await open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
+    const file = await open(path, APPENDING | constants.O_CREAT, 0o600);
     try {
       if ((await file.stat()).size > 0) throw changed("a segment that should be new is not empty");
       await syncDirectory(dirname(path));
@@ -62,7 +63,7 @@ export class Segment implements AsyncDisposable {
     this.#file = undefined;
     const end = this.#end.durableBytes + records.length;
     try {
-      await writeAll(file, records, this.#end.durableBytes);
+      await writeAll(file, records, null);
       const [{ nlink, size }] = await Promise.all([file.stat(), file.datasync()]);
       if (nlink === 0 || size !== end) throw changed("the file was removed or changed by something else");
     } catch (error) {
@@ -81,8 +82,10 @@ export class Segment implements AsyncDisposable {
 }
 
 async function openBackTo(path: string, { durableBytes, syncedBytes, lastLine }: SegmentEnd): Promise<FileHandle> {
-  const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
+  // Opened first: it sees every write error from here on.
+  const appending = await open(path, APPENDING);
   try {
+    await using file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
     const { size } = await file.stat();
     if (size < durableBytes) throw changed("it is shorter than it was");
     if (size > durableBytes) await file.truncate(durableBytes);
@@ -91,9 +94,9 @@ async function openBackTo(path: string, { durableBytes, syncedBytes, lastLine }:
     if (!tail.equals(lastLine)) throw changed("its last record is not the one that was written");
     await rewrite(file, Math.min(syncedBytes, durableBytes - lastLine.length), durableBytes);
     await file.sync();
-    return file;
+    return appending;
   } catch (error) {
-    await file.close();
+    await appending.close();
     throw error;
   }
 }
@@ -109,9 +112,11 @@ async function rewrite(file: FileHandle, from: number, to: number): Promise<void
   }
 }
 
-async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
+/** @param position null: at the end */
+async function writeAll(file: FileHandle, bytes: Buffer, position: number | null): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
+    const at = position === null ? null : position + done;
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, at);
     if (bytesWritten === 0) throw changed("nothing was written");
     done += bytesWritten;
   }

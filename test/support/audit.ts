@@ -1,0 +1,61 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+import type { AuditRecord, EventBody, IntentBody, Json, OutcomeBody } from "../../src/audit/record.ts";
+
+/** A directory that is gone when the test is over. */
+export function scratch(): string {
+  const directory = mkdtempSync(join(tmpdir(), "glovebox-audit-"));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+export function intent(callId: string, args: Json = { argv: ["true"] }): IntentBody {
+  return {
+    kind: "intent",
+    callId,
+    principal: { id: "local:ada", client: { name: "test", version: "1.0.0" }, transport: "stdio" },
+    tool: "exec",
+    arguments: args,
+    sessionId: "ses-1",
+    decision: "permit",
+    policies: [{ id: "main.cedar#exec", effect: "permit", reason: "programs may run" }],
+    problems: [],
+    bundle: { name: "default", version: "1.0.0", digest: `sha256:${"a".repeat(64)}` },
+  };
+}
+
+export function outcome(callId: string, facts: Json = { exitCode: 0 }): OutcomeBody {
+  return { kind: "outcome", callId, sessionId: "ses-1", status: "ok", durationMs: 5, facts };
+}
+
+export function event(facts: Json, name: EventBody["event"] = "process-ended"): EventBody {
+  return { kind: "event", event: name, sessionId: "ses-1", facts };
+}
+
+export function chains(directory: string): string[] {
+  return readdirSync(directory).filter((name) => name.startsWith("chain-"));
+}
+
+export function onlyChain(directory: string): string {
+  const [chain, ...others] = chains(directory);
+  if (chain === undefined || others.length > 0) throw new Error(`expected one chain, found ${others.length + 1}`);
+  return join(directory, chain);
+}
+
+export function segments(chainDirectory: string): string[] {
+  return readdirSync(chainDirectory)
+    .filter((name) => name.endsWith(".jsonl"))
+    .sort();
+}
+
+/** All records of a chain, without any check. */
+export function recordsOf(chainDirectory: string): AuditRecord[] {
+  return segments(chainDirectory).flatMap((name) =>
+    readFileSync(join(chainDirectory, name), "utf8")
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => JSON.parse(line)),
+  );
+}
