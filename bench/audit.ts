@@ -1,0 +1,64 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openAuditLog } from "../src/audit/log.ts";
+import type { RecordBody } from "../src/audit/record.ts";
+import { type Row, row } from "./row.ts";
+
+const SECONDS = 2;
+/** About what an intent of `exec` takes as a line. */
+const LINE = `${JSON.stringify({ padding: "x".repeat(680) })}\n`;
+
+/** Records a second that writers get acknowledged, beside bare appends with fdatasync, one by one, on the same disk. */
+export async function benchAudit(): Promise<Row[]> {
+  const directory = mkdtempSync(join(tmpdir(), "glovebox-bench-audit-"));
+  try {
+    const bare = await bareAppends(join(directory, "bare"));
+    const rows: Row[] = [];
+    for (const writers of [1, 16, 64]) {
+      await using log = await openAuditLog({ directory: join(directory, `w${writers}`), gateway: "gw-bench" });
+      const rate = await perSecond(writers, () => log.append(record()));
+      rows.push(row(`audit records, ${writers} writers`, rate, "records/s", "append + fdatasync, one by one", bare));
+    }
+    return rows;
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function bareAppends(path: string): Promise<number> {
+  await using file = await open(path, "a");
+  return await perSecond(1, async () => {
+    await file.appendFile(LINE);
+    await file.datasync();
+  });
+}
+
+async function perSecond(writers: number, append: () => Promise<void>): Promise<number> {
+  const end = performance.now() + SECONDS * 1000;
+  let count = 0;
+  const write = async () => {
+    while (performance.now() < end) {
+      await append();
+      count += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: writers }, write));
+  return count / SECONDS;
+}
+
+function record(): RecordBody {
+  return {
+    kind: "intent",
+    callId: "call-0mwplkhc8c2b36263ab4f8dbd",
+    principal: { id: "local:bench", client: { name: "bench", version: "1" }, transport: "stdio" },
+    tool: "exec",
+    arguments: { argv: ["python3", "main.py"], cwd: "/workspace", env: [], background: false },
+    sessionId: "ses-0mwplkhc8c2b36263ab4f8dbd",
+    decision: "permit",
+    policies: [{ id: "sandbox.cedar#run", effect: "permit" }],
+    problems: [],
+    bundle: { name: "default", version: "1.0.0", digest: `sha256:${"0".repeat(64)}` },
+  };
+}
