@@ -14,7 +14,8 @@ export interface HeldChain extends Disposable {
 
 /** Takes the oldest chain that no living gateway writes, or makes one. */
 export async function holdChain(auditDirectory: string): Promise<HeldChain> {
-  await mkdir(auditDirectory, { recursive: true, mode: 0o700 });
+  // On a read-only file system the recursive form says ENOENT; the plain one says why.
+  await mkdir(auditDirectory, { recursive: true, mode: 0o700 }).catch(() => mkdir(auditDirectory, { mode: 0o700 }));
   for (const id of await listChains(auditDirectory)) {
     const held = tryHold(auditDirectory, id);
     if (held) return held;
@@ -43,18 +44,19 @@ export function isHeld(chainDirectory: string): boolean {
 
 function tryHold(auditDirectory: string, id: string): HeldChain | undefined {
   const directory = join(auditDirectory, id);
-  const lock = takeLock(join(directory, LOCK_FILE));
-  if (!lock) return undefined;
-  // By name: closing a descriptor of the file would drop the lock.
-  chmodSync(lock.path, 0o600);
-  return { id, directory, [Symbol.dispose]: () => lock[Symbol.dispose]() };
-}
-
-function takeLock(path: string): Lock | undefined {
+  const path = join(directory, LOCK_FILE);
+  let lock: Lock | undefined;
   try {
-    return tryLock(path);
+    lock = tryLock(path);
+    // By name: closing a descriptor of the file would drop the lock.
+    if (lock) chmodSync(path, 0o600);
   } catch (error) {
-    const why = error instanceof Error ? error.message : "unknown";
-    throw new GatewayError("AUDIT_UNWRITABLE", `the audit log cannot be written: its lock: ${why}`, { cause: error });
+    lock?.[Symbol.dispose]();
+    const isSqlite = error instanceof Error && "code" in error && error.code === "ERR_SQLITE_ERROR";
+    if (!isSqlite) throw error;
+    throw new GatewayError("AUDIT_UNWRITABLE", `the audit log cannot be written: its lock: ${error.message}`, {
+      cause: error,
+    });
   }
+  return lock && { id, directory, [Symbol.dispose]: () => lock[Symbol.dispose]() };
 }

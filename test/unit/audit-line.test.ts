@@ -5,7 +5,7 @@ import { bodyText } from "../../src/audit/body.ts";
 import { GENESIS_HASH, MAX_BODY_BYTES, readLine, sealLine } from "../../src/audit/line.ts";
 import type { Json } from "../../src/audit/record.ts";
 import { redact } from "../../src/audit/redact.ts";
-import { event, intent, outcome } from "../support/audit.ts";
+import { event, intent, outcome } from "../support/audit-bodies.ts";
 
 const envelope = { chain: "chain-x", gateway: "gw-x", time: "2026-01-02T03:04:05.678Z" };
 

@@ -4,7 +4,8 @@ import { expect, test } from "vitest";
 import { type AuditLog, openAuditLog } from "../../src/audit/log.ts";
 import type { RecordBody } from "../../src/audit/record.ts";
 import { verifyLog } from "../../src/audit/verify.ts";
-import { chains, event, intent, onlyChain, outcome, recordsOf, scratch, segments } from "../support/audit.ts";
+import { chains, onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
+import { event, intent, outcome } from "../support/audit-bodies.ts";
 
 const clean = async (directory: string) => expect((await verifyLog(directory)).problems).toEqual([]);
 

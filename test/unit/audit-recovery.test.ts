@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { openAuditLog, type Recovery } from "../../src/audit/log.ts";
 import { verifyLog } from "../../src/audit/verify.ts";
-import { event, intent, onlyChain, outcome, recordsOf, scratch, segments } from "../support/audit.ts";
+import { onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
+import { event, intent, outcome } from "../support/audit-bodies.ts";
 
 const bodies = (chain: string) => recordsOf(chain).map((it) => it.body);
 

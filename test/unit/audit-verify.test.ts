@@ -5,7 +5,8 @@ import canonicalize from "canonicalize";
 import { expect, test } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
 import { verifyLog } from "../../src/audit/verify.ts";
-import { chains, event, intent, onlyChain, outcome, recordsOf, scratch, segments } from "../support/audit.ts";
+import { chains, onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
+import { event, intent, outcome } from "../support/audit-bodies.ts";
 
 /** A closed log of one chain; with four calls three segments, eleven records. */
 async function makeLog(calls = 4): Promise<{ directory: string; chain: string }> {
