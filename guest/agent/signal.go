@@ -71,13 +71,17 @@ func sendSignal(request signalRequest, signal syscall.Signal) (signalAnswer, err
 			answer.Remaining = 0
 			return answer, nil
 		}
-		for _, pid := range targets {
-			if syscall.Kill(pid, signal) == nil {
-				answer.Signalled++
-			}
-		}
 		if signal != syscall.SIGKILL {
+			answer.Signalled += kill(targets, signal)
 			return answer, nil
+		}
+		// Programs that fork would outrun the kill: their container stands still while it is counted and killed.
+		thaw := freeze(cgroupsOf(processes, targets))
+		if processes, err = containerProcesses("/proc"); err == nil {
+			answer.Signalled += kill(selectRun(processes, request.PID, request.Run), signal)
+		}
+		if thaw(); err != nil {
+			return answer, err
 		}
 		if answer.Remaining = len(targets); time.Now().After(deadline) {
 			return answer, nil
@@ -85,9 +89,63 @@ func sendSignal(request signalRequest, signal syscall.Signal) (signalAnswer, err
 	}
 }
 
+func kill(pids []int, signal syscall.Signal) (sent int) {
+	for _, pid := range pids {
+		if syscall.Kill(pid, signal) == nil {
+			sent++
+		}
+	}
+	return sent
+}
+
+// How long a container with hundreds of running processes may take to come to a stop.
+const freezeDeadline = 2 * time.Second
+
+// freeze stops all processes of the cgroups; they can be killed while they are stopped. What cannot be frozen is left running: the
+// kill is repeated anyway.
+func freeze(cgroups []string) (thaw func()) {
+	write := func(value string) {
+		for _, cgroup := range cgroups {
+			if err := os.WriteFile(filepath.Join(cgroup, "cgroup.freeze"), []byte(value), 0); err != nil {
+				report("%v", err)
+			}
+		}
+	}
+	write("1")
+	for deadline := time.Now().Add(freezeDeadline); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		running := false
+		for _, cgroup := range cgroups {
+			events, err := os.ReadFile(filepath.Join(cgroup, "cgroup.events"))
+			running = running || (err == nil && !strings.Contains(string(events), "frozen 1"))
+		}
+		if !running {
+			break
+		}
+	}
+	return func() { write("0") }
+}
+
+// cgroupsOf answers the directories of the containers that the processes are in, each once.
+func cgroupsOf(processes []process, pids []int) (cgroups []string) {
+	wanted := map[int]bool{}
+	for _, pid := range pids {
+		wanted[pid] = true
+	}
+	known := map[string]bool{}
+	for _, p := range processes {
+		if wanted[p.pid] && !known[p.cgroup] {
+			known[p.cgroup] = true
+			cgroups = append(cgroups, filepath.Join("/sys/fs/cgroup", p.cgroup))
+		}
+	}
+	return cgroups
+}
+
 type process struct {
 	pid, parent, group, session int
-	environment                 []byte
+	// Of its container, as the kernel names it, e.g. /docker/<id>.
+	cgroup      string
+	environment []byte
 }
 
 // selectRun picks the run's processes: the leader, its group, its session, whoever carries the run's marker, and the
@@ -141,6 +199,9 @@ func containerProcesses(proc string) ([]process, error) {
 		if !alive {
 			continue
 		}
+		// The container's own, whatever may be below it.
+		parts := strings.SplitN(strings.TrimSpace(strings.TrimPrefix(string(cgroup), "0::")), "/", 4)
+		p.cgroup = strings.Join(parts[:3], "/")
 		p.environment = readEnvironment(filepath.Join(dir, "environ"))
 		processes = append(processes, p)
 	}

@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   auditRecords,
@@ -18,7 +19,7 @@ let neighbour: string;
 
 beforeAll(async () => {
   data = testData();
-  agent = await connect(data, ["--policy", shippedPolicy("default")]);
+  agent = await connect(data, ["--policy", smallSandbox(data)]);
   const first = await agent.call("exec", { argv: ["true"] });
   expect(first.isError, first.text).toBe(false);
   const opened = await agent.call("openSession", { name: "neighbour" });
@@ -31,6 +32,15 @@ afterAll(async () => {
   expect(machinePids(data)).toEqual([]);
   data?.[Symbol.dispose]();
 });
+
+/** The default policy with less of everything, so that it is used up sooner. */
+function smallSandbox({ directory }: TestData): string {
+  const bundle = join(directory, "policy");
+  cpSync(shippedPolicy("default"), bundle, { recursive: true });
+  const profile = "resources:\n  memoryMiB: 768\n  diskMiB: 4096\n  pids: 256\n";
+  writeFileSync(join(bundle, "profile.yaml"), profile);
+  return bundle;
+}
 
 async function neighbourWorks(): Promise<void> {
   const ran = await agent.call("exec", { argv: ["echo", "fine"], sessionId: neighbour });
