@@ -28,14 +28,17 @@ export function run(command, args, { cwd = root, env = {} } = {}) {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-/** `npm ci` in `directory` unless what is installed is as new as the lock file. */
+/**
+ * Installs what the lock file says in `directory`, unless what is installed is as new as it. Not `npm ci`: that refuses a lock file which
+ * lacks optional packages of other platforms, and a mirror need not hold those.
+ */
 export function installPackages(directory) {
   const lock = join(directory, "package-lock.json");
   const mark = join(directory, "node_modules", ".package-lock.json");
   if (existsSync(mark) && statSync(mark).mtimeMs >= statSync(lock).mtimeMs) return;
   const { name } = JSON.parse(readFileSync(join(directory, "package.json"), "utf8"));
   say(`installing npm packages of ${name}`);
-  run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: directory });
+  run("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: directory });
 }
 
 /** Everything up to a built guest image. */
