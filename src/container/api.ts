@@ -26,6 +26,9 @@ export interface ContainerApi {
   /** Starts it and resolves to its connection, perhaps before the program runs. `signal` covers the start alone. */
   startExec(execId: string, stdin: boolean, signal: AbortSignal): Promise<Duplex>;
   inspectExec(execId: string, signal: AbortSignal): Promise<ExecState>;
+  /** Freezes all of the container's processes. */
+  pause(signal: AbortSignal): Promise<void>;
+  unpause(signal: AbortSignal): Promise<void>;
   /** The header of a path's `stat`, still encoded; the path's last component is not followed, the others are. */
   statHeader(path: string, signal: AbortSignal): Promise<string>;
   /** A tar of what is at `path`, which `signal` covers to its end. */

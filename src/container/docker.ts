@@ -14,6 +14,7 @@ import { containerFailure } from "./failure.ts";
 import { containerFiles, settleDirectories } from "./files.ts";
 import { AGENT_USER, hardenedOptions } from "./hardening.ts";
 import { EngineRefusal, guestModem } from "./modem.ts";
+import type { RunHost } from "./run.ts";
 
 const OPEN_TIMEOUT_MS = 120_000;
 
@@ -50,7 +51,7 @@ export async function openContainer(
       if (!broken.aborted) void containerFailure(reason, machine.lost).then(breakWith);
     });
     await container.start({ abortSignal: signal });
-    const host = { api, events, machine, broken, breakWith };
+    const host = { api, events, machine, broken, exclusive: queue(), breakWith };
     return {
       id,
       run: (run, signal) => startRun(host, run, signal),
@@ -62,6 +63,16 @@ export async function openContainer(
     close();
     throw failure;
   }
+}
+
+/** Runs what it is given one after the other, whether it succeeds or not. */
+function queue(): RunHost["exclusive"] {
+  let last = Promise.resolve();
+  return (act) => {
+    const next = last.then(act);
+    last = next.catch(() => undefined);
+    return next;
+  };
 }
 
 function containerApi(docker: Docker, container: Docker.Container): ContainerApi {
@@ -86,6 +97,12 @@ function containerApi(docker: Docker, container: Docker.Container): ContainerApi
     inspectExec: async (execId, abortSignal) => {
       const state = checked(execStateSchema, await docker.getExec(execId).inspect({ abortSignal }));
       return { pid: state.Pid, ...(typeof state.ExitCode === "number" && { exitCode: state.ExitCode }) };
+    },
+    pause: async (abortSignal) => {
+      await container.pause({ abortSignal });
+    },
+    unpause: async (abortSignal) => {
+      await container.unpause({ abortSignal });
     },
     statHeader: async (path, abortSignal) => {
       try {

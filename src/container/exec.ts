@@ -6,9 +6,12 @@ import type { ContainerApi, ExecState } from "./api.ts";
 import type { Run, RunSpec } from "./container.ts";
 import { containerFailure } from "./failure.ts";
 import { demultiplex, type Outputs } from "./frames.ts";
-import { follow, type RunHost, sendSignal } from "./run.ts";
+import { EngineRefusal } from "./modem.ts";
+import { follow, type RunHost } from "./run.ts";
+import { sendSignal } from "./signal.ts";
 
 const START_TIMEOUT_MS = 60_000;
+const MAX_ATTEMPTS = 10;
 /** A program whose start was given up must be gone within this, or its container is. */
 const GIVE_UP_TIMEOUT_MS = 5000;
 /** What Linux's execve takes: one argument or variable, and all with a pointer each (2 MiB, less what the engine adds). */
@@ -22,11 +25,13 @@ export async function startRun(host: RunHost, spec: RunSpec, signal: AbortSignal
   const starting = AbortSignal.any([signal, broken]);
   try {
     const env = Object.entries({ ...spec.env, GLOVEBOX_RUN: spec.run }).map(([name, value]) => `${name}=${value}`);
-    const execId = await api.createExec({ argv: spec.argv, cwd: spec.cwd, env, stdin: spec.stdin }, starting);
+    const options = { argv: spec.argv, cwd: spec.cwd, env, stdin: spec.stdin };
+    const execId = await unfrozen(host, () => api.createExec(options, starting));
     const kills = events.oomKills();
     const ended = events.execEnded(execId);
     // From here on the program may run: what is aborted now has to be ended, so the request itself is never left in doubt.
-    const connection = await api.startExec(execId, spec.stdin, deadline(START_TIMEOUT_MS, broken));
+    const start = () => api.startExec(execId, spec.stdin, deadline(START_TIMEOUT_MS, broken));
+    const connection = await unfrozen(host, start);
     const outputs = demultiplex(connection);
     try {
       const { pid, exitCode } = await started(api, execId, outputs, starting);
@@ -40,6 +45,19 @@ export async function startRun(host: RunHost, spec: RunSpec, signal: AbortSignal
     }
   } catch (error) {
     throw await containerFailure(error, broken, signal);
+  }
+}
+
+/** The engine starts nothing in a container that is frozen for a kill (`signal.ts`): waits for its end and tries again. */
+async function unfrozen<T>(host: RunHost, act: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await act();
+    } catch (error) {
+      const frozen = error instanceof EngineRefusal && error.status === 409 && /paused/i.test(error.message);
+      if (!frozen || attempt === MAX_ATTEMPTS) throw error;
+      await host.exclusive(() => sleep(0));
+    }
   }
 }
 

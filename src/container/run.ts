@@ -1,14 +1,14 @@
 import { type Duplex, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Machine, SignalRequest } from "../engine/engine.ts";
+import type { Machine } from "../engine/engine.ts";
 import { GatewayError } from "../errors.ts";
-import { deadline } from "../lib/deadline.ts";
 import type { ContainerApi } from "./api.ts";
 import type { Run, RunExit, RunSpec } from "./container.ts";
 import { type ContainerEvents, oomKilledSince } from "./events.ts";
 import { containerFailure } from "./failure.ts";
 import type { Outputs } from "./frames.ts";
+import { sendSignal } from "./signal.ts";
 
 /** What a run needs of its container. */
 export interface RunHost {
@@ -17,12 +17,12 @@ export interface RunHost {
   readonly machine: Pick<Machine, "signal">;
   /** Aborts when the container is of no more use; the reason is a GatewayError. */
   readonly broken: AbortSignal;
+  /** Runs one such act after the other. */
+  exclusive(act: () => Promise<void>): Promise<void>;
   /** Declares the container to be of no more use. */
   breakWith(reason: GatewayError): void;
 }
 
-/** A machine full of a fork bomb's processes takes its time. */
-const SIGNAL_TIMEOUT_MS = 60_000;
 /** How long the report of an out-of-memory kill may come after the program's end. */
 const OOM_GRACE_MS = 1000;
 /** After this without a report of the program's end, the engine is asked. */
@@ -70,19 +70,6 @@ export function follow(run: Started): Run {
       }
     },
   };
-}
-
-/** A kill is repeated while something of the run is left: programs that fork can outrun it for a while. */
-export async function sendSignal(host: RunHost, request: SignalRequest): Promise<void> {
-  const signal = deadline(SIGNAL_TIMEOUT_MS, host.broken);
-  for (;;) {
-    try {
-      return await host.machine.signal(request, signal);
-    } catch (error) {
-      const again = request.signal === "SIGKILL" && error instanceof GatewayError && error.retryable;
-      if (!again || signal.aborted) throw error;
-    }
-  }
 }
 
 /** Never rejects. */
