@@ -133,9 +133,6 @@ function withLastWords(sentence: string, process: QemuProcess): string {
 /** The firmware clears the screen and switches line wrapping; that is not worth a replacement character each. */
 function readable(tail: Tail): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: terminal sequences begin with one
-  const plain = tail
-    .text()
-    .replace(/\u001b(?:c|\[[0-9;?]*[A-Za-z])/g, "")
-    .replace(/\r/g, "");
+  const plain = tail.text().replaceAll(/\u001b(?:c|\[[0-9;?]*[A-Za-z])|\r/g, "");
   return printable(plain.trim().slice(-SHOWN_CHARS));
 }
