@@ -5,8 +5,18 @@ const MAX_KEPT_CHARS = 4_096;
 
 /** What the audit log keeps of a value nobody has checked: itself when it is small JSON, otherwise its size and digest. */
 export function keepable(value: unknown): Json {
-  const text = JSON.stringify(value)?.toWellFormed();
+  const text = asJson(value)?.toWellFormed();
   if (text === undefined) return null;
   if (text.length <= MAX_KEPT_CHARS) return JSON.parse(text.replaceAll(/\\ud[89a-f][0-9a-f]{2}/gi, "\\ufffd"));
   return { bytes: Buffer.byteLength(text), sha256: createHash("sha256").update(text).digest("hex") };
+}
+
+/** Nested thousands deep, a value can be read but not written. */
+function asJson(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    if (error instanceof RangeError) return '"(nested too deeply to be kept)"';
+    throw error;
+  }
 }

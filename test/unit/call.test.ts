@@ -127,6 +127,9 @@ test("a cancelled call is CANCELLED", async () => {
 
 test("what is kept of unchecked arguments is small JSON or a digest, never a lone surrogate", () => {
   expect(keepable(undefined)).toBeNull();
+  let deep: unknown = 1;
+  for (let level = 0; level < 100_000; level += 1) deep = [deep];
+  expect(keepable(deep)).toBe("(nested too deeply to be kept)");
   expect(keepable({ a: 1 })).toEqual({ a: 1 });
   expect(keepable({ a: "x\ud800" })).toEqual({ a: "x\ufffd" });
   expect(keepable({ a: "x".repeat(5_000) })).toEqual({ bytes: 5_008, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
