@@ -1,6 +1,5 @@
-import { z } from "zod";
 import type { AuditWriter, IntentBody } from "../audit/record.ts";
-import type { CallContext, Capability, Description, Explanation, Outcome } from "../capability/capability.ts";
+import type { CallContext, Capability, Description, Outcome } from "../capability/capability.ts";
 import { asGatewayError, GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
 import type { Logger } from "../log.ts";
@@ -9,6 +8,7 @@ import type { Profile } from "../policy/profile.ts";
 import type { PolicyRequest, Principal } from "../policy/request.ts";
 import type { SessionTable } from "../session/session.ts";
 import { keepable } from "./keepable.ts";
+import { explain, policyRequest, understand } from "./understand.ts";
 
 /** What the spine stands on; `gateway.ts` fills it in. */
 export interface CallPorts {
@@ -58,43 +58,6 @@ export async function call(request: CallRequest, ports: CallPorts): Promise<Call
     return await carryOut(callId, capability, args, sessionId, request, ports);
   } catch (error) {
     return { kind: "failed", callId, error: logged(error, callId, request, ports) };
-  }
-}
-
-/** What policy would say of a call; nothing is executed. */
-export function explain(tool: string, args: unknown, principal: Principal, ports: CallPorts): Explanation {
-  const capability = ports.find(tool);
-  const understood = understand(capability, { tool, args, principal });
-  if (!capability) return { valid: false, problem: `there is no tool \`${tool}\`` };
-  if (!understood.valid) return understood;
-  const { description } = understood;
-  return { valid: true, description, decision: ports.decide(policyRequest(capability, description, principal)) };
-}
-
-/** The request that policy decides, made of validated arguments alone. */
-export function policyRequest(capability: Capability, description: Description, principal: Principal): PolicyRequest {
-  return { principal, action: capability.name, resource: description.resource, context: description.context };
-}
-
-type Understood =
-  | { readonly valid: true; readonly args: Record<string, unknown>; readonly description: Description }
-  | { readonly valid: false; readonly problem: string };
-
-/** Validates and describes: what is described here is exactly what runs. */
-export function understand(
-  capability: Capability | undefined,
-  request: Pick<CallRequest, "tool" | "args" | "principal">,
-): Understood {
-  if (!capability) return { valid: false, problem: `there is no tool \`${request.tool.slice(0, 100)}\`` };
-  const parsed = capability.input.safeParse(request.args ?? {});
-  if (!parsed.success) return { valid: false, problem: z.prettifyError(parsed.error).slice(0, 2_000) };
-  try {
-    return { valid: true, args: parsed.data, description: capability.describe(parsed.data, request.principal) };
-  } catch (error) {
-    if (error instanceof GatewayError && error.code === "INVALID_ARGUMENTS") {
-      return { valid: false, problem: error.message };
-    }
-    throw error;
   }
 }
 

@@ -1,6 +1,6 @@
 import { findCapability } from "../capability/registry.ts";
 import type { PolicyRequest, Principal } from "../policy/request.ts";
-import { policyRequest, understand } from "./call.ts";
+import { policyRequest, understand } from "./understand.ts";
 
 /** The request that policy would see for a would-be tool call, or what is wrong with its arguments. For bundles' tests. */
 export function describeCall(
