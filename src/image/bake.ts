@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createReadStream } from "node:fs";
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile } from "node:fs/promises";
 import { type IncomingMessage, type RequestOptions, request } from "node:http";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -9,21 +9,22 @@ import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
-import { enclosed, run } from "./command.ts";
+import { enclosed, removeTree, run } from "./command.ts";
+import { SOURCE_DATE_EPOCH } from "./debian.ts";
 import type { Workshop } from "./stages.ts";
 
 const START_DEADLINE_MS = 60_000;
 const STOP_DEADLINE_MS = 20_000;
 const DISK_UUID = "6f0e8d5c-0001-4000-8000-676c6f766562";
+/** Of what the engine leaves in its directory. The rest it makes anew: databases, and an identity that sessions would share. */
+const KEPT = ["image", "overlay2"];
 const imageSchema = z.object({ Id: z.string().regex(/^sha256:[0-9a-f]{64}$/) });
 
-/** What goes onto the disk: a root file system of ours, or an image archive that `docker load` takes. */
-export type ImageSource =
-  | { readonly kind: "rootfs"; readonly open: () => Readable }
-  | { readonly kind: "archive"; readonly open: () => Readable };
+/** An archive that `docker load` takes. It may be opened more than once. */
+export type ImageArchive = () => Readable;
 
-export function rootfsFile(path: string): ImageSource {
-  return { kind: "rootfs", open: () => createReadStream(path, { highWaterMark: 1 << 20 }) };
+export function archiveFile(path: string): ImageArchive {
+  return () => createReadStream(path, { highWaterMark: 1 << 20 });
 }
 
 /**
@@ -33,9 +34,9 @@ export function rootfsFile(path: string): ImageSource {
  */
 export async function bakeDisk(
   workshop: Workshop,
-  options: { root: string; sources: string; image: ImageSource; file: string },
+  options: { root: string; sources: string; image: ImageArchive; file: string },
 ): Promise<string> {
-  const { recipe, scratch, command } = workshop;
+  const { recipe, scratch, command, isRoot } = workshop;
   const place = await mkdtemp(join(scratch, "bake-"));
   const data = join(place, "data");
   const sockets = join(place, "s");
@@ -48,13 +49,15 @@ export async function bakeDisk(
     await engineReady(engine.process, socketPath, command.signal);
     imageId = await load(socketPath, options.image, command.signal);
   }
-  // The engine's leavings, not the image's.
-  for (const name of ["tmp", "runtimes", "engine-id"]) await rm(join(data, name), { recursive: true, force: true });
-  const config = join(options.sources, "mke2fs.conf");
-  const features = ["-t", "ext4", "-T", "sandbox", "-m", String(recipe.disk.reservedPercent), "-U", DISK_UUID];
+  const left = (await readdir(data)).filter((name) => !KEPT.includes(name));
+  for (const name of left) await removeTree(workshop, join(data, name));
+  const identity = ["-U", DISK_UUID, "-E", `hash_seed=${DISK_UUID}`];
+  const features = ["-t", "ext4", "-T", "sandbox", "-m", String(recipe.disk.reservedPercent), ...identity];
   const argv = ["mke2fs", "-q", "-F", ...features, "-d", data, options.file, `${recipe.disk.sizeMiB}M`] as const;
-  await run(argv, { ...command, env: { MKE2FS_CONFIG: config } });
-  await rm(place, { recursive: true, force: true });
+  // As the root of the same user namespace, if there is one: the layers' files belong to its users.
+  const env = { MKE2FS_CONFIG: join(options.sources, "mke2fs.conf"), E2FSPROGS_FAKE_TIME: String(SOURCE_DATE_EPOCH) };
+  await run(isRoot ? argv : enclosed(argv, { network: false, mapped: true }), { ...command, env });
+  await removeTree(workshop, place);
   return imageId;
 }
 
@@ -101,13 +104,10 @@ async function engineReady(child: ChildProcess, socketPath: string, signal: Abor
   throw new GatewayError("IMAGE_BUILD_FAILED", "the container engine that loads the agent image does not start here");
 }
 
-async function load(socketPath: string, image: ImageSource, signal: AbortSignal): Promise<string> {
-  const path =
-    image.kind === "rootfs"
-      ? `/images/create?fromSrc=-&repo=glovebox/agent&tag=image&changes=${encodeURIComponent("USER 1000:1000")}`
-      : "/images/load?quiet=1";
+async function load(socketPath: string, image: ImageArchive, signal: AbortSignal): Promise<string> {
+  const path = "/images/load?quiet=1";
   const headers = { "content-type": "application/x-tar" };
-  const answer = await text(await ask({ socketPath, path, method: "POST", headers, signal }, image.open()));
+  const answer = await text(await ask({ socketPath, path, method: "POST", headers, signal }, image()));
   const failure = /"error":"((?:[^"\\]|\\.){0,500})/.exec(answer)?.[1];
   if (failure !== undefined) throw new GatewayError("IMAGE_INVALID", `the image cannot be loaded: ${failure}`);
   const listed = z

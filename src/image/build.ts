@@ -1,30 +1,35 @@
-import { chmod, mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, open, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { GatewayError } from "../errors.ts";
-import { type Lock, tryLock } from "../lib/lock.ts";
-import { makeAgentImage } from "./agent-image.ts";
-import { bakeDisk, type ImageSource, rootfsFile } from "./bake.ts";
-import { layOutRoot, packGuest } from "./guest.ts";
-import type { ImageFile, ImageManifest } from "./image.ts";
-import { findMirror } from "./mirror.ts";
+import { printable } from "../lib/text.ts";
+import type { ImageArchive } from "./bake.ts";
+import { checkUserNamespaces, removeTree } from "./command.ts";
+import type { ImageManifest } from "./image.ts";
+import { lockStore } from "./lock.ts";
+import { findMirror, type Mirror } from "./mirror.ts";
 import {
-  chooseKernel,
-  digestRecipe,
-  hostArchitecture,
-  type KernelChoice,
-  type RecipeDigests,
-  readRecipe,
-} from "./recipe.ts";
-import { cachedStage, makeEngine, makeKernel, makeToolchain, type Workshop } from "./stages.ts";
-import { hashFile, listManifests, openImageStore, publish } from "./store.ts";
+  ADDED_DISK_STEPS,
+  DEFAULT_DISK_STEPS,
+  GUEST_STEPS,
+  type GuestPart,
+  knownDisk,
+  knownGuest,
+  makeDisk,
+  makeGuest,
+  type Plan,
+} from "./parts.ts";
+import { chooseKernel, digestOf, digestRecipe, hostArchitecture, type Recipe, readRecipe } from "./recipe.ts";
+import type { Workshop } from "./stages.ts";
+import { publish, readableManifests, removeUnused } from "./store.ts";
+
+const SCRATCH_PREFIX = "build-";
 
 export interface BuildOptions {
   /** The image store. */
   readonly directory: string;
   /** The package's `guest/`. */
   readonly sources: string;
-  /** Builds although the image in the store is that of the recipe. */
+  /** Builds although the store has it, from packages that are downloaded anew. */
   readonly force: boolean;
   /** Major version of the QEMU that will run the image, if it is known. */
   readonly qemuMajor: number | undefined;
@@ -32,165 +37,155 @@ export interface BuildOptions {
   readonly progress: (message: string) => void;
 }
 
-/** An image of an organisation's own: a name, the digest of its archive, and the archive. */
+/** An image of an organisation's own: a name, what its contents are told by, and the archive. */
 export interface AddedImage {
   readonly name: string;
   readonly digest: string;
-  readonly source: ImageSource;
+  readonly archive: ImageArchive;
 }
 
 /**
- * Builds the default image, or puts an added one onto a disk, unless the store has it already. Everything is made aside and moved
- * into place when it is complete; a build that is interrupted leaves nothing but finished stages, which the next one uses.
- * @throws GatewayError IMAGE_BUILD_FAILED naming the build log, IMAGE_INVALID
+ * Builds the default image, or puts an added one onto a disk; what the store has already is taken over. Everything is made aside
+ * and comes into force when it is complete; a build that is interrupted leaves nothing but finished stages, which the next one
+ * uses. A new machine part comes into force for every image in the store, since the gateway speaks with the newest.
+ * @throws GatewayError IMAGE_BUILD_FAILED naming the build log, IMAGE_INVALID, DISK_FULL, STATE_UNWRITABLE
  */
 export async function buildImage(options: BuildOptions, added?: AddedImage): Promise<ImageManifest> {
-  const { directory, sources, signal, progress } = options;
-  await mkdir(directory, { recursive: true, mode: 0o755 });
-  for (const name of ["cache", "verified"]) await mkdir(join(directory, name), { recursive: true });
-  using _lock = await waitForLock(join(directory, "build.lock"), options);
-  for (const name of (await readdir(directory)).filter((it) => it.startsWith("build-"))) {
-    await rm(join(directory, name), { recursive: true, force: true });
-  }
-  const recipe = await readRecipe(sources);
-  const arch = hostArchitecture();
-  const kernel = chooseKernel(recipe, arch, options.qemuMajor);
-  const digests = await digestRecipe(sources, recipe, arch, kernel);
-  const wanted = { guest: digests.guest, disk: added?.digest ?? digests.disk };
-  const name = added?.name ?? "default";
-  const known = (await listManifests(directory)).find((it) => it.name === name);
-  if (!options.force && known && known.recipe.guest === wanted.guest && known.recipe.disk === wanted.disk) {
-    const intact = await openImageStore(directory)
-      .find(name)
-      .catch(() => undefined);
-    if (intact) return known;
-  }
-  const scratch = await mkdtemp(join(directory, "build-"));
-  const logPath = join(directory, "build.log");
   try {
-    await using log = await open(logPath, "w");
-    const isRoot = process.getuid?.() === 0;
-    let mirror: ReturnType<typeof findMirror> | undefined;
-    const workshop: Workshop = {
-      recipe,
-      arch,
-      mirror: () => {
-        mirror ??= findMirror(process.env);
-        return mirror;
-      },
-      scratch,
-      cache: join(directory, "cache"),
-      command: { log, signal },
-      isRoot,
-    };
-    const manifest = await make(workshop, { ...options, name, kernel, digests, wanted, added });
-    progress("putting the image in place");
-    await publish(directory, manifest);
-    await dropOldStages(workshop.cache);
-    return manifest;
+    using _lock = await lockStore(options.directory, options);
+    return await buildLocked(options, added);
   } catch (error) {
-    if (error instanceof GatewayError && error.code === "IMAGE_BUILD_FAILED") {
-      const message = `${error.message}. The log of the build is \`${logPath}\``;
-      throw new GatewayError("IMAGE_BUILD_FAILED", message, { cause: error });
-    }
-    throw error;
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
+    options.signal.throwIfAborted();
+    throw await asBuildError(error, options.directory);
   }
 }
 
-interface Order extends BuildOptions {
-  readonly name: string;
-  readonly kernel: KernelChoice;
-  readonly digests: RecipeDigests;
-  readonly wanted: ImageManifest["recipe"];
-  readonly added: AddedImage | undefined;
-}
-
-async function make(workshop: Workshop, order: Order): Promise<ImageManifest> {
-  const { directory, sources, digests, wanted, added, name } = order;
-  const steps = added ? 6 : 7;
+async function buildLocked(options: BuildOptions, added: AddedImage | undefined): Promise<ImageManifest> {
+  const { directory, force, signal, progress } = options;
+  const name = added?.name ?? "default";
+  for (const part of ["cache", "verified"]) await mkdir(join(directory, part), { recursive: true, mode: 0o755 });
+  const plan = await planOf(options, added);
+  // Of an added image only the disk is made anew: the machine's part is the default image's business.
+  const guest = force && !added ? undefined : await knownGuest(plan);
+  const disk = force ? undefined : await knownDisk(plan);
+  const current = plan.known.find((it) => it.name === name);
+  if (guest && disk && current?.recipe.guest === guest.recipe && current.files.data.path === disk.data.path) {
+    return current;
+  }
+  const diskSteps = added ? ADDED_DISK_STEPS : DEFAULT_DISK_STEPS;
+  const steps = (guest ? 0 : GUEST_STEPS) + (disk ? 0 : diskSteps);
   let step = 0;
   const say = (message: string) => {
     step += 1;
-    order.progress(`step ${step} of ${steps}: ${message}`);
+    progress(`step ${step} of ${steps}: ${message}`);
   };
-  say(`kernel (${order.kernel.package}, Debian ${order.kernel.suite})`);
-  const kernel = await cachedStage(workshop, "kernel", digests.kernel, (to) => makeKernel(workshop, order.kernel, to));
-  say("Go toolchain");
-  const toolchain = await cachedStage(workshop, "toolchain", digests.toolchain, (to) => makeToolchain(workshop, to));
-  say("container engine");
-  const engine = await cachedStage(workshop, "engine", digests.engine, (to) => makeEngine(workshop, to));
-  say("the machine's root file system");
-  const root = await layOutRoot(workshop, { kernel, toolchain, engine }, sources);
-  const guest = await place(workshop, join(directory, "guests", wanted.guest.slice(0, 32)), (to) =>
-    packGuest(workshop, kernel, root, to),
-  );
-  let source = added?.source;
-  const packages: Record<string, string[]> = { kernel: [...kernel.packages], engine: [...engine.packages] };
-  if (!source) {
-    say("the agent's image");
-    const agent = await cachedStage(workshop, "agent", digests.agent, (to) => makeAgentImage(workshop, to));
-    packages["agent"] = [...agent.packages];
-    source = rootfsFile(join(agent.directory, "rootfs.tar"));
-  }
-  say("loading the agent's image onto the data disk");
-  let agentImage = "";
-  const image = source;
-  const disk = await place(workshop, join(directory, "disks", wanted.disk.slice(0, 32)), async (to) => {
-    agentImage = await bakeDisk(workshop, { root, sources, image, file: join(to, "data.raw") });
-  });
-  say("taking digests");
-  const file = async (where: string, base: string): Promise<ImageFile> => {
-    const path = join(where, base);
-    return { path: path.slice(directory.length + 1), sizeBytes: (await stat(path)).size, sha256: await hashFile(path) };
-  };
-  return {
+  await using workshop = await openWorkshop(plan.recipe, options);
+  if (force && !added) await rm(workshop.cache, { recursive: true, force: true });
+  await mkdir(workshop.cache, { recursive: true });
+  const order = { ...plan, say };
+  const guestPart = guest ?? (await makeGuest(workshop, order));
+  const diskPart = disk ?? (await makeDisk(workshop, order, added?.archive));
+  const manifest: ImageManifest = {
     version: 1,
     name,
-    recipe: wanted,
-    kernelRelease: await readFile(join(kernel.directory, "release"), "utf8"),
-    agentImage,
+    recipe: plan.wanted,
+    kernelRelease: guestPart.kernelRelease,
+    agentImage: diskPart.agentImage,
     builtAt: new Date().toISOString(),
-    files: {
-      kernel: await file(guest, "vmlinuz"),
-      initramfs: await file(guest, "initramfs"),
-      root: await file(guest, "root.erofs"),
-      data: await file(disk, "data.raw"),
-    },
-    packages,
+    files: { ...guestPart.files, data: diskPart.data },
+    packages: { ...guestPart.packages, agent: [...diskPart.packages] },
+  };
+  signal.throwIfAborted();
+  await publish(directory, manifest);
+  for (const other of plan.known.filter((it) => it.name !== name))
+    await publish(directory, withGuest(other, guestPart));
+  await removeUnused(directory);
+  await dropOldStages(workshop.cache);
+  return manifest;
+}
+
+async function planOf(options: BuildOptions, added: AddedImage | undefined): Promise<Plan> {
+  const { directory, sources, qemuMajor } = options;
+  const recipe = await readRecipe(sources);
+  const arch = hostArchitecture();
+  const kernel = chooseKernel(recipe, arch, qemuMajor);
+  const digests = await digestRecipe(sources, recipe, arch, kernel);
+  const wanted = { guest: digests.guest, disk: digestOf([digests.bake, added?.digest ?? digests.agent]) };
+  return { directory, sources, recipe, kernel, digests, wanted, known: await readableManifests(directory) };
+}
+
+function withGuest(image: ImageManifest, guest: GuestPart): ImageManifest {
+  return {
+    ...image,
+    recipe: { ...image.recipe, guest: guest.recipe },
+    kernelRelease: guest.kernelRelease,
+    files: { ...image.files, ...guest.files },
+    packages: { ...image.packages, ...guest.packages },
   };
 }
 
-/** Fills a directory aside and swaps it in. Its files are readable for the machines' own users and writable for nobody. */
-async function place(workshop: Workshop, directory: string, fill: (to: string) => Promise<void>): Promise<string> {
-  const draft = await mkdtemp(join(workshop.scratch, "place-"));
-  await fill(draft);
-  for (const name of await readdir(draft)) await chmod(join(draft, name), 0o444);
-  await chmod(draft, 0o755);
-  await mkdir(join(directory, ".."), { recursive: true, mode: 0o755 });
-  await rm(directory, { recursive: true, force: true });
-  await rename(draft, directory);
-  return directory;
+/** A directory of this build's own in the store; what killed builds have left there goes first. */
+async function openWorkshop(recipe: Recipe, options: BuildOptions): Promise<Workshop & AsyncDisposable> {
+  const { directory, signal, progress } = options;
+  await using stack = new AsyncDisposableStack();
+  const log = stack.use(await open(logPath(directory), "w", 0o644));
+  const isRoot = process.getuid?.() === 0;
+  // Cleaning up goes on when the build is interrupted.
+  const cleaning = { isRoot, command: { log, signal: new AbortController().signal } };
+  for (const left of (await readdir(directory)).filter((it) => it.startsWith(SCRATCH_PREFIX))) {
+    await removeTree(cleaning, join(directory, left));
+  }
+  if (!isRoot) await checkUserNamespaces({ log, signal });
+  const scratch = await mkdtemp(join(directory, SCRATCH_PREFIX));
+  stack.defer(() => removeTree(cleaning, scratch));
+  let mirror: Promise<Mirror> | undefined;
+  const lookForMirror = async () => {
+    const found = await findMirror(process.env);
+    if (!found.security) progress("no security archive is known: packages come without Debian's security updates");
+    return found;
+  };
+  const owned = stack.move();
+  return {
+    id: scratch.slice(-6),
+    recipe,
+    arch: hostArchitecture(),
+    mirror: () => {
+      mirror ??= lookForMirror();
+      return mirror;
+    },
+    scratch,
+    cache: join(directory, "cache"),
+    command: { log, signal },
+    isRoot,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
 }
 
 /** Of each stage the newest stays: a change of the recipe does not fill the disk. */
 async function dropOldStages(cache: string): Promise<void> {
   const names = (await readdir(cache)).filter((it) => /^[a-z]+-[0-9a-f]{16}$/.test(it));
-  const ages = await Promise.all(names.map(async (name) => ({ name, at: (await stat(join(cache, name))).mtimeMs })));
+  const ages = await Promise.all(names.map(async (name) => ({ name, at: (await stat(join(cache, name))).ctimeMs })));
   const newest = new Map<string, string>();
   for (const { name } of ages.sort((a, b) => a.at - b.at)) newest.set(name.split("-")[0] ?? name, name);
   const kept = new Set(newest.values());
   for (const name of names.filter((it) => !kept.has(it))) await rm(join(cache, name), { recursive: true, force: true });
 }
 
-async function waitForLock(path: string, { signal, progress }: BuildOptions): Promise<Lock> {
-  let told = false;
-  for (;;) {
-    const lock = tryLock(path);
-    if (lock) return lock;
-    if (!told) progress("another build is at work: waiting for it");
-    told = true;
-    await sleep(500, undefined, { signal });
+function logPath(directory: string): string {
+  return join(directory, "build.log");
+}
+
+/** Names the cause and, where one was written, the log with its last line. */
+async function asBuildError(error: unknown, directory: string): Promise<unknown> {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code === "ENOSPC")
+    return new GatewayError("DISK_FULL", `the disk that holds \`${directory}\` is full`, { cause: error });
+  if (code === "EACCES" || code === "EROFS" || code === "EPERM") {
+    return new GatewayError("STATE_UNWRITABLE", `the image store \`${directory}\` cannot be written`, { cause: error });
   }
+  if (!(error instanceof GatewayError && error.code === "IMAGE_BUILD_FAILED")) return error;
+  const log = await readFile(logPath(directory), "utf8").catch(() => "");
+  const last = log.trimEnd().split("\n").at(-1) ?? "";
+  const message = `${error.message}. The log of the build is \`${logPath(directory)}\`; it ends with: ${printable(last, 300)}`;
+  return new GatewayError("IMAGE_BUILD_FAILED", message, { cause: error });
 }

@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
-import type { FileHandle } from "node:fs/promises";
+import { type FileHandle, rm } from "node:fs/promises";
+import { userInfo } from "node:os";
 import { GatewayError } from "../errors.ts";
 
 export type Argv = readonly [program: string, ...args: string[]];
@@ -68,6 +69,28 @@ function endGroup(pid: number | undefined, signal: NodeJS.Signals): void {
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
   }
+}
+
+/** @throws GatewayError IMAGE_BUILD_FAILED with the way out, where this user has no subordinate ids */
+export async function checkUserNamespaces(options: CommandOptions): Promise<void> {
+  try {
+    await run(enclosed(["true"], { network: false, mapped: true }), options);
+  } catch (cause) {
+    options.signal.throwIfAborted();
+    const user = userInfo().username;
+    throw new GatewayError(
+      "IMAGE_BUILD_FAILED",
+      "an ordinary user builds the image in a user namespace with subordinate ids, which this user cannot make. As root, run" +
+        ` \`apt-get install uidmap && usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${user}\`, or build as root`,
+      { cause },
+    );
+  }
+}
+
+/** Removes a directory, also where an ordinary user's namespace has left files of its other users in it. */
+export async function removeTree({ isRoot, command }: { isRoot: boolean; command: CommandOptions }, path: string) {
+  if (isRoot) return rm(path, { recursive: true, force: true });
+  await run(enclosed(["rm", "-rf", "--", path], { network: false, mapped: true }), command);
 }
 
 /** The program that a wrapper such as `unshare` is there for. */

@@ -7,62 +7,81 @@ import { SOURCE_DATE_EPOCH } from "./debian.ts";
 import type { Stage, Workshop } from "./stages.ts";
 
 /** Empty directories of the guest's root: mount points, and what programs expect. */
-const DIRECTORIES = ["dev", "proc", "sys", "run", "tmp", "newroot", "root", "var/lib/docker", "etc/docker"] as const;
+const DIRECTORIES = ["dev", "proc", "sys", "run", "tmp", "root", "var/lib/docker", "etc/docker"] as const;
 /** Any fixed value: equal contents shall be equal bytes. */
 const EROFS_UUID = "6f0e8d5c-0000-4000-8000-676c6f766562";
 
-export interface GuestParts {
-  readonly kernel: Stage;
-  readonly toolchain: Stage;
-  readonly engine: Stage;
+/** Our programs, static and compiled from the sources in `guest/`. The agent goes into the initramfs and stays process 1. */
+export interface Programs {
+  readonly agent: string;
+  readonly inside: string;
+}
+
+export async function compilePrograms(workshop: Workshop, toolchain: Stage, sources: string): Promise<Programs> {
+  const directory = await mkdtemp(join(workshop.scratch, "programs-"));
+  const programs = { agent: join(directory, "agent"), inside: join(directory, "inside") };
+  await compile(workshop, toolchain, join(sources, "agent"), programs.agent);
+  await compile(workshop, toolchain, join(sources, "inside"), programs.inside);
+  return programs;
 }
 
 /**
- * Lays out the guest's root file system: the engine's programs with their libraries, our two programs compiled from source, and
- * nothing else. No shell, no package manager, no set-uid file.
+ * Lays out the guest's root file system: the engine's programs with their libraries, what `guest/root` holds, and nothing else. No
+ * shell, no package manager, no set-uid file.
  */
-export async function layOutRoot(workshop: Workshop, parts: GuestParts, sources: string): Promise<string> {
+export async function layOutRoot(workshop: Workshop, engine: Stage, sources: string): Promise<string> {
   const root = await mkdtemp(join(workshop.scratch, "root-"));
-  await chmod(root, 0o755);
-  await cp(join(parts.engine.directory, "usr"), join(root, "usr"), { recursive: true });
+  await cp(join(engine.directory, "usr"), join(root, "usr"), { recursive: true });
   for (const directory of DIRECTORIES) await mkdir(join(root, directory), { recursive: true });
   for (const name of ["bin", "sbin", "lib", "lib64"]) await symlink(`usr/${name}`, join(root, name));
   await symlink("/run", join(root, "var/run"));
   await cp(join(sources, "root"), root, { recursive: true });
-  await mkdir(join(root, "usr/libexec/glovebox"), { recursive: true });
-  for (const program of ["agent", "inside"]) {
-    await compile(workshop, parts.toolchain, join(sources, program), join(root, "usr/libexec/glovebox", program));
-  }
-  await symlink("/usr/libexec/glovebox/agent", join(root, "usr/sbin/init"));
   return root;
 }
 
 /** Writes `vmlinuz`, `initramfs` and `root.erofs` into `directory`. */
-export async function packGuest(workshop: Workshop, kernel: Stage, root: string, directory: string): Promise<void> {
+export async function packGuest(
+  workshop: Workshop,
+  parts: { kernel: Stage; root: string; programs: Programs },
+  directory: string,
+): Promise<void> {
+  const { kernel, root, programs } = parts;
   await copyFile(join(kernel.directory, "vmlinuz"), join(directory, "vmlinuz"));
-  await writeFile(join(directory, "initramfs"), gzipSync(await initramfs(kernel, root), { level: 9 }));
-  const fixed = ["-T", String(SOURCE_DATE_EPOCH), "-U", EROFS_UUID, "--all-root"];
+  await writeFile(join(directory, "initramfs"), gzipSync(await initramfs(kernel, programs.agent), { level: 9 }));
+  await mkdir(join(root, "usr/libexec/glovebox"), { recursive: true });
+  await copyFile(programs.inside, join(root, "usr/libexec/glovebox/inside"));
+  await plainModes(root);
+  const fixed = ["-T", String(SOURCE_DATE_EPOCH), "-U", EROFS_UUID, "--all-root", "-x-1"];
   await run(["mkfs.erofs", "--quiet", "-zlz4hc", ...fixed, join(directory, "root.erofs"), root], workshop.command);
 }
 
+/** Modes that depend on nothing, least of all on the umask of whoever builds. */
+async function plainModes(root: string): Promise<void> {
+  await chmod(root, 0o755);
+  for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isDirectory()) await chmod(path, 0o755);
+    else if (entry.isFile()) await chmod(path, entry.parentPath.startsWith(join(root, "etc")) ? 0o644 : 0o755);
+  }
+}
+
 /** The agent as `/init`, the modules that it loads, and the directories that it mounts on. */
-async function initramfs(kernel: Stage, root: string): Promise<Buffer> {
+async function initramfs(kernel: Stage, agent: string): Promise<Buffer> {
   const directories = ["dev", "proc", "sys", "newroot", "modules"].map((path) => ({ path, mode: DIRECTORY | 0o755 }));
   const modules = join(kernel.directory, "modules");
   const files: CpioEntry[] = [];
   for (const name of (await readdir(modules)).sort()) {
     files.push({ path: `modules/${name}`, mode: REGULAR | 0o644, content: await readFile(join(modules, name)) });
   }
-  const init = await readFile(join(root, "usr/libexec/glovebox/agent"));
   return cpio([
     ...directories,
     { path: "dev/console", mode: CHARACTER_DEVICE | 0o600, device: [5, 1] },
-    { path: "init", mode: REGULAR | 0o755, content: init },
+    { path: "init", mode: REGULAR | 0o755, content: await readFile(agent) },
     ...files,
   ]);
 }
 
-/** A static program, from the standard library alone: nothing is downloaded. */
+/** A static program, from the standard library alone: nothing is downloaded. The builder's own Go settings are left out. */
 async function compile(workshop: Workshop, toolchain: Stage, source: string, program: string): Promise<void> {
   const goroot = join(toolchain.directory, workshop.recipe.toolchain.goroot);
   const argv = ["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", program, "."] as const;
@@ -70,9 +89,15 @@ async function compile(workshop: Workshop, toolchain: Stage, source: string, pro
     GOROOT: goroot,
     GOCACHE: join(workshop.cache, "go-build"),
     GOPATH: join(workshop.scratch, "go"),
+    GOENV: "off",
+    GOWORK: "off",
     GOTOOLCHAIN: "local",
     GOPROXY: "off",
-    GOFLAGS: "-mod=mod",
+    GOFLAGS: "-mod=readonly",
+    GOEXPERIMENT: "",
+    GOOS: "linux",
+    GOARCH: workshop.arch.debian,
+    GOAMD64: "v1",
     CGO_ENABLED: "0",
   };
   await run([join(goroot, "bin/go"), ...argv], { ...workshop.command, cwd: source, env });

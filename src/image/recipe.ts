@@ -6,7 +6,7 @@ import { z } from "zod";
 import { GatewayError } from "../errors.ts";
 
 /** Raise it when code beside this file changes what a build holds: every store then builds anew. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 const packages = z.array(z.string().regex(/^[a-z0-9][a-z0-9+.-]+$/)).min(1);
 const path = z.string().regex(/^[\w.+-]+(\/[\w.+-]+)*$/);
@@ -38,7 +38,9 @@ export interface RecipeDigests {
   readonly engine: string;
   /** The agent image as an archive, before it is put on a disk. */
   readonly agent: string;
-  readonly disk: string;
+  /** How an image is put on a disk. */
+  readonly bake: string;
+  /** Kernel, initramfs and root. */
   readonly guest: string;
 }
 
@@ -92,12 +94,13 @@ export async function digestRecipe(
   const guest = await digestTree(directory, ["agent", "inside", "root"]);
   return {
     ...stages,
-    disk: digestOf([stages.engine, stages.agent, stages.toolchain, recipe.disk, bake]),
+    bake: digestOf([stages.engine, recipe.disk, bake]),
     guest: digestOf([stages.kernel, stages.engine, stages.toolchain, guest]),
   };
 }
 
-function digestOf(value: unknown): string {
+/** `sha256` of a JSON value, in hex. */
+export function digestOf(value: unknown): string {
   return createHash("sha256").update(JSON.stringify(value)).digest("hex");
 }
 

@@ -11,6 +11,8 @@ import { unpack } from "./tar.ts";
 
 /** What the stages of a build share. */
 export interface Workshop {
+  /** Different in every build: what it makes lies beside what others made of the same recipe. */
+  readonly id: string;
   readonly recipe: Recipe;
   readonly arch: Architecture;
   readonly mirror: () => Promise<Mirror>;
