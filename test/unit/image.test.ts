@@ -76,9 +76,14 @@ test("a manifest cannot lead out of the store", async () => {
 
 test("removing the last image that uses them removes the files", async () => {
   const directory = await store();
-  await openImageStore(directory).remove("default");
+  await openImageStore(directory).remove("default", {
+    signal: new AbortController().signal,
+    progress: () => undefined,
+  });
   expect(await openImageStore(directory).list()).toEqual([]);
-  await expect(openImageStore(directory).remove("default")).rejects.toMatchObject({ code: "IMAGE_MISSING" });
+  await expect(
+    openImageStore(directory).remove("default", { signal: new AbortController().signal, progress: () => undefined }),
+  ).rejects.toMatchObject({ code: "IMAGE_MISSING" });
 });
 
 test("an initramfs is the same bytes for the same contents, in the kernel's format", () => {
