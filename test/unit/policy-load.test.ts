@@ -197,7 +197,7 @@ test("links, folders, files that anybody may write and invalid UTF-8 are refused
     message: expect.stringContaining("rules.cedar: is not valid UTF-8"),
   });
   const pipe = folder(GOOD);
-  execFileSync("mkfifo", ["-m", "644", join(pipe, "more.cedar")]);
+  execFileSync("/usr/bin/mkfifo", ["-m", "644", join(pipe, "more.cedar")]);
   await expect(loadBundle(pipe, { describe: describeCall })).rejects.toMatchObject({ code: "POLICY_INVALID" });
   await expect(loadBundle("/nonexistent", { describe: describeCall })).rejects.toMatchObject({
     code: "POLICY_UNREADABLE",
