@@ -8,6 +8,8 @@ export interface BundlePolicy extends DecidingPolicy {
   readonly line: number;
   /** Tools that it can apply to. */
   readonly actions: ReadonlySet<string>;
+  /** Whether it applies to every request for these tools: any principal, any resource, no condition. */
+  readonly unconditional: boolean;
 }
 
 /** A valid bundle, ready to decide. */
@@ -19,12 +21,15 @@ export interface Bundle {
   readonly preparsed: string;
 }
 
-/** What is wrong with a bundle, and where. */
-export interface Problem {
+/** A place in a text; both from 1. */
+export interface Place {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** What is wrong with a bundle, and where. Without a place, the file as a whole is meant. */
+export interface Problem extends Partial<Place> {
   readonly file: string;
-  /** From 1; absent when the file as a whole is meant. */
-  readonly line?: number;
-  readonly column?: number;
   readonly message: string;
   readonly fix?: string;
 }
@@ -35,8 +40,8 @@ export function problemText({ file, line, column, message, fix }: Problem): stri
   return `${place}: ${message}${fix === undefined ? "" : `; fix: ${fix}`}`;
 }
 
-/** Line and column, from 1, of an offset in UTF-16 units. */
-export function placeAt(text: string, offset: number): { readonly line: number; readonly column: number } {
+/** The place of an offset in UTF-16 units. */
+export function placeAt(text: string, offset: number): Place {
   const before = text.slice(0, offset);
   return { line: before.split("\n").length, column: offset - before.lastIndexOf("\n") };
 }

@@ -2,101 +2,129 @@ import {
   checkParsePolicySet,
   type DetailedError,
   getValidRequestEnvsPolicy,
-  policySetTextToParts,
+  type PolicyJson,
   policyToJson,
   validate,
 } from "@cedar-policy/cedar-wasm/nodejs";
 import { type BundlePolicy, type Problem, placeAt } from "./bundle.ts";
+import { deadLiterals } from "./literals.ts";
 import { SCHEMA } from "./schema.ts";
+import { type Statement, statementsOf } from "./statements.ts";
 
 export interface CedarFile {
   readonly name: string;
   readonly text: string;
 }
 
-interface Part extends BundlePolicy {
-  readonly text: string;
-  /** Of `text` in the file, in UTF-16 units. */
-  readonly offset: number;
+/** A policy with its text, and the file that it stands in. */
+interface Part extends BundlePolicy, Statement {
+  readonly source: CedarFile;
 }
 
 /** The annotations that have a meaning; any other is a mistake or a wish that would be ignored. */
 const ANNOTATIONS: ReadonlySet<string> = new Set(["id", "reason"]);
+const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 
 /** Parses and strictly validates the policies of a bundle: an error or a warning is a problem. */
 export function readCedar(files: readonly CedarFile[]): { parts: readonly Part[]; problems: readonly Problem[] } {
   const problems: Problem[] = [];
-  const parts = files.flatMap((file) => split(file, problems));
+  const parts = files.flatMap((file) => partsOf(file, problems));
   const byId = new Map<string, Part>();
   for (const part of parts) {
-    if (byId.has(part.id)) problems.push({ ...placed(part, 0, files), message: `the id \`${part.id}\` is used twice` });
+    if (byId.has(part.id)) {
+      problems.push({ ...placeIn(part.source, part.offset), message: `the id \`${part.id}\` is used twice` });
+    }
     byId.set(part.id, part);
   }
-  const answer = validate({
-    schema: SCHEMA,
-    policies: { staticPolicies: Object.fromEntries(parts.map((it) => [it.id, it.text])) },
-    validationSettings: { mode: "strict" },
-  });
-  if (answer.type === "failure") {
-    problems.push(...answer.errors.map((it) => ({ file: "(bundle)", message: it.message })));
-  } else {
-    for (const { policyId, error } of [...answer.validationErrors, ...answer.validationWarnings]) {
-      const part = byId.get(policyId);
-      if (part) problems.push({ ...placed(part, error.sourceLocations?.[0]?.start ?? 0, files), ...worded(error) });
-    }
-    problems.push(...answer.otherWarnings.map((it) => ({ file: "(bundle)", ...worded(it) })));
-  }
+  problems.push(...validated(byId));
   return { parts, problems };
 }
 
-function split(file: CedarFile, problems: Problem[]): Part[] {
-  const { name, text } = file;
-  const checked = checkParsePolicySet({ staticPolicies: text });
-  const pieces = policySetTextToParts(text);
-  if (checked.type === "failure" || pieces.type === "failure") {
-    const errors = checked.type === "failure" ? checked.errors : pieces.type === "failure" ? pieces.errors : [];
-    problems.push(...errors.map((it) => ({ ...placeIn(file, 0, it.sourceLocations?.[0]?.start ?? 0), ...worded(it) })));
-    return [];
-  }
-  if (pieces.policy_templates.length > 0) {
-    problems.push({ file: name, message: "templates are not supported", fix: "write the policy out" });
-  }
-  let from = 0;
-  return inOrder(text, pieces.policies).map((piece, index) => {
-    const offset = text.indexOf(piece, from);
-    from = offset + piece.length;
-    return part(file, piece, offset, index, problems);
+function validated(parts: ReadonlyMap<string, Part>): Problem[] {
+  const answer = validate({
+    schema: SCHEMA,
+    policies: { staticPolicies: Object.fromEntries([...parts].map(([id, { text }]) => [id, text])) },
+    validationSettings: { mode: "strict" },
+  });
+  if (answer.type === "failure") return answer.errors.map((it) => ({ file: "(bundle)", ...worded(it) }));
+  const found = [...answer.validationErrors, ...answer.validationWarnings].map(({ policyId, error }): Problem => {
+    const part = parts.get(policyId);
+    const place = part ? placeIn(part.source, part.offset, startOf(error)) : { file: "(bundle)" };
+    return { ...place, ...worded(error) };
+  });
+  return [...together(found), ...answer.otherWarnings.map((it) => ({ file: "(bundle)", ...worded(it) }))];
+}
+
+/** Cedar says the same once for each action that a policy applies to, in any order; a reader wants it once for each place. */
+function together(problems: readonly Problem[]): Problem[] {
+  const sorted = problems.toSorted((a, b) => (a.message < b.message ? -1 : 1));
+  const byPlace = Map.groupBy(sorted, ({ file, line, column }) => `${file}:${line}:${column}`);
+  return [...byPlace.values()].flatMap(([first, ...rest]) => {
+    if (!first) return [];
+    const more = rest.length === 0 ? "" : ` (and ${rest.length} more at this place)`;
+    return [{ ...first, message: first.message + more }];
   });
 }
 
-/** Cedar answers in no promised order. Pieces are slices of the text, so that each is found where it stands. */
-function inOrder(text: string, pieces: readonly string[]): string[] {
-  return pieces.toSorted((a, b) => text.indexOf(a) - text.indexOf(b));
+function partsOf(file: CedarFile, problems: Problem[]): Part[] {
+  const checked = checkParsePolicySet({ staticPolicies: file.text });
+  const located = checked.type === "failure" ? checked.errors.filter((it) => it.sourceLocations?.[0]) : [];
+  if (located.length > 0) {
+    problems.push(...located.map((it) => ({ ...placeIn(file, 0, startOf(it)), ...worded(it) })));
+    return [];
+  }
+  const before = problems.length;
+  const parts = statementsOf(file.text).flatMap((statement, index) => partOf(file, statement, index, problems));
+  if (checked.type === "failure" && problems.length === before) {
+    problems.push(...checked.errors.map((it) => ({ file: file.name, ...worded(it) })));
+  }
+  return parts;
 }
 
-function part(file: CedarFile, text: string, offset: number, index: number, problems: Problem[]): Part {
-  const json = policyToJson(text);
-  const { effect, annotations = {} } = json.type === "success" ? json.json : { effect: "forbid" as const };
-  for (const name of Object.keys(annotations).filter((it) => !ANNOTATIONS.has(it))) {
-    problems.push({
-      ...placeIn(file, offset, 0),
-      message: `the annotation \`@${name}\` is unknown`,
-      fix: "use `@id` and `@reason`",
-    });
+function partOf(source: CedarFile, statement: Statement, index: number, problems: Problem[]): Part[] {
+  const { text, offset } = statement;
+  const parsed = policyToJson(text);
+  if (parsed.type === "failure") {
+    problems.push(...parsed.errors.map((it) => ({ ...placeIn(source, offset, startOf(it)), ...worded(it) })));
+    return [];
   }
-  const id = `${file.name}#${annotations["id"] ?? index}`;
+  const policy = parsed.json;
+  const { effect, annotations = {} } = policy;
+  const place = placeIn(source, offset);
+  problems.push(...annotationProblems(policy).map((it) => ({ ...place, ...it })));
+  for (const { literal, ...words } of deadLiterals(policy)) {
+    const within = Math.max(0, text.indexOf(JSON.stringify(literal)));
+    problems.push({ ...placeIn(source, offset + within), ...words });
+  }
+  const envs = getValidRequestEnvsPolicy(text, SCHEMA);
+  if (envs.type === "failure") problems.push({ ...place, message: envs.error });
+  const actions = new Set(envs.type === "success" ? envs.actions.map(actionName) : []);
+  const id = `${source.name}#${annotations["id"] ?? index}`;
   const reason = annotations["reason"];
-  if (effect === "forbid" && !reason) {
+  const named = { id, effect, ...(reason ? { reason } : {}), file: source.name, line: place.line };
+  return [{ ...named, actions, unconditional: isUnconditional(policy), text, offset, source }];
+}
+
+function annotationProblems({ effect, annotations = {} }: PolicyJson): { message: string; fix: string }[] {
+  const unknown = Object.keys(annotations).filter((it) => !ANNOTATIONS.has(it));
+  const problems = unknown.map((it) => ({
+    message: `the annotation \`@${it}\` is unknown`,
+    fix: "use `@id` and `@reason`",
+  }));
+  if ("id" in annotations && !ID.test(annotations["id"] ?? "")) {
+    problems.push({ message: "the id is not a name", fix: "use letters, digits, dots, dashes and underscores" });
+  }
+  if (effect === "forbid" && !annotations["reason"]?.trim()) {
     problems.push({
-      ...placeIn(file, offset, 0),
       message: "a forbid has no reason",
       fix: 'write `@reason("…")` above it: people and models read it when they are refused',
     });
   }
-  const envs = getValidRequestEnvsPolicy(text, SCHEMA);
-  const actions = new Set(envs.type === "success" ? envs.actions.map(actionName) : []);
-  const { line } = placeAt(file.text, offset);
-  return { id, effect, ...(reason ? { reason } : {}), file: file.name, line, actions, text, offset };
+  return problems;
+}
+
+function isUnconditional({ principal, resource, conditions }: PolicyJson): boolean {
+  return principal.op === "All" && resource.op === "All" && conditions.length === 0;
 }
 
 /** `Glovebox::Action::"exec"` → `exec`. */
@@ -104,14 +132,13 @@ function actionName(uid: string): string {
   return uid.slice(uid.indexOf('"') + 1, -1);
 }
 
-function placed(part: Part, byteOffset: number, files: readonly CedarFile[]) {
-  const file = files.find((it) => it.name === part.file) ?? { name: part.file, text: part.text };
-  return placeIn(file, part.offset, byteOffset);
+function startOf({ sourceLocations }: DetailedError): number {
+  return sourceLocations?.[0]?.start ?? 0;
 }
 
-/** Cedar counts bytes of UTF-8 from the beginning of what it was given. */
-function placeIn({ name, text }: CedarFile, offset: number, byteOffset: number) {
-  const within = Buffer.from(text.slice(offset)).subarray(0, byteOffset).toString().length;
+/** Cedar counts bytes of UTF-8 from the beginning of what it was given, which stands at `offset`. */
+function placeIn({ name, text }: CedarFile, offset: number, bytes = 0) {
+  const within = bytes === 0 ? 0 : Buffer.from(text.slice(offset)).subarray(0, bytes).toString().length;
   return { file: name, ...placeAt(text, offset + within) };
 }
 

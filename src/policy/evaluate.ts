@@ -4,9 +4,10 @@ import {
   preparseSchema,
   statefulIsAuthorized,
 } from "@cedar-policy/cedar-wasm/nodejs";
+import { GatewayError } from "../errors.ts";
 import type { Bundle } from "./bundle.ts";
 import type { DecidingPolicy, Decision } from "./decision.ts";
-import { pathAncestors } from "./facts.ts";
+import { normalisePath, pathAncestors } from "./facts.ts";
 import type { Fact, PolicyRequest } from "./request.ts";
 import { PATH_FACTS, SCHEMA } from "./schema.ts";
 
@@ -46,9 +47,11 @@ export function evaluate(bundle: Bundle, request: PolicyRequest): Decision {
   }
 }
 
-/** Whether any request for this tool could be permitted; when not, the tool need not be shown. */
+/** Whether a request for this tool could be permitted; `false` is certain, and the tool need not be shown. */
 export function canEverPermit(bundle: Bundle, action: string): boolean {
-  return [...bundle.policies.values()].some((it) => it.effect === "permit" && it.actions.has(action));
+  const applicable = [...bundle.policies.values()].filter((it) => it.actions.has(action));
+  const always = applicable.some((it) => it.effect === "forbid" && it.unconditional);
+  return !always && applicable.some((it) => it.effect === "permit");
 }
 
 function deciding(bundle: Bundle, id: string): DecidingPolicy {
@@ -60,6 +63,8 @@ function deciding(bundle: Bundle, id: string): DecidingPolicy {
 function cedarRequest({ principal, action, resource, context }: PolicyRequest) {
   const entities: EntityJson[] = [];
   const path = (value: string) => {
+    // INVARIANT: without it, `/workspace/../etc` would lie in /workspace. The caller denies.
+    if (normalisePath(value, "/") !== value) throw new GatewayError("INTERNAL", "a path is not normalised");
     const uid = { type: "Glovebox::Path", id: value };
     // All ancestors as direct parents: Cedar then needs no entity for each of them.
     const parents = pathAncestors(value).map((id) => ({ type: "Glovebox::Path", id }));

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Bundle, type Problem, placeAt } from "./bundle.ts";
+import type { Bundle, Place, Problem } from "./bundle.ts";
 import { evaluate } from "./evaluate.ts";
 import type { PolicyRequest, Principal } from "./request.ts";
 
@@ -20,6 +20,8 @@ export const testsSchema = z.array(
     /** Exactly these policies must have determined it. */
     policies: z.array(z.string()).optional(),
     principal: z.string().min(1).default("local:test"),
+    /** What the client says of itself. */
+    client: z.strictObject({ name: z.string().default("policy-test"), version: z.string().default("1") }).prefault({}),
   }),
 );
 
@@ -39,19 +41,20 @@ export function runTests(bundle: Bundle, tests: readonly PolicyTest[], describe:
   });
 }
 
-/** The failures, at the lines of the file that name them. */
-export function testProblems(results: readonly TestResult[], file: string, text: string): Problem[] {
-  return results
-    .filter((it) => !it.passed)
-    .map((it) => {
-      const offset = text.indexOf(it.name);
-      return { file, ...(offset < 0 ? {} : placeAt(text, offset)), message: `test "${it.name}" failed: ${it.message}` };
-    });
+/** The failures, each at its test's name. */
+export function testProblems(
+  results: readonly TestResult[],
+  file: string,
+  placeOf: (path: readonly PropertyKey[]) => Place,
+): Problem[] {
+  return results.flatMap(({ name, passed, message }, index) =>
+    passed ? [] : [{ file, ...placeOf([index, "name"]), message: `test "${name}" failed: ${message}` }],
+  );
 }
 
 function failureOf(bundle: Bundle, test: PolicyTest, describe: Describe): string | undefined {
-  const client = { name: "policy-test", version: "1" };
-  const described = describe(test.tool, test.arguments, { id: test.principal, client, transport: "stdio" });
+  const { principal: id, client } = test;
+  const described = describe(test.tool, test.arguments, { id, client, transport: "stdio" });
   if ("problem" in described) return described.problem;
   const decision = evaluate(bundle, described.request);
   const ids = decision.policies.map((it) => it.id);

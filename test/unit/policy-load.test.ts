@@ -1,9 +1,13 @@
+import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { policySetTextToParts } from "@cedar-policy/cedar-wasm/nodejs";
+import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { describeCall } from "../../src/call/describe.ts";
 import { loadBundle } from "../../src/policy/load.ts";
+import { statementsOf } from "../../src/policy/statements.ts";
 
 const GOOD = {
   "bundle.yaml": "name: good\nversion: 1.0.0\n",
@@ -17,18 +21,13 @@ function folder(files: Record<string, string>): string {
   return directory;
 }
 
-const load = (files: Record<string, string>) => loadBundle(folder(files), { describe: describeCall });
+/** Forbids that would never forbid. */
+const denyReading = (path: string) =>
+  `@reason("r")\nforbid (principal, action == Glovebox::Action::"readFile", resource) when { resource in [${path}] };\n`;
+const denyArgv = (prefix: string) =>
+  `@reason("r")\nforbid (principal, action == Glovebox::Action::"exec", resource) when {\n  context.argvPrefixes.contains(${JSON.stringify(prefix)}) };\n`;
 
-test.each(["default", "locked-down", "development"])(
-  "the shipped bundle %s is valid and its tests pass",
-  async (name) => {
-    const directory = join(import.meta.dirname, "..", "..", "policies", name);
-    const { identity, tests } = await loadBundle(directory, { describe: describeCall });
-    expect(identity.name).toBe(name);
-    expect(tests.length).toBeGreaterThanOrEqual(3);
-    expect(tests.every((it) => it.passed)).toBe(true);
-  },
-);
+const load = (files: Record<string, string>) => loadBundle(folder(files), { describe: describeCall });
 
 test("the digest changes with every file's name and content, and with nothing else", async () => {
   const digest = async (files: Record<string, string>) => (await load(files)).identity.digest;
@@ -116,6 +115,65 @@ test.each<[string, Record<string, string>, RegExp]>([
     { ...GOOD, "tests.yaml": "- name: t\n  tool: nothing\n  expect: deny\n" },
     /no tool `nothing`/,
   ],
+  [
+    "a failing test whose name stands elsewhere too",
+    {
+      ...GOOD,
+      "tests.yaml":
+        "- name: exec\n  tool: exec\n  arguments: { argv: [a] }\n  expect: permit\n- name: exe\n  tool: shell\n  arguments: { script: ls }\n  expect: deny\n",
+    },
+    /tests\.yaml:5:9: test "exe" failed/,
+  ],
+  [
+    "a test that other policies decide",
+    { ...GOOD, "tests.yaml": '- name: t\n  tool: listSessions\n  expect: permit\n  policies: ["rules.cedar#x"]\n' },
+    /tests\.yaml:1:9: .*expected rules\.cedar#x to decide, got rules\.cedar#0/,
+  ],
+  ["a name in upper case", { ...GOOD, "DENY.CEDAR": "" }, /DENY\.CEDAR: does not belong.*fix:/],
+  ["a hidden file", { ...GOOD, ".more.cedar": "" }, /\.more\.cedar: does not belong.*fix:/],
+  [
+    "a file over 1 MiB",
+    { ...GOOD, "big.cedar": `//${"x".repeat(1_048_576)}` },
+    /big\.cedar: is larger than 1048576 bytes/,
+  ],
+  ["a version that is none", { ...GOOD, "bundle.yaml": "name: good\nversion: 1\n" }, /bundle\.yaml:2:10: version/],
+  ["a key that is no string", { ...GOOD, "profile.yaml": "? [a]\n: 1\n" }, /profile\.yaml:1:3: .*strings/],
+  ["a list where a map belongs", { ...GOOD, "profile.yaml": "- a\n" }, /profile\.yaml:1:1: Invalid input/],
+  [
+    "a template",
+    { ...GOOD, "more.cedar": "\n\npermit (principal == ?principal, action, resource);\n" },
+    /more\.cedar:3:\d+: .*template/,
+  ],
+  [
+    "an id that is no name",
+    { ...GOOD, "rules.cedar": '@id("a b") permit (principal, action, resource);\n' },
+    /rules\.cedar:1:1: the id is not a name; fix:/,
+  ],
+  [
+    "a path that no request can have",
+    { ...GOOD, "more.cedar": denyReading('Glovebox::Path::"/etc/"') },
+    /more\.cedar:2:106: no path of a request is spelt "\/etc\/".*fix: write "\/etc"/,
+  ],
+  [
+    "a relative path",
+    { ...GOOD, "more.cedar": denyReading('Glovebox::Path::"etc"') },
+    /more\.cedar:2:106: no path of a request is spelt "etc".*fix: write "\/etc"/,
+  ],
+  [
+    "a prefix with a space in its JSON",
+    { ...GOOD, "more.cedar": denyArgv('["git", "push"]') },
+    /more\.cedar:3:33: no prefix of an argv is .*fix: write "\[\\"git\\",\\"push\\"\]"/,
+  ],
+  [
+    "a prefix that is a command line",
+    { ...GOOD, "more.cedar": denyArgv("git push") },
+    /more\.cedar:3:33: no prefix of an argv is "git push".*fix: write "\[\\"git\\",\\"push\\"\]"/,
+  ],
+  [
+    "a prefix of more arguments than are told",
+    { ...GOOD, "more.cedar": denyArgv(JSON.stringify("abcdefghi".split(""))) },
+    /more\.cedar:3:33: no prefix of an argv/,
+  ],
 ])("%s is refused with its place", async (_, files, message) => {
   await expect(load(files)).rejects.toMatchObject({ code: "POLICY_INVALID", message: expect.stringMatching(message) });
 });
@@ -134,8 +192,87 @@ test("links, folders, files that anybody may write and invalid UTF-8 are refused
   }
   const binary = folder(GOOD);
   writeFileSync(join(binary, "rules.cedar"), Buffer.from([0xff, 0xfe]));
-  await expect(loadBundle(binary, { describe: describeCall })).rejects.toMatchObject({ code: "POLICY_UNREADABLE" });
+  await expect(loadBundle(binary, { describe: describeCall })).rejects.toMatchObject({
+    code: "POLICY_INVALID",
+    message: expect.stringContaining("rules.cedar: is not valid UTF-8"),
+  });
+  const pipe = folder(GOOD);
+  execFileSync("/usr/bin/mkfifo", ["-m", "644", join(pipe, "more.cedar")]);
+  await expect(loadBundle(pipe, { describe: describeCall })).rejects.toMatchObject({ code: "POLICY_INVALID" });
   await expect(loadBundle("/nonexistent", { describe: describeCall })).rejects.toMatchObject({
     code: "POLICY_UNREADABLE",
   });
+});
+
+test("a folder may be reached by a link, as deployments do", async () => {
+  const directory = folder(GOOD);
+  const link = join(folder({}), "current");
+  symlinkSync(directory, link);
+  const { identity } = await loadBundle(link, { describe: describeCall });
+  expect(identity).toEqual((await loadBundle(directory, { describe: describeCall })).identity);
+});
+
+test("every problem of every file is named at once", async () => {
+  const files = {
+    "bundle.yaml": "name: Good\nversion: 1.0.0\nversoin: x\n",
+    "profile.yaml": "resources: { pids: 1, vcpu: 2 }\n",
+    "a.cedar": 'permit (principal, action == Glovebox::Action::"exce", resource);\n',
+    "b.cedar": "permit (principal action, resource);\n",
+    "c.cedar": "forbid (principal, action, resource);\n",
+  };
+  const error = await load(files).then(String, String);
+  for (const place of [
+    "bundle.yaml:1:7: name",
+    "bundle.yaml:3:10: versoin",
+    "profile.yaml:1:20: resources.pids",
+    "profile.yaml:1:29: resources.vcpu",
+    "a.cedar:1:",
+    "b.cedar:1:19",
+    "c.cedar:1:1",
+  ]) {
+    expect(error).toContain(`\n  ${place}`);
+  }
+});
+
+test("a policy is found where it stands, also when its text stands elsewhere as well", async () => {
+  const permit = "permit (principal, action, resource);";
+  const bundle = await load({
+    ...GOOD,
+    "rules.cedar": `// ${permit}\n@id("a") ${permit}\n\n  ${permit} // ;\n@id("semicolon") @reason("a; b")\nforbid (principal, action, resource) when { principal.client == ";\\";" };\n${permit}`,
+  });
+  const places = [...bundle.policies.values()].map(({ id, line }) => `${id}:${line}`);
+  expect(places).toEqual(["rules.cedar#a:2", "rules.cedar#1:4", "rules.cedar#semicolon:5", "rules.cedar#3:7"]);
+});
+
+test("whatever layout its policies have, a file is read as Cedar reads it", () => {
+  const pieces = fc.constantFrom(
+    "permit (principal, action, resource);",
+    '@id("x;") @reason("\\"; //") forbid (principal, action, resource);',
+    'permit (principal, action, resource) when { principal.client like "*;\\"" };',
+  );
+  const gaps = fc.constantFrom("", " ", "\n", "\r\n\t", "// a; b\n", '// "\n', "//\n//;\n");
+  fc.assert(
+    fc.property(fc.array(fc.tuple(gaps, pieces), { maxLength: 6 }), gaps, (parts, end) => {
+      const text = parts.flat().join("") + end;
+      const answer = policySetTextToParts(text);
+      if (answer.type === "failure") throw new Error(text);
+      const statements = statementsOf(text);
+      expect(statements.map((it) => it.text).toSorted()).toEqual(answer.policies.toSorted());
+      for (const { text: statement, offset } of statements) expect(text.startsWith(statement, offset)).toBe(true);
+    }),
+  );
+});
+
+test("a bundle's tests may say who asks, and with what client", async () => {
+  const files = {
+    ...GOOD,
+    "rules.cedar":
+      'permit (principal == Glovebox::Principal::"local:ada", action, resource) when { principal.client == "editor" };\n',
+    "tests.yaml": `- { name: ada, tool: listSessions, principal: "local:ada", client: { name: editor }, expect: permit }
+- { name: eve, tool: listSessions, principal: "local:eve", client: { name: editor }, expect: deny }
+- { name: another client, tool: listSessions, principal: "local:ada", expect: deny }
+`,
+  };
+  const { tests } = await load(files);
+  expect(tests).toEqual(["ada", "eve", "another client"].map((name) => ({ name, passed: true })));
 });
