@@ -57,6 +57,8 @@ export interface Line {
   readonly number: number;
   /** Where it begins in the file. */
   readonly offset: number;
+  /** Where the next one does. */
+  readonly end: number;
   /** False for what stands behind the last newline of the file. */
   readonly terminated: boolean;
 }
@@ -81,18 +83,19 @@ export async function* readLines(path: string, start = 0): AsyncGenerator<Line[]
     const data = rest.length === 0 ? block.subarray(0, bytesRead) : Buffer.concat([rest, block.subarray(0, bytesRead)]);
     const lines: Line[] = [];
     let from = 0;
-    for (let end = data.indexOf(10); end !== -1; end = data.indexOf(10, from)) {
-      const bytes = data.subarray(from, Math.min(end, from + MAX_LINE_BYTES + 1));
-      lines.push({ bytes, number: number++, offset, terminated: true });
-      offset += end + 1 - from + dropped;
+    for (let newline = data.indexOf(10); newline !== -1; newline = data.indexOf(10, from)) {
+      const bytes = data.subarray(from, Math.min(newline, from + MAX_LINE_BYTES + 1));
+      const end = offset + newline + 1 - from + dropped;
+      lines.push({ bytes, number: number++, offset, end, terminated: true });
+      offset = end;
       dropped = 0;
-      from = end + 1;
+      from = newline + 1;
     }
     rest = data.subarray(from, from + MAX_LINE_BYTES + 1);
     dropped += data.length - from - rest.length;
     if (lines.length > 0) yield lines;
   }
-  if (rest.length > 0) yield [{ bytes: rest, number, offset, terminated: false }];
+  if (rest.length > 0) yield [{ bytes: rest, number, offset, end: position, terminated: false }];
 }
 
 /**

@@ -1,42 +1,111 @@
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { findLastLines, listChains, listSegments, readLines, segmentName } from "./files.ts";
 import { readLine } from "./line.ts";
 import type { AuditRecord } from "./record.ts";
 
+/** How far back in a chain its latest records are looked for; bytes. */
 const MAX_TAIL_BYTES = 16 * 1024 * 1024;
+const FOLLOW_MS = 250;
 
-/** Sound records of all chains, each chain in its order. Damage is passed over: `verifyLog` is what reports it. Memory is bounded. */
-export async function* readRecords(directory: string): AsyncGenerator<AuditRecord> {
+/** A sound record, and its line as it stands in the log. */
+export interface Entry {
+  readonly record: AuditRecord;
+  readonly text: string;
+}
+
+/** How far a reader has come in a chain: `offset` bytes of a segment are read. */
+interface Cursor {
+  segment: number;
+  offset: number;
+}
+/** By chain. A chain that has none is read from its beginning. */
+export type Cursors = Map<string, Cursor>;
+
+/**
+ * The records of a chain in order, those whose line `mayMatter` says so. Damage and half-written lines are passed over:
+ * `verifyLog` is what reports them. Memory is bounded, and a gateway may be writing.
+ */
+export async function* readChain(chainDirectory: string, mayMatter: (line: Buffer) => boolean): AsyncGenerator<Entry> {
+  for (const segment of await listSegments(chainDirectory)) {
+    yield* readFrom(chainDirectory, { segment, offset: 0 }, mayMatter);
+  }
+}
+
+/** The latest `count` records of all chains by time, and from where on `followLog` has the next. */
+export async function tailLog(directory: string, count: number): Promise<{ entries: Entry[]; cursors: Cursors }> {
+  const cursors: Cursors = new Map();
+  let entries: Entry[] = [];
   for (const chain of await listChains(directory)) {
-    for (const segment of await listSegments(join(directory, chain))) {
-      yield* recordsFrom(join(directory, chain, segmentName(segment)), 0);
+    const chainDirectory = join(directory, chain);
+    const own: Entry[] = [];
+    for (const cursor of await findTail(chainDirectory, count)) {
+      for await (const entry of readFrom(chainDirectory, cursor)) own.push(entry);
+      cursors.set(chain, cursor);
     }
+    entries = merged(entries, own).slice(-count);
+  }
+  return { entries, cursors };
+}
+
+/** What is written from the cursors on, in every chain and in those that are yet to be made, until `signal` aborts. */
+export async function* followLog(directory: string, cursors: Cursors, signal?: AbortSignal): AsyncGenerator<Entry> {
+  while (!signal?.aborted) {
+    for (const chain of await listChains(directory)) {
+      const chainDirectory = join(directory, chain);
+      const cursor = cursors.get(chain) ?? { segment: 1, offset: 0 };
+      cursors.set(chain, cursor);
+      // Listed before it is read: a segment that has a successor gets no more records.
+      for (const segment of await listSegments(chainDirectory)) {
+        if (segment < cursor.segment) continue;
+        if (segment > cursor.segment) Object.assign(cursor, { segment, offset: 0 });
+        yield* readFrom(chainDirectory, cursor);
+      }
+    }
+    await sleep(FOLLOW_MS, undefined, signal ? { signal } : {}).catch(() => undefined);
   }
 }
 
-/** The last `count` records by time, over all chains; those of one chain that lie in its last segment. */
-export async function lastRecords(directory: string, count: number): Promise<AuditRecord[]> {
-  const records: AuditRecord[] = [];
-  for (const chain of await listChains(directory)) {
-    const segment = (await listSegments(join(directory, chain))).at(-1);
-    if (segment === undefined) continue;
-    const path = join(directory, chain, segmentName(segment));
-    const { offset } = await findLastLines(path, count, MAX_TAIL_BYTES);
-    for await (const record of recordsFrom(path, offset)) records.push(record);
+/** By time, each list keeping its own order: a clock may have been set back, a chain's order is its numbers'. */
+function merged(a: readonly Entry[], b: readonly Entry[]): Entry[] {
+  const all: Entry[] = [];
+  let at = 0;
+  for (const entry of a) {
+    for (let next = b[at]; next && next.record.time < entry.record.time; next = b[at]) {
+      all.push(next);
+      at += 1;
+    }
+    all.push(entry);
   }
-  return records.sort(byTime).slice(-count);
+  return [...all, ...b.slice(at)];
 }
 
-/** Time first; within a chain its own order. */
-export function byTime(a: AuditRecord, b: AuditRecord): number {
-  return a.time === b.time ? a.seq - b.seq : a.time < b.time ? -1 : 1;
+/** Where the last `count` lines of a chain begin: a place in each segment that has some of them, in order. */
+async function findTail(chainDirectory: string, count: number): Promise<Cursor[]> {
+  const starts: Cursor[] = [];
+  let missing = count;
+  for (const segment of (await listSegments(chainDirectory)).reverse()) {
+    const { offset, found } = await findLastLines(join(chainDirectory, segmentName(segment)), missing, MAX_TAIL_BYTES);
+    starts.unshift({ segment, offset });
+    missing -= found;
+    if (missing <= 0 || offset > 0) break;
+  }
+  return starts;
 }
 
-async function* recordsFrom(path: string, start: number): AsyncGenerator<AuditRecord> {
-  for await (const lines of readLines(path, start)) {
-    for (const line of lines) {
-      const read = line.terminated ? readLine(line.bytes) : undefined;
-      if (read?.sound) yield read.record;
+/** Reads whole lines from the cursor to the segment's end, and moves the cursor behind each. */
+async function* readFrom(
+  chainDirectory: string,
+  cursor: Cursor,
+  mayMatter: (line: Buffer) => boolean = () => true,
+): AsyncGenerator<Entry> {
+  for await (const lines of readLines(join(chainDirectory, segmentName(cursor.segment)), cursor.offset)) {
+    for (const { bytes, terminated, end } of lines) {
+      if (!terminated) return;
+      cursor.offset = end;
+      if (!mayMatter(bytes)) continue;
+      const read = readLine(bytes);
+      if (read.sound) yield { record: read.record, text: bytes.toString("utf8") };
     }
   }
 }

@@ -57,8 +57,8 @@ export const SECRET_RULES: readonly SecretRule[] = [
   { id: "crates", pattern: /(?<![A-Za-z0-9])cio[A-Za-z0-9]{32}(?![A-Za-z0-9])/g },
   { id: "twilio", pattern: /(?<![A-Za-z0-9])SK[a-f0-9]{32}(?![A-Za-z0-9])/g },
   { id: "telegram", pattern: /(?<!\d)\d{8,10}:AA[A-Za-z0-9_-]{33,}/g },
-  // A JSON Web Token (RFC 7519): `eyJ` is base64url of `{"`; header.payload(.signature)*.
-  { id: "jwt", pattern: /(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}/g },
+  // A JSON Web Token (RFC 7519), header.payload(.signature)*: base64url of `{"` and any third byte begins so.
+  { id: "jwt", pattern: /(?<![A-Za-z0-9_-])ey[I-L][A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}/g },
   // RFC 6750 and RFC 7617 credentials, wherever they stand; `basic authentication` is prose, so short ones need a digit or capital.
   {
     id: "authorization",

@@ -151,7 +151,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
   async #commit(group: readonly Queued[]): Promise<void> {
     if (!this.#headCurrent) await this.#writeHead();
     if (this.#segment.bytes >= this.#options.segmentBytes) await this.#startSegment();
-    const records = [...this.#ownRecords(), ...group];
+    const records = [...this.#ownRecords(group[0]?.time ?? new Date().toISOString()), ...group];
     let position = this.#position;
     const lines: string[] = [];
     const { chain, gateway } = this.#options;
@@ -169,12 +169,11 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     await this.#writeHead().catch(() => undefined);
   }
 
-  /** Records that the writer itself puts before a group's. */
-  #ownRecords(): { body: RecordBody; text: string; time: string }[] {
+  /** Records that the writer itself puts before a group's, with the time of its first. */
+  #ownRecords(time: string): { body: RecordBody; text: string; time: string }[] {
     const bodies: RecordBody[] = [];
     if (this.#segmentNumber > 1 && this.#segment.bytes === 0) bodies.push(segmentStarted(this.#openCalls));
     for (const callId of this.#unrecorded) bodies.push(interrupted(callId, "its outcome could not be written"));
-    const time = new Date().toISOString();
     return bodies.map((body) => ({ body, text: bodyText(body), time }));
   }
 

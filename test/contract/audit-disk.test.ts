@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, statfsSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -120,3 +120,55 @@ test.runIf(isRoot)("a full disk at the start refuses to start, and says so", asy
   expect(after.subarray(0, before.length).equals(before)).toBe(true);
   expect((await verifyLog(join(directory, "audit"))).problems).toEqual([]);
 });
+
+test.runIf(isRoot)(
+  "[G5] a sync that fails is a refusal, and what it lost is written anew: the disk itself has every record",
+  {
+    timeout: 60_000,
+  },
+  async () => {
+    // A disk that was promised more space than it has: writes succeed, and are lost when the kernel carries them out.
+    const thin = mounted("size=8m");
+    const image = join(thin, "disk");
+    const directory = scratch();
+    const mountDisk = () => execFileSync("mount", ["-o", "loop,errors=continue", image, directory]);
+    const unmountDisk = () => execFileSync("umount", [directory]);
+    execFileSync("truncate", ["--size=64M", image]);
+    execFileSync("mkfs.ext4", ["-q", "-F", "-O", "^has_journal", image]);
+    mountDisk();
+    onTestFinished(() => void unmountDisk());
+
+    const audit = join(directory, "audit");
+    const written: number[] = [];
+    const lines = Array.from({ length: 3 }, () => filler);
+    const append = async (log: AuditLog, from: number, to: number) => {
+      const codes = new Set<string>();
+      for (let id = from; id < to; id++) {
+        const code = await codeOf(log, event({ id, lines }));
+        if (code === "written") written.push(id);
+        codes.add(code);
+      }
+      return codes;
+    };
+    {
+      await using log = await openAuditLog({ directory: audit, gateway: "gw-test" });
+      expect(await append(log, 0, 5)).toEqual(new Set(["written"]));
+      for (let round = 1; round <= 3; round++) {
+        // Fails where it is the first to be told of an error of the round before.
+        spawnSync("sync", ["--file-system", directory]);
+        const ballast = fill(thin, 0);
+        expect(await append(log, round * 100, round * 100 + 10)).toContain("AUDIT_UNWRITABLE");
+        unlinkSync(ballast);
+        expect(await append(log, round * 100 + 10, round * 100 + 13)).toEqual(new Set(["written"]));
+      }
+    }
+    // What the page cache says is forgotten; what is read now comes from the disk.
+    unmountDisk();
+    mountDisk();
+    expect((await verifyLog(audit)).problems).toEqual([]);
+    const kept = recordsOf(onlyChain(audit)).map(
+      ({ body }) => body.kind === "event" && (body.facts as { id: number }).id,
+    );
+    expect(kept).toEqual(written);
+  },
+);
