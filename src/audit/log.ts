@@ -8,7 +8,7 @@ import { Segment } from "./segment.ts";
 import { ChainWriter, unwritable } from "./writer.ts";
 
 /** A segment that has reached this size is followed by another; a start reads one of them. */
-const SEGMENT_BYTES = 16 * 1024 * 1024;
+const SEGMENT_BYTES = 8 * 1024 * 1024;
 
 export interface AuditLogOptions {
   /** The audit directory; made when missing. */
@@ -17,7 +17,7 @@ export interface AuditLogOptions {
   readonly gateway: string;
   /** Told what an earlier gateway's death had left, after it was repaired and recorded. */
   readonly onRecovered?: (recovery: Recovery) => void;
-  /** In place of 16 MiB. */
+  /** In place of 8 MiB. */
   readonly segmentBytes?: number;
 }
 

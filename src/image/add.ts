@@ -7,6 +7,7 @@ import { type GivenFile, type GivenImage, openGivenImage } from "./archive.ts";
 import type { AddedImage } from "./build.ts";
 import { type ImageLayout, readLayout } from "./layout.ts";
 import { digestOf, hostArchitecture } from "./recipe.ts";
+import { refuseHiddenDirectories } from "./whiteouts.ts";
 
 /**
  * An organisation's own agent image: what `docker save` wrote, or an OCI layout as an archive or a folder. What goes on to the engine
@@ -17,6 +18,7 @@ import { digestOf, hostArchitecture } from "./recipe.ts";
 export async function readAddedImage(name: string, path: string): Promise<AddedImage> {
   const image = await openGivenImage(path);
   const layout = await readLayout(image, hostArchitecture().debian);
+  if (process.getuid?.() !== 0) await refuseHiddenDirectories(image, layout);
   // The configuration names the digest of every layer's contents: it tells one image from another.
   const config = await image.read(layout.config);
   return { name, digest: digestOf(config.toString("base64")), archive: () => archiveOf(image, layout) };
