@@ -130,6 +130,8 @@ test("what is kept of unchecked arguments is small JSON or a digest, never a lon
   let deep: unknown = 1;
   for (let level = 0; level < 100_000; level += 1) deep = [deep];
   expect(keepable(deep)).toBe("(nested too deeply to be kept)");
+  expect(keepable({ env: { KEY: "value" }, argv: 1 })).toEqual({ env: ["KEY"], argv: 1 });
+  expect(keepable({ env: "KEY=value" })).toEqual({ env: "string" });
   expect(keepable({ a: 1 })).toEqual({ a: 1 });
   expect(keepable({ a: "x\ud800" })).toEqual({ a: "x\ufffd" });
   expect(keepable({ a: "x".repeat(5_000) })).toEqual({ bytes: 5_008, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
