@@ -62,7 +62,7 @@ try {
   await program.parseAsync();
 } catch (error) {
   const failure = asGatewayError(error);
-  const colour = pc.createColors(process.stderr.isTTY);
+  const colour = pc.createColors(process.stderr.isTTY === true);
   process.stderr.write(
     `${colour.red(failure.code)}: ${failure.message}\n${colour.dim("What to do:")} ${failure.fix}\n`,
   );

@@ -63,7 +63,7 @@ export async function examine(context: DoctorContext): Promise<Finding[]> {
 }
 
 function lineOf({ name, status, detail, fix }: Finding): string {
-  const colour = pc.createColors(process.stdout.isTTY);
+  const colour = pc.createColors(process.stdout.isTTY === true);
   const mark = { ok: colour.green("ok  "), warn: colour.yellow("warn"), fail: colour.red("FAIL") }[status];
   return `${mark} ${name.padEnd(13)} ${detail}${fix ? `\n${" ".repeat(19)}fix: ${fix}` : ""}`;
 }

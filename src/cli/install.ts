@@ -153,7 +153,7 @@ function report({ title }: ClientKind, { path, changed, backup, text }: Change, 
     process.stdout.write(text);
     return;
   }
-  const colour = pc.createColors(process.stdout.isTTY);
+  const colour = pc.createColors(process.stdout.isTTY === true);
   if (!changed) {
     console.log(`${title}: nothing to do, ${path} ${add ? "has the entry already" : "has no such entry"}`);
     return;

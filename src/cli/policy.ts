@@ -67,7 +67,7 @@ async function answer(work: () => Promise<boolean>): Promise<void> {
   } catch (error) {
     const { code, message, fix } = asGatewayError(error);
     if (code === "INTERNAL") throw error;
-    const colour = pc.createColors(process.stderr.isTTY);
+    const colour = pc.createColors(process.stderr.isTTY === true);
     console.error(`${colour.red(code)}: ${printable(message, 100_000)}\n${colour.dim("What to do:")} ${fix}`);
     process.exitCode = NO_ANSWER;
   }
@@ -82,7 +82,7 @@ async function check(directory: string, { json }: Options, describe: Describe, l
     console.log(JSON.stringify({ valid: checked.valid, ...known, problems, tests }, null, 2));
     return checked.valid;
   }
-  const colour = pc.createColors(process.stdout.isTTY);
+  const colour = pc.createColors(process.stdout.isTTY === true);
   for (const { name, passed } of list ? tests : []) {
     console.log(`${passed ? colour.green("passed") : colour.red("failed")} ${printable(name)}`);
   }
@@ -110,7 +110,7 @@ async function explain(directory: string, tool: string, text: string, { json }: 
     console.log(JSON.stringify({ request, decision }, null, 2));
     return permitted;
   }
-  const colour = pc.createColors(process.stdout.isTTY);
+  const colour = pc.createColors(process.stdout.isTTY === true);
   console.log(permitted ? colour.green("permit") : colour.red("deny"));
   for (const { id, effect, reason } of decision.policies) {
     const { file = "", line = 0 } = bundle.policies.get(id) ?? {};
