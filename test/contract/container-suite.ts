@@ -12,9 +12,6 @@ export interface TestSandbox extends AsyncDisposable {
   readonly profile: Profile;
 }
 
-/** Opens one; a suite runs on every engine. */
-export type OpenSandbox = () => Promise<TestSandbox>;
-
 export const forever = new AbortController().signal;
 
 export interface Ended {
