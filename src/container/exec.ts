@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GatewayError } from "../errors.ts";
 import { deadline } from "../lib/deadline.ts";
@@ -21,44 +22,44 @@ const MAX_TEXTS_BYTES = 1_966_080;
 /** Starts a program and resolves when it runs, or has already ended. `signal` covers the start alone. */
 export async function startRun(host: RunHost, spec: RunSpec, signal: AbortSignal): Promise<Run> {
   checkSpec(spec);
-  const { api, events, broken } = host;
-  const starting = AbortSignal.any([signal, broken]);
-  try {
-    const env = Object.entries({ ...spec.env, GLOVEBOX_RUN: spec.run }).map(([name, value]) => `${name}=${value}`);
-    const options = { argv: spec.argv, cwd: spec.cwd, env, stdin: spec.stdin };
-    const execId = await unfrozen(host, () => api.createExec(options, starting));
-    const kills = events.oomKills();
-    const ended = events.execEnded(execId);
-    // From here on the program may run: what is aborted now has to be ended, so the request itself is never left in doubt.
-    const start = () => api.startExec(execId, spec.stdin, deadline(START_TIMEOUT_MS, broken));
-    const connection = await unfrozen(host, start);
-    const outputs = demultiplex(connection);
-    try {
-      const { pid, exitCode } = await started(api, execId, outputs, starting);
-      if (pid === 0) throw await notStarted(outputs, exitCode);
-      return follow({ host, spec, execId, pid, connection, outputs, ended, kills });
-    } catch (error) {
-      events.forget(execId);
-      if (signal.aborted) await giveUp(host, spec, execId);
-      connection.destroy();
-      throw error;
-    }
-  } catch (error) {
-    throw await containerFailure(error, broken, signal);
-  }
-}
-
-/** The engine starts nothing in a container that is frozen for a kill (`signal.ts`): waits for its end and tries again. */
-async function unfrozen<T>(host: RunHost, act: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await act();
+      return await start(host, spec, signal);
     } catch (error) {
-      const frozen = error instanceof EngineRefusal && error.status === 409 && /paused/i.test(error.message);
-      if (!frozen || attempt === MAX_ATTEMPTS) throw error;
+      if (!isFrozen(error) || attempt === MAX_ATTEMPTS) throw await containerFailure(error, host.broken, signal);
       await host.exclusive(() => sleep(0));
     }
   }
+}
+
+async function start(host: RunHost, spec: RunSpec, signal: AbortSignal): Promise<Run> {
+  const { api, events, broken } = host;
+  const starting = AbortSignal.any([signal, broken]);
+  const env = Object.entries({ ...spec.env, GLOVEBOX_RUN: spec.run }).map(([name, value]) => `${name}=${value}`);
+  const execId = await api.createExec({ argv: spec.argv, cwd: spec.cwd, env, stdin: spec.stdin }, starting);
+  const kills = events.oomKills();
+  const ended = events.execEnded(execId);
+  let connection: Duplex | undefined;
+  try {
+    // From here on the program may run: what is aborted now has to be ended, so the request itself is never left in doubt.
+    connection = await api.startExec(execId, spec.stdin, deadline(START_TIMEOUT_MS, broken));
+    const outputs = demultiplex(connection);
+    const { pid, exitCode } = await started(api, execId, outputs, starting);
+    if (pid === 0) throw await notStarted(outputs, exitCode);
+    return follow({ host, spec, execId, pid, connection, outputs, ended, kills });
+  } catch (error) {
+    events.forget(execId);
+    if (connection && signal.aborted) await giveUp(host, spec, execId);
+    connection?.destroy();
+    throw error;
+  }
+}
+
+/** The engine starts nothing in a container that is frozen for a kill (`signal.ts`), and says so in several ways. */
+function isFrozen(error: unknown): boolean {
+  const refused =
+    error instanceof EngineRefusal || (error instanceof GatewayError && error.code === "CONTAINER_FAILED");
+  return refused && /is paused|paused state/i.test(error.message);
 }
 
 /** The engine decodes JSON to UTF-8: a lone surrogate or a NUL would make the program get something else than policy saw. */

@@ -1,6 +1,6 @@
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { text } from "node:stream/consumers";
+import { buffer, text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test, vi } from "vitest";
 import type { Container, Run } from "../../src/container/container.ts";
@@ -123,6 +123,15 @@ export function execSuite(get: () => Container): void {
     run.stdout.destroy();
     expect(await stderr).toBe("done\n");
     expect(await run.exit).toMatchObject({ by: "exit", exitCode: 0 });
+  });
+
+  test.each([100_000, 1_500_000])("a reader that comes late finds all of %i bytes", async (size) => {
+    const run = await get().run(spec(["head", "-c", String(size), "/dev/zero"]), forever);
+    run.stderr.resume();
+    // Longer than the engine keeps an ended program's output open for what it has not passed on.
+    await sleep(4000);
+    expect((await buffer(run.stdout)).length).toBe(size);
+    expect(await run.exit).toEqual({ by: "exit", exitCode: 0 });
   });
 
   test("a program that closes its output ends when it ends", async () => {
