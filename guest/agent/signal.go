@@ -62,31 +62,34 @@ func signalRun(w http.ResponseWriter, r *http.Request) {
 func sendSignal(request signalRequest, signal syscall.Signal) (signalAnswer, error) {
 	var answer signalAnswer
 	for deadline := time.Now().Add(killDeadline); ; time.Sleep(time.Millisecond) {
-		processes, err := containerProcesses("/proc")
-		if err != nil {
-			return answer, err
-		}
-		targets := selectRun(processes, request.PID, request.Run)
-		if len(targets) == 0 {
+		targets, err := signalOnce(request, signal, &answer)
+		if err != nil || targets == 0 || signal != syscall.SIGKILL {
 			answer.Remaining = 0
-			return answer, nil
-		}
-		if signal != syscall.SIGKILL {
-			answer.Signalled += kill(targets, signal)
-			return answer, nil
-		}
-		// Programs that fork would outrun the kill: their container stands still while it is counted and killed.
-		thaw := freeze(cgroupsOf(processes, targets))
-		if processes, err = containerProcesses("/proc"); err == nil {
-			answer.Signalled += kill(selectRun(processes, request.PID, request.Run), signal)
-		}
-		if thaw(); err != nil {
 			return answer, err
 		}
-		if answer.Remaining = len(targets); time.Now().After(deadline) {
+		if answer.Remaining = targets; time.Now().After(deadline) {
 			return answer, nil
 		}
 	}
+}
+
+// Answers how many processes the run had. Programs that fork would outrun a kill, and reading of hundreds that run takes minutes: their
+// container stands still while they are counted and killed.
+func signalOnce(request signalRequest, signal syscall.Signal, answer *signalAnswer) (int, error) {
+	if signal == syscall.SIGKILL {
+		thaw, err := freeze()
+		if err != nil {
+			return 0, err
+		}
+		defer thaw()
+	}
+	processes, err := containerProcesses("/proc")
+	if err != nil {
+		return 0, err
+	}
+	targets := selectRun(processes, request.PID, request.Run)
+	answer.Signalled += kill(targets, signal)
+	return len(targets), nil
 }
 
 func kill(pids []int, signal syscall.Signal) (sent int) {
@@ -101,12 +104,16 @@ func kill(pids []int, signal syscall.Signal) (sent int) {
 // How long a container with hundreds of running processes may take to come to a stop.
 const freezeDeadline = 2 * time.Second
 
-// freeze stops all processes of the cgroups; they can be killed while they are stopped. What cannot be frozen is left running: the
-// kill is repeated anyway.
-func freeze(cgroups []string) (thaw func()) {
+// freeze stops all processes of the machine's containers; they can be killed while they are stopped. One that does not come to a stop
+// in time is left to run: the kill is repeated anyway.
+func freeze() (thaw func(), err error) {
+	cgroups, err := filepath.Glob("/sys/fs/cgroup/docker/*/cgroup.freeze")
+	if err != nil {
+		return nil, err
+	}
 	write := func(value string) {
-		for _, cgroup := range cgroups {
-			if err := os.WriteFile(filepath.Join(cgroup, "cgroup.freeze"), []byte(value), 0); err != nil {
+		for _, file := range cgroups {
+			if err := os.WriteFile(file, []byte(value), 0); err != nil {
 				report("%v", err)
 			}
 		}
@@ -114,38 +121,20 @@ func freeze(cgroups []string) (thaw func()) {
 	write("1")
 	for deadline := time.Now().Add(freezeDeadline); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		running := false
-		for _, cgroup := range cgroups {
-			events, err := os.ReadFile(filepath.Join(cgroup, "cgroup.events"))
+		for _, file := range cgroups {
+			events, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup.events"))
 			running = running || (err == nil && !strings.Contains(string(events), "frozen 1"))
 		}
 		if !running {
 			break
 		}
 	}
-	return func() { write("0") }
-}
-
-// cgroupsOf answers the directories of the containers that the processes are in, each once.
-func cgroupsOf(processes []process, pids []int) (cgroups []string) {
-	wanted := map[int]bool{}
-	for _, pid := range pids {
-		wanted[pid] = true
-	}
-	known := map[string]bool{}
-	for _, p := range processes {
-		if wanted[p.pid] && !known[p.cgroup] {
-			known[p.cgroup] = true
-			cgroups = append(cgroups, filepath.Join("/sys/fs/cgroup", p.cgroup))
-		}
-	}
-	return cgroups
+	return func() { write("0") }, nil
 }
 
 type process struct {
 	pid, parent, group, session int
-	// Of its container, as the kernel names it, e.g. /docker/<id>.
-	cgroup      string
-	environment []byte
+	environment                 []byte
 }
 
 // selectRun picks the run's processes: the leader, its group, its session, whoever carries the run's marker, and the
@@ -199,9 +188,6 @@ func containerProcesses(proc string) ([]process, error) {
 		if !alive {
 			continue
 		}
-		// The container's own, whatever may be below it.
-		parts := strings.SplitN(strings.TrimSpace(strings.TrimPrefix(string(cgroup), "0::")), "/", 4)
-		p.cgroup = strings.Join(parts[:3], "/")
 		p.environment = readEnvironment(filepath.Join(dir, "environ"))
 		processes = append(processes, p)
 	}

@@ -33,7 +33,12 @@ export class Tunnel extends Duplex {
       this.push(null);
     });
     stream.on("error", (error) => this.destroy(error));
-    stream.on("close", () => this.destroy(this.#ended ? undefined : brokenStream()));
+    stream.on("close", () => {
+      if (!this.#ended) this.destroy(brokenStream());
+      // What came before the end may not have been read yet: destroying now would drop it.
+      else if (this.readableEnded) this.destroy();
+      else this.once("end", () => this.destroy());
+    });
   }
 
   override _read(): void {
