@@ -1,12 +1,11 @@
 import { createHash } from "node:crypto";
-import { Readable, Transform } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { type Pack, pack } from "tar-stream";
+import { Readable } from "node:stream";
 import { GatewayError } from "../errors.ts";
 import { type GivenFile, type GivenImage, openGivenImage } from "./archive.ts";
 import type { AddedImage } from "./build.ts";
 import { type ImageLayout, readLayout } from "./layout.ts";
 import { digestOf, hostArchitecture } from "./recipe.ts";
+import { encodeTar, plainHeader, type TarInput } from "./tar-write.ts";
 import { refuseHiddenDirectories } from "./whiteouts.ts";
 
 /**
@@ -21,46 +20,32 @@ export async function readAddedImage(name: string, path: string): Promise<AddedI
   if (process.getuid?.() !== 0) await refuseHiddenDirectories(image, layout);
   // The configuration names the digest of every layer's contents: it tells one image from another.
   const config = await image.read(layout.config);
-  return { name, digest: digestOf(config.toString("base64")), archive: () => archiveOf(image, layout) };
+  return { name, digest: digestOf(config.toString("base64")), archive: () => Readable.from(archiveOf(image, layout)) };
 }
 
-function archiveOf(image: GivenImage, layout: ImageLayout): Readable {
-  const archive = pack();
-  writeArchive(image, layout, archive).catch((error: unknown) => {
-    archive.destroy(error instanceof Error ? error : new GatewayError("IMAGE_INVALID"));
-  });
-  // tar-stream's own stream class: Node's adapter gives it backpressure and errors as the rest of the code knows them.
-  return Readable.from(archive);
-}
-
-async function writeArchive(image: GivenImage, layout: ImageLayout, archive: Pack): Promise<void> {
+function archiveOf(image: GivenImage, layout: ImageLayout): AsyncGenerator<Buffer> {
   // Names of our own: whatever the archive calls its files, the engine sees none of it.
   const paths = [...new Set([layout.config, ...layout.layers])];
   const names = new Map(paths.map((path, index) => [path, index === 0 ? "config.json" : `${index}.tar`]));
   const nameOf = (path: string) => names.get(path) ?? "";
-  const manifest = [{ Config: nameOf(layout.config), RepoTags: null, Layers: layout.layers.map(nameOf) }];
-  archive.entry({ name: "manifest.json" }, JSON.stringify(manifest));
-  for await (const file of image.contents(new Set(paths))) {
-    await pipeline(file.body, checked(file, layout), archive.entry({ name: nameOf(file.path), size: file.size }));
-  }
-  archive.finalize();
+  const text = JSON.stringify([{ Config: nameOf(layout.config), RepoTags: null, Layers: layout.layers.map(nameOf) }]);
+  const manifest = { ...plainHeader("manifest.json", { size: text.length }), content: [Buffer.from(text)] };
+  const files = paths.map((path) => image.files.get(path)).filter((it) => it !== undefined);
+  const entries = files.map(
+    (file): TarInput => ({
+      ...plainHeader(nameOf(file.path), { size: file.size }),
+      content: checked(file, layout.digests.get(file.path)),
+    }),
+  );
+  return encodeTar([manifest, ...entries]);
 }
 
-function checked({ path }: GivenFile, { digests }: ImageLayout): Transform {
+async function* checked(file: GivenFile, expected: string | undefined): AsyncGenerator<Buffer> {
   const hash = createHash("sha256");
-  const expected = digests.get(path);
-  return new Transform({
-    transform(chunk, _encoding, done) {
-      hash.update(chunk);
-      done(null, chunk);
-    },
-    flush(done) {
-      const fits = expected === undefined || hash.digest("hex") === expected;
-      done(
-        fits
-          ? null
-          : new GatewayError("IMAGE_INVALID", `the image cannot be used: \`${path}\` does not match its digest`),
-      );
-    },
-  });
+  for await (const piece of file.open()) {
+    hash.update(piece);
+    yield piece;
+  }
+  if (expected === undefined || hash.digest("hex") === expected) return;
+  throw new GatewayError("IMAGE_INVALID", `the image cannot be used: \`${file.path}\` does not match its digest`);
 }

@@ -1,27 +1,27 @@
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
-import { createGunzip } from "node:zlib";
-import { extract, type Header, type Pack, pack } from "tar-stream";
+import { gunzipSync } from "node:zlib";
 import { GatewayError } from "../errors.ts";
 import { run } from "./command.ts";
 import { packagesOfStatus, SOURCE_DATE_EPOCH } from "./debian.ts";
-import type { Architecture } from "./recipe.ts";
 import { bootstrap, type Workshop } from "./stages.ts";
-import { plainPath, readTar } from "./tar.ts";
+import { contentOf, readTar, type TarHeader, type TarSource, tarFile } from "./tar.ts";
+import { encodeTar, plainHeader, type TarInput } from "./tar-write.ts";
 
-const AGENT = { uid: 1000, gid: 1000, uname: "agent", gname: "agent" } as const;
+const AGENT_ID = 1000;
 const ACCOUNTS: Readonly<Record<string, string>> = {
-  "etc/passwd": "agent:x:1000:1000:agent:/home/agent:/bin/bash\n",
-  "etc/group": "agent:x:1000:\n",
+  "etc/passwd": `agent:x:${AGENT_ID}:${AGENT_ID}:agent:/home/agent:/bin/bash\n`,
+  "etc/group": `agent:x:${AGENT_ID}:\n`,
   "etc/shadow": "agent:!:20000::::::\n",
 };
 const STATUS = "var/lib/dpkg/status";
 const NPM_HOME = "usr/local/lib/node_modules/npm";
-const mtime = new Date(SOURCE_DATE_EPOCH * 1000);
+const CREATED = new Date(SOURCE_DATE_EPOCH * 1000).toISOString();
 
 /**
  * Writes the default agent image as `image.tar`, an archive that `docker load` takes. Its one layer holds Debian's packages, npm
@@ -31,87 +31,110 @@ export async function makeAgentImage(workshop: Workshop, directory: string): Pro
   const { agent, suite } = workshop.recipe;
   const set = { suite, packages: agent.packages, variant: "minbase", exclude: agent.exclude } as const;
   const base = await bootstrap(workshop, set);
-  const layerPath = join(await mkdtemp(join(workshop.scratch, "agent-")), "layer.tar");
-  const layer = pack();
-  const written = pipeline(layer, createWriteStream(layerPath));
-  // Awaited below; a failure of the disk must not surface as unhandled before that.
-  written.catch(() => undefined);
-  const packages = await copyBase(workshop, base, layer);
-  for (const name of ["workspace", "home/agent"]) {
-    layer.entry({ name, type: "directory", mode: 0o755, mtime, ...AGENT });
+  const npm = await fetchNpm(workshop);
+  const layer = join(await mkdtemp(join(workshop.scratch, "agent-")), "layer.tar");
+  const hash = createHash("sha256");
+  const hashed = async function* (source: AsyncIterable<Buffer>) {
+    for await (const piece of source) {
+      hash.update(piece);
+      yield piece;
+    }
+  };
+  const packages: string[] = [];
+  {
+    await using baseFile = await open(base);
+    await using npmFile = await open(npm);
+    const entries = layerEntries(workshop, tarFile(baseFile), tarFile(npmFile), (status) =>
+      packages.push(...packagesOfStatus(status)),
+    );
+    await pipeline(encodeTar(entries), hashed, createWriteStream(layer));
   }
-  await addNpm(workshop, layer);
-  layer.finalize();
-  await written;
   await rm(base);
-  await writeArchive(layerPath, workshop.arch, join(directory, "image.tar"));
-  await rm(layerPath);
+  const archive = archiveEntries(layer, (await stat(layer)).size, configOf(workshop, `sha256:${hash.digest("hex")}`));
+  await pipeline(encodeTar(archive), createWriteStream(join(directory, "image.tar")));
+  await rm(layer);
   return [...packages, `npm=${agent.npm.version}`];
 }
 
-async function copyBase(workshop: Workshop, base: string, layer: Pack): Promise<string[]> {
+async function* layerEntries(
+  workshop: Workshop,
+  base: TarSource,
+  npm: TarSource,
+  onStatus: (status: string) => void,
+): AsyncGenerator<TarInput> {
   const { exclude } = workshop.recipe.agent;
-  let status = "";
-  for await (const { path, header, body } of readTar(base, workshop.command.signal)) {
+  for await (const entry of readTar(base)) {
+    workshop.command.signal.throwIfAborted();
+    const { path } = entry;
     if (path === "" || path.startsWith("dev/")) continue;
     if (exclude.some((it) => path === it || path.startsWith(`${it}/`))) continue;
-    const kept: Header = { ...header, name: path, mode: (header.mode ?? 0) & 0o1777 };
+    const header: TarHeader = { ...entry, mode: entry.mode & 0o1777 };
+    const content = contentOf(base, entry);
     const account = ACCOUNTS[path];
-    if (header.type === "file" && (account !== undefined || path === STATUS)) {
-      const content = Buffer.concat([await buffer(body), Buffer.from(account ?? "")]);
-      if (path === STATUS) status = content.toString();
-      layer.entry({ ...kept, size: content.length }, content);
-    } else if (header.type === "file") {
-      await pipeline(body, layer.entry(kept));
-    } else {
-      layer.entry(kept);
-    }
+    if (account !== undefined) yield withContent(header, `${await textOf(content)}${account}`);
+    else yield { ...header, content };
+    if (path === STATUS) onStatus(await textOf(contentOf(base, entry)));
   }
-  return packagesOfStatus(status);
+  for (const path of ["workspace", "home/agent"]) {
+    yield directory(path, { uid: AGENT_ID, gid: AGENT_ID });
+  }
+  yield* npmEntries(npm);
+}
+
+async function* npmEntries(archive: TarSource): AsyncGenerator<TarInput> {
+  for (const path of ["usr/local/lib/node_modules", NPM_HOME]) yield directory(path);
+  for await (const entry of readTar(archive)) {
+    const path = entry.path.replace(/^package\//, "");
+    if (entry.type !== "file") continue;
+    const mode = path.startsWith("bin/") ? 0o755 : 0o644;
+    const header = plainHeader(`${NPM_HOME}/${path}`, { mode, mtime: SOURCE_DATE_EPOCH, size: entry.size });
+    yield { ...header, content: contentOf(archive, entry) };
+  }
+  for (const program of ["npm", "npx"]) {
+    const linkname = `../lib/node_modules/npm/bin/${program}-cli.js`;
+    const header = { type: "symlink", linkname, mode: 0o777, mtime: SOURCE_DATE_EPOCH } as const;
+    yield { ...plainHeader(`usr/local/bin/${program}`, header), content: [] };
+  }
+}
+
+function directory(path: string, changes: Partial<TarHeader> = {}): TarInput {
+  const header = plainHeader(path, { type: "directory", mode: 0o755, mtime: SOURCE_DATE_EPOCH, ...changes });
+  return { ...header, content: [] };
+}
+
+function withContent(header: TarHeader, text: string): TarInput {
+  const content = Buffer.from(text);
+  return { ...header, size: content.length, content: [content] };
+}
+
+async function textOf(content: AsyncIterable<Buffer>): Promise<string> {
+  return (await buffer(Readable.from(content))).toString("utf8");
 }
 
 /** Debian's npm depends on hundreds of packages; the registry's is one archive, checked against the recipe's digest. */
-async function addNpm(workshop: Workshop, layer: Pack): Promise<void> {
+async function fetchNpm(workshop: Workshop): Promise<string> {
   const { version, integrity } = workshop.recipe.agent.npm;
   const scratch = await mkdtemp(join(workshop.scratch, "npm-"));
   const options = { ...workshop.command, cwd: scratch };
   await run(["npm", "pack", `npm@${version}`, "--silent", "--pack-destination", scratch], options);
   const [name] = (await readdir(scratch)).filter((it) => it.endsWith(".tgz"));
   if (!name) throw new GatewayError("IMAGE_BUILD_FAILED", "npm pack left no archive");
-  const file = join(scratch, name);
-  const content = await readFile(file);
+  const content = await readFile(join(scratch, name));
   if (`sha512-${createHash("sha512").update(content).digest("base64")}` !== integrity) {
     throw new GatewayError("IMAGE_BUILD_FAILED", `npm ${version} does not match the recipe's integrity digest`);
   }
-  for (const path of ["usr/local/lib/node_modules", NPM_HOME]) {
-    layer.entry({ name: path, type: "directory", mode: 0o755, mtime });
-  }
-  const entries = createReadStream(file).pipe(createGunzip()).pipe(extract());
-  for await (const entry of entries) {
-    const path = plainPath(entry.header.name).replace(/^package\//, "");
-    if (entry.header.type === "file") {
-      const mode = path.startsWith("bin/") ? 0o755 : 0o644;
-      const body = await buffer(entry as unknown as NodeJS.ReadableStream);
-      layer.entry({ name: `${NPM_HOME}/${path}`, mode, mtime, size: body.length }, body);
-    }
-    entry.resume();
-  }
-  for (const program of ["npm", "npx"]) {
-    const linkname = `../lib/node_modules/npm/bin/${program}-cli.js`;
-    layer.entry({ name: `usr/local/bin/${program}`, type: "symlink", linkname, mtime });
-  }
+  const plain = join(scratch, "npm.tar");
+  await writeFile(plain, gunzipSync(content));
+  return plain;
 }
 
-/** Wraps one layer as `docker save` would. */
-async function writeArchive(layerPath: string, arch: Architecture, file: string): Promise<void> {
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(layerPath, { highWaterMark: 1 << 20 }), hash);
-  const config = JSON.stringify({
+function configOf({ arch }: Workshop, diffId: string): string {
+  return JSON.stringify({
     architecture: arch.debian,
     os: "linux",
-    created: mtime.toISOString(),
+    created: CREATED,
     config: {
-      User: `${AGENT.uid}:${AGENT.gid}`,
+      User: `${AGENT_ID}:${AGENT_ID}`,
       // The root is read-only to the agent: what it installs for itself with pip or npm goes below its home.
       Env: [
         "PATH=/home/agent/.local/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
@@ -121,20 +144,17 @@ async function writeArchive(layerPath: string, arch: Architecture, file: string)
       WorkingDir: "/workspace",
       Cmd: ["/bin/bash"],
     },
-    rootfs: { type: "layers", diff_ids: [`sha256:${hash.digest("hex")}`] },
-    history: [{ created: mtime.toISOString(), created_by: "glovebox image build" }],
+    rootfs: { type: "layers", diff_ids: [diffId] },
+    history: [{ created: CREATED, created_by: "glovebox image build" }],
   });
+}
+
+/** One layer, wrapped as `docker save` would. */
+function archiveEntries(layer: string, size: number, config: string): TarInput[] {
   const manifest = [{ Config: "config.json", RepoTags: ["glovebox/agent:default"], Layers: ["layer.tar"] }];
-  const archive = pack();
-  const written = pipeline(archive, createWriteStream(file));
-  written.catch(() => undefined);
-  archive.entry({ name: "manifest.json", mtime }, JSON.stringify(manifest));
-  archive.entry({ name: "config.json", mtime }, config);
-  const { size } = await stat(layerPath);
-  await pipeline(
-    createReadStream(layerPath, { highWaterMark: 1 << 20 }),
-    archive.entry({ name: "layer.tar", mtime, size }),
-  );
-  archive.finalize();
-  await written;
+  return [
+    withContent(plainHeader("manifest.json"), JSON.stringify(manifest)),
+    withContent(plainHeader("config.json"), config),
+    { ...plainHeader("layer.tar", { size }), content: createReadStream(layer, { highWaterMark: 1 << 20 }) },
+  ];
 }

@@ -1,25 +1,23 @@
 import { createReadStream } from "node:fs";
-import { lstat, readdir } from "node:fs/promises";
+import { lstat, open, readdir } from "node:fs/promises";
 import { join, relative } from "node:path";
-import type { Readable } from "node:stream";
+import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { GatewayError } from "../errors.ts";
-import { readTar } from "./tar.ts";
+import { readTar, tarFile } from "./tar.ts";
 
 /** An image as somebody gave it: a tar archive, or a folder with the same files. Nothing in it is trusted. */
 export interface GivenImage {
-  /** Sizes of the regular files in bytes, by path. */
-  readonly files: ReadonlyMap<string, number>;
+  /** The regular files by path. */
+  readonly files: ReadonlyMap<string, GivenFile>;
   /** A small file. @throws GatewayError IMAGE_INVALID when it is missing or larger than `MAX_TEXT_BYTES` */
   read(path: string): Promise<Buffer>;
-  /** The named files, in the order in which they lie there. */
-  contents(wanted: ReadonlySet<string>): AsyncIterable<GivenFile>;
 }
 
 export interface GivenFile {
   readonly path: string;
   readonly size: number;
-  readonly body: Readable;
+  open(): Readable;
 }
 
 const MAX_BYTES = 16 * 1024 ** 3;
@@ -34,70 +32,54 @@ export async function openGivenImage(path: string): Promise<GivenImage> {
   if (!stats.isDirectory() && !stats.isFile()) {
     throw new GatewayError("IMAGE_INVALID", `\`${path}\` is neither a file nor a folder`);
   }
-  const walk = stats.isDirectory() ? () => walkFolder(path) : () => walkTar(path);
-  const files = new Map<string, number>();
+  const files = new Map<string, GivenFile>();
   let bytes = 0;
-  for await (const file of walk()) {
+  for await (const file of stats.isDirectory() ? walkFolder(path) : walkTar(path)) {
     if (files.has(file.path)) throw new GatewayError("IMAGE_INVALID", `\`${path}\` holds \`${file.path}\` twice`);
-    files.set(file.path, file.size);
+    files.set(file.path, file);
     bytes += file.size;
     if (files.size > MAX_ENTRIES || bytes > MAX_BYTES) {
       throw new GatewayError("IMAGE_INVALID", `\`${path}\` holds more than ${MAX_ENTRIES} files or 16 GiB`);
     }
   }
-  const contents = async function* (wanted: ReadonlySet<string>) {
-    for await (const { path: found, size, open } of walk())
-      if (wanted.has(found)) yield { path: found, size, body: open() };
-  };
+  if (files.size === 0) throw new GatewayError("IMAGE_INVALID", `\`${path}\` is empty`);
   return {
     files,
-    contents,
-    async read(name) {
-      if ((files.get(name) ?? Number.POSITIVE_INFINITY) > MAX_TEXT_BYTES) {
-        throw new GatewayError("IMAGE_INVALID", `\`${path}\` has no file \`${name}\` of a sensible size`);
-      }
-      for await (const { body } of contents(new Set([name]))) return buffer(body);
-      throw new GatewayError("IMAGE_INVALID", `\`${name}\` went away while \`${path}\` was read`);
+    read: async (name) => {
+      const file = files.get(name);
+      if (file && file.size <= MAX_TEXT_BYTES) return buffer(file.open());
+      throw new GatewayError("IMAGE_INVALID", `\`${path}\` has no file \`${name}\` of a sensible size`);
     },
   };
 }
 
-interface FoundFile {
-  readonly path: string;
-  readonly size: number;
-  readonly open: () => Readable;
-}
-
-async function* walkTar(path: string): AsyncGenerator<FoundFile> {
-  let entries = 0;
-  try {
-    for await (const { path: name, header, body } of readTar(path, new AbortController().signal)) {
-      entries += 1;
-      if (header.type === "directory") continue;
-      if (header.type !== "file") {
-        throw new GatewayError(
-          "IMAGE_INVALID",
-          `\`${path}\` holds a ${header.type}: save the image anew with Docker 25 or newer`,
-        );
-      }
-      if (name.split("/").includes("..") || name.includes("\0")) {
-        throw new GatewayError("IMAGE_INVALID", `\`${path}\` holds a file outside of itself`);
-      }
-      yield { path: name, size: header.size ?? 0, open: () => body };
+async function* walkTar(archive: string): AsyncGenerator<GivenFile> {
+  await using file = await open(archive);
+  for await (const { path, type, size, offset } of readTar(tarFile(file))) {
+    if (type === "directory") continue;
+    if (type !== "file") {
+      const why = `\`${archive}\` holds a ${type}: save the image anew with Docker 25 or newer`;
+      throw new GatewayError("IMAGE_INVALID", why);
     }
-  } catch (cause) {
-    if (cause instanceof GatewayError) throw cause;
-    throw new GatewayError("IMAGE_INVALID", `\`${path}\` is not a whole tar archive`, { cause });
+    if (path.split("/").includes("..") || path.includes("\0")) {
+      throw new GatewayError("IMAGE_INVALID", `\`${archive}\` holds a file outside of itself`);
+    }
+    yield { path, size, open: () => rangeOf(archive, offset, size) };
   }
-  if (entries === 0) throw new GatewayError("IMAGE_INVALID", `\`${path}\` is not a tar archive, or an empty one`);
 }
 
-async function* walkFolder(path: string): AsyncGenerator<FoundFile> {
-  const entries = await readdir(path, { recursive: true, withFileTypes: true });
-  for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
-    const file = join(entry.parentPath, entry.name);
+async function* walkFolder(folder: string): AsyncGenerator<GivenFile> {
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
     if (entry.isDirectory()) continue;
-    if (!entry.isFile()) throw new GatewayError("IMAGE_INVALID", `\`${file}\` is neither a file nor a folder`);
-    yield { path: relative(path, file), size: (await lstat(file)).size, open: () => createReadStream(file) };
+    if (!entry.isFile()) throw new GatewayError("IMAGE_INVALID", `\`${path}\` is neither a file nor a folder`);
+    const { size } = await lstat(path);
+    yield { path: relative(folder, path), size, open: () => rangeOf(path, 0, size) };
   }
+}
+
+function rangeOf(path: string, offset: number, size: number): Readable {
+  if (size === 0) return Readable.from([]);
+  // `end` is the last byte.
+  return createReadStream(path, { start: offset, end: offset + size - 1, highWaterMark: 1 << 20 });
 }

@@ -58,6 +58,8 @@ export async function run(argv: Argv, { log, signal, cwd, env }: CommandOptions)
     throw new GatewayError("IMAGE_BUILD_FAILED", `\`${programOf(argv)}\` cannot be run`, { cause: error });
   } finally {
     clearTimeout(killer);
+    // What the program started and did not take with it.
+    if (signal.aborted) endGroup(child.pid, "SIGKILL");
     signal.removeEventListener("abort", onAbort);
   }
 }

@@ -39,7 +39,7 @@ export function bootstrapCommand(set: PackageSet, tar: string, mirror: Mirror, i
 /** `name=version` from the path of a package's archive, or `undefined` for any other path. */
 export function packageOfArchive(path: string): string | undefined {
   const match = /^var\/cache\/apt\/archives\/([^_/]+)_([^_/]+)_[^_/]+\.deb$/.exec(path);
-  return match ? `${match[1]}=${match[2]?.replaceAll("%3a", ":")}` : undefined;
+  return match ? decodeURIComponent(`${match[1]}=${match[2]}`) : undefined;
 }
 
 /** `name=version` of every package installed according to dpkg's status file. */

@@ -7,7 +7,7 @@ import { dynamicNeeds } from "./elf.ts";
 import type { Mirror } from "./mirror.ts";
 import { type KernelModules, loadOrder, moduleName } from "./modules.ts";
 import type { Architecture, KernelChoice, Recipe } from "./recipe.ts";
-import { unpack } from "./tar.ts";
+import { unpack } from "./unpack.ts";
 
 /** What the stages of a build share. */
 export interface Workshop {

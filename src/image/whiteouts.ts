@@ -1,12 +1,11 @@
-import type { Readable } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
-import { extract } from "tar-stream";
 import { GatewayError } from "../errors.ts";
-import type { GivenImage } from "./archive.ts";
+import type { GivenFile, GivenImage } from "./archive.ts";
 import type { ImageLayout } from "./layout.ts";
+import { readTar, tarStream } from "./tar.ts";
 
-const GZIP = 0x1f8b;
-const ZSTD = 0x28b5;
+const GZIP = Buffer.from("1f8b", "hex");
+const ZSTD = Buffer.from("28b52ffd", "hex");
 const OPAQUE = /(^|\/)\.wh\.\.wh\.\.opq$/;
 
 /**
@@ -15,37 +14,31 @@ const OPAQUE = /(^|\/)\.wh\.\.wh\.\.opq$/;
  * @throws GatewayError IMAGE_INVALID
  */
 export async function refuseHiddenDirectories(image: GivenImage, { layers }: ImageLayout): Promise<void> {
-  if (layers.length < 2) return;
-  for await (const { path, body } of image.contents(new Set(layers))) {
-    const entries = extract();
-    const tar = await decompressed(body);
-    tar.once("error", (error) => entries.destroy(error));
-    tar.pipe(entries);
-    try {
-      for await (const entry of entries) {
-        if (OPAQUE.test(entry.header.name)) throw hidden(entry.header.name);
-        entry.resume();
-      }
-    } catch (cause) {
-      if (cause instanceof GatewayError) throw cause;
-      throw new GatewayError("IMAGE_INVALID", `the image cannot be used: the layer \`${path}\` is not a tar archive`, {
-        cause,
-      });
+  for (const path of layers.slice(1)) {
+    const layer = image.files.get(path);
+    if (!layer) continue;
+    for await (const entry of readTar(tarStream(decompressed(layer)))) {
+      if (OPAQUE.test(entry.path)) throw hidden(entry.path);
     }
   }
 }
 
-async function decompressed(body: Readable): Promise<Readable> {
-  const { promise, resolve, reject } = Promise.withResolvers<Buffer | null>();
-  body.once("error", reject);
-  body.once("readable", () => resolve(body.read()));
-  const start = await promise;
-  if (start) body.unshift(start);
-  const magic = start && start.length >= 2 ? start.readUInt16BE(0) : 0;
-  const decoder = magic === GZIP ? createGunzip() : magic === ZSTD ? createZstdDecompress() : undefined;
-  if (!decoder) return body;
-  body.once("error", (error) => decoder.destroy(error));
-  return body.pipe(decoder);
+async function* decompressed(layer: GivenFile): AsyncGenerator<Buffer> {
+  let start: Buffer = Buffer.alloc(0);
+  for await (const piece of layer.open()) {
+    start = piece;
+    break;
+  }
+  const isKind = (magic: Buffer) => start.subarray(0, magic.length).equals(magic);
+  const decoder = isKind(GZIP) ? createGunzip() : isKind(ZSTD) ? createZstdDecompress() : undefined;
+  const source = layer.open();
+  try {
+    yield* decoder ? source.on("error", (error) => decoder.destroy(error)).pipe(decoder) : source;
+  } catch (cause) {
+    throw new GatewayError("IMAGE_INVALID", `the layer \`${layer.path}\` cannot be decompressed`, { cause });
+  } finally {
+    source.destroy();
+  }
 }
 
 function hidden(name: string): GatewayError {
