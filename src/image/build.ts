@@ -180,7 +180,7 @@ async function asBuildError(error: unknown, directory: string): Promise<unknown>
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   if (code === "ENOSPC")
     return new GatewayError("DISK_FULL", `the disk that holds \`${directory}\` is full`, { cause: error });
-  if (code === "EACCES" || code === "EROFS" || code === "EPERM") {
+  if (code === "EACCES" || code === "EROFS" || code === "EPERM" || code === "ENOTDIR") {
     return new GatewayError("STATE_UNWRITABLE", `the image store \`${directory}\` cannot be written`, { cause: error });
   }
   if (!(error instanceof GatewayError && error.code === "IMAGE_BUILD_FAILED")) return error;

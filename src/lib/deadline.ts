@@ -6,7 +6,11 @@ export function deadline(timeoutMs: number, signal?: AbortSignal): AbortSignal {
 
 /** Settles as `promise` does, or rejects with the signal's reason when it aborts first. */
 export async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
+  if (signal.aborted) {
+    // Nobody else looks at it any more, and a rejection that nobody looks at ends the process.
+    promise.catch(() => undefined);
+    throw signal.reason;
+  }
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = () => reject(signal.reason);
   signal.addEventListener("abort", onAbort, { once: true });

@@ -1,5 +1,8 @@
 import { DatabaseSync } from "node:sqlite";
 
+/** Two processes that try in the same instant may both find it taken; SQLite then lets one go first. A holder keeps it longer. */
+const CONTENTION_MS = 50;
+
 /** An exclusive lock between processes; released when disposed, and by the kernel when its holder dies. */
 export interface Lock extends Disposable {
   readonly path: string;
@@ -11,7 +14,7 @@ export interface Lock extends Disposable {
  * stale behind. Only SQLite may open the file: closing any other descriptor of it would drop the lock (POSIX).
  */
 export function tryLock(path: string): Lock | undefined {
-  const database = new DatabaseSync(path, { timeout: 0 });
+  const database = new DatabaseSync(path, { timeout: CONTENTION_MS });
   try {
     database.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
   } catch (error) {

@@ -70,4 +70,6 @@ test("abortable rejects with the signal's reason and leaves no listener", async 
   await expect(waiting).rejects.toThrow("enough");
   await expect(abortable(Promise.resolve(7), new AbortController().signal)).resolves.toBe(7);
   await expect(abortable(new Promise(() => undefined), deadline(5))).rejects.toThrow(/timeout/i);
+  // What comes too late is looked at too: a rejection that nobody looks at would end the process.
+  await expect(abortable(Promise.reject(new Error("late")), controller.signal)).rejects.toThrow("enough");
 });
