@@ -11,6 +11,8 @@ export interface MachineImage {
   readonly root: string;
   /** Raw ext4 whose inner engine already holds the agent image; sessions write to an overlay of it. */
   readonly data: string;
+  /** A program for the host that holds a saved machine's memory where nobody can change it (`guest/seal`). */
+  readonly seal: string;
   /** The agent image's id in the inner engine, `sha256:…`. */
   readonly agentImage: string;
 }

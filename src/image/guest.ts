@@ -1,7 +1,7 @@
-import { chmod, copyFile, cp, mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { run } from "./command.ts";
+import { enclosed, run } from "./command.ts";
 import { CHARACTER_DEVICE, type CpioEntry, cpio, DIRECTORY, REGULAR } from "./cpio.ts";
 import { SOURCE_DATE_EPOCH } from "./debian.ts";
 import type { Stage, Workshop } from "./stages.ts";
@@ -11,18 +11,27 @@ const DIRECTORIES = ["dev", "proc", "sys", "run", "tmp", "root", "var/lib/docker
 /** Any fixed value: equal contents shall be equal bytes. */
 const EROFS_UUID = "6f0e8d5c-0000-4000-8000-676c6f766562";
 
-/** Our programs, static and compiled from the sources in `guest/`. The agent goes into the initramfs and stays process 1. */
+/**
+ * Our programs, static and compiled from the sources in `guest/`. The agent goes into the initramfs and stays process 1; `seal`
+ * runs on the host.
+ */
 export interface Programs {
   readonly agent: string;
   readonly inside: string;
+  readonly seal: string;
 }
 
-export async function compilePrograms(workshop: Workshop, toolchain: Stage, sources: string): Promise<Programs> {
+export interface Compilers {
+  readonly go: Stage;
+  readonly c: Stage;
+}
+
+export async function compilePrograms(workshop: Workshop, compilers: Compilers, sources: string): Promise<Programs> {
   const directory = await mkdtemp(join(workshop.scratch, "programs-"));
-  const programs = { agent: join(directory, "agent"), inside: join(directory, "inside") };
-  await compile(workshop, toolchain, join(sources, "agent"), programs.agent);
-  await compile(workshop, toolchain, join(sources, "inside"), programs.inside);
-  return programs;
+  const at = (name: string) => join(directory, name);
+  for (const name of ["agent", "inside"]) await compileGo(workshop, compilers.go, join(sources, name), at(name));
+  await compileC(workshop, compilers.c, join(sources, "seal", "seal.c"), at("seal"));
+  return { agent: at("agent"), inside: at("inside"), seal: at("seal") };
 }
 
 /**
@@ -39,7 +48,7 @@ export async function layOutRoot(workshop: Workshop, engine: Stage, sources: str
   return root;
 }
 
-/** Writes `vmlinuz`, `initramfs` and `root.erofs` into `directory`. */
+/** Writes `vmlinuz`, `initramfs`, `root.erofs` and `seal` into `directory`. */
 export async function packGuest(
   workshop: Workshop,
   parts: { kernel: Stage; root: string; programs: Programs },
@@ -47,6 +56,7 @@ export async function packGuest(
 ): Promise<void> {
   const { kernel, root, programs } = parts;
   await copyFile(join(kernel.directory, "vmlinuz"), join(directory, "vmlinuz"));
+  await copyFile(programs.seal, join(directory, "seal"));
   await writeFile(join(directory, "initramfs"), gzipSync(await initramfs(kernel, programs.agent), { level: 9 }));
   await mkdir(join(root, "usr/libexec/glovebox"), { recursive: true });
   await copyFile(programs.inside, join(root, "usr/libexec/glovebox/inside"));
@@ -82,7 +92,7 @@ async function initramfs(kernel: Stage, agent: string): Promise<Buffer> {
 }
 
 /** A static program, from the standard library alone: nothing is downloaded. The builder's own Go settings are left out. */
-async function compile(workshop: Workshop, toolchain: Stage, source: string, program: string): Promise<void> {
+async function compileGo(workshop: Workshop, toolchain: Stage, source: string, program: string): Promise<void> {
   const goroot = join(toolchain.directory, workshop.recipe.toolchain.goroot);
   const argv = ["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", program, "."] as const;
   const env = {
@@ -101,4 +111,32 @@ async function compile(workshop: Workshop, toolchain: Stage, source: string, pro
     CGO_ENABLED: "0",
   };
   await run([join(goroot, "bin/go"), ...argv], { ...workshop.command, cwd: source, env });
+}
+
+/** A static program of one file, with the C library linked in. */
+async function compileC(workshop: Workshop, compiler: Stage, source: string, program: string): Promise<void> {
+  const place = await mkdtemp(join(compiler.directory, "tmp", "compile-"));
+  try {
+    await copyFile(source, join(place, "source.c"));
+    const inside = `/tmp/${basename(place)}`;
+    const hardening = ["-O2", "-fstack-protector-strong", "-D_FORTIFY_SOURCE=3", "-Wall", "-Wextra", "-Werror"];
+    const linking = ["-static", "-s", "-Wl,--build-id=none", "-Wl,-z,noexecstack"];
+    const gcc = [
+      "/usr/bin/gcc",
+      "-std=gnu17",
+      ...hardening,
+      ...linking,
+      "-o",
+      `${inside}/program`,
+      `${inside}/source.c`,
+    ];
+    const argv = ["chroot", compiler.directory, ...gcc] as const;
+    await run(enclosed(argv, { network: false, mapped: !workshop.isRoot }), {
+      ...workshop.command,
+      env: { PATH: "/usr/bin:/usr/sbin:/bin:/sbin", TMPDIR: "/tmp", SOURCE_DATE_EPOCH: String(SOURCE_DATE_EPOCH) },
+    });
+    await copyFile(join(place, "program"), program);
+  } finally {
+    await rm(place, { recursive: true, force: true });
+  }
 }

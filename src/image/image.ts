@@ -21,8 +21,8 @@ export const imageManifestSchema = z.strictObject({
   /** Id of the agent image in the inner engine. */
   agentImage: z.string().regex(/^sha256:[0-9a-f]{64}$/),
   builtAt: z.iso.datetime(),
-  files: z.strictObject({ kernel: file, initramfs: file, root: file, data: file }),
-  /** `name=version` of what is in the kernel, the engine, the toolchain that compiled our programs, and the agent image. */
+  files: z.strictObject({ kernel: file, initramfs: file, root: file, data: file, seal: file }),
+  /** `name=version` of what is in the kernel, the engine, the compilers of our programs, and the agent image. */
   packages: z.record(z.string(), z.array(z.string())),
 });
 

@@ -5,7 +5,7 @@ import { archiveFile, bakeDisk, type ImageArchive } from "./bake.ts";
 import { compilePrograms, layOutRoot, packGuest } from "./guest.ts";
 import type { ImageFile, ImageManifest } from "./image.ts";
 import type { KernelChoice, Recipe, RecipeDigests } from "./recipe.ts";
-import { cachedStage, makeEngine, makeKernel, makeToolchain, type Workshop } from "./stages.ts";
+import { cachedStage, makeCompiler, makeEngine, makeKernel, makeToolchain, type Workshop } from "./stages.ts";
 import { describeFile, isIntact } from "./store.ts";
 
 /** What one build is to make. */
@@ -31,7 +31,12 @@ export interface Order extends Plan {
 export interface GuestPart {
   readonly recipe: string;
   readonly kernelRelease: string;
-  readonly files: { readonly kernel: ImageFile; readonly initramfs: ImageFile; readonly root: ImageFile };
+  readonly files: {
+    readonly kernel: ImageFile;
+    readonly initramfs: ImageFile;
+    readonly root: ImageFile;
+    readonly seal: ImageFile;
+  };
   readonly packages: ImageManifest["packages"];
 }
 
@@ -46,11 +51,11 @@ export interface DiskPart {
 export async function knownGuest({ directory, known, wanted }: Plan): Promise<GuestPart | undefined> {
   const image = known.find((it) => it.recipe.guest === wanted.guest);
   if (!image) return undefined;
-  const { kernel, initramfs, root } = image.files;
-  for (const file of [kernel, initramfs, root]) if (!(await isIntact(directory, file))) return undefined;
+  const { kernel, initramfs, root, seal } = image.files;
+  for (const file of [kernel, initramfs, root, seal]) if (!(await isIntact(directory, file))) return undefined;
   const { agent: _, ...packages } = image.packages;
   const { kernelRelease } = image;
-  return { recipe: wanted.guest, kernelRelease, files: { kernel, initramfs, root }, packages };
+  return { recipe: wanted.guest, kernelRelease, files: { kernel, initramfs, root, seal }, packages };
 }
 
 export async function knownDisk({ directory, known, wanted }: Plan): Promise<DiskPart | undefined> {
@@ -63,12 +68,13 @@ export async function makeGuest(workshop: Workshop, order: Order): Promise<Guest
   const { directory, sources, digests, wanted, say } = order;
   say(`the kernel (${order.kernel.package} of Debian ${order.kernel.suite})`);
   const kernel = await cachedStage(workshop, "kernel", digests.kernel, (to) => makeKernel(workshop, order.kernel, to));
-  say("the Go toolchain");
-  const toolchain = await cachedStage(workshop, "toolchain", digests.toolchain, (to) => makeToolchain(workshop, to));
+  say("the compilers");
+  const go = await cachedStage(workshop, "toolchain", digests.toolchain, (to) => makeToolchain(workshop, to));
+  const c = await cachedStage(workshop, "compiler", digests.compiler, (to) => makeCompiler(workshop, to));
   say("the container engine");
   const engine = await cachedStage(workshop, "engine", digests.engine, (to) => makeEngine(workshop, to));
-  say("compiling our two programs");
-  const programs = await compilePrograms(workshop, toolchain, sources);
+  say("compiling our programs");
+  const programs = await compilePrograms(workshop, { go, c }, sources);
   say("the machine's root file system and initramfs");
   const root = await layOutRoot(workshop, engine, sources);
   const place = await settle(workshop, directory, "guests", wanted.guest, (to) =>
@@ -81,11 +87,12 @@ export async function makeGuest(workshop: Workshop, order: Order): Promise<Guest
       kernel: await describeFile(directory, `${place}/vmlinuz`),
       initramfs: await describeFile(directory, `${place}/initramfs`),
       root: await describeFile(directory, `${place}/root.erofs`),
+      seal: await describeFile(directory, `${place}/seal`),
     },
     packages: {
       kernel: [...kernel.packages],
       engine: [...engine.packages],
-      toolchain: [...toolchain.packages],
+      compilers: [...go.packages, ...c.packages].sort(),
     },
   };
 }
@@ -131,7 +138,7 @@ async function settle(
 ): Promise<string> {
   const draft = await mkdtemp(join(workshop.scratch, `${kind}-`));
   await fill(draft);
-  for (const name of await readdir(draft)) await chmod(join(draft, name), 0o444);
+  for (const name of await readdir(draft)) await chmod(join(draft, name), name === "seal" ? 0o555 : 0o444);
   await chmod(draft, 0o755);
   const place = `${kind}/${digest.slice(0, 16)}-${workshop.id}`;
   await mkdir(join(store, kind), { recursive: true, mode: 0o755 });

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { GatewayError } from "../errors.ts";
 
 /** Raise it when code beside this file changes what a build holds: every store then builds anew. */
-const FORMAT = 3;
+const FORMAT = 4;
 
 const packages = z.array(z.string().regex(/^[a-z0-9][a-z0-9+.-]+$/)).min(1);
 const path = z.string().regex(/^[\w.+-]+(\/[\w.+-]+)*$/);
@@ -20,6 +20,7 @@ const recipeSchema = z.strictObject({
     modules: z.array(z.string().regex(/^[\w-]+\??$/)),
   }),
   toolchain: z.strictObject({ packages, goroot: path, source: path }),
+  compiler: z.strictObject({ packages }),
   engine: z.strictObject({ packages, files: z.array(path) }),
   agent: z.strictObject({
     packages,
@@ -35,12 +36,13 @@ export type Recipe = z.infer<typeof recipeSchema>;
 export interface RecipeDigests {
   readonly kernel: string;
   readonly toolchain: string;
+  readonly compiler: string;
   readonly engine: string;
   /** The agent image as an archive, before it is put on a disk. */
   readonly agent: string;
   /** How an image is put on a disk. */
   readonly bake: string;
-  /** Kernel, initramfs and root. */
+  /** Kernel, initramfs, root, and the program that seals templates. */
   readonly guest: string;
 }
 
@@ -87,15 +89,16 @@ export async function digestRecipe(
   const stages = {
     kernel: digestOf([...base, kernel, recipe.kernel.modules]),
     toolchain: digestOf([...base, recipe.toolchain]),
+    compiler: digestOf([...base, recipe.compiler]),
     engine: digestOf([...base, recipe.engine]),
     agent: digestOf([...base, recipe.agent]),
   };
   const bake = await digestTree(directory, ["bake", "mke2fs.conf"]);
-  const guest = await digestTree(directory, ["agent", "inside", "root"]);
+  const guest = await digestTree(directory, ["agent", "inside", "seal", "root"]);
   return {
     ...stages,
     bake: digestOf([stages.engine, recipe.disk, bake]),
-    guest: digestOf([stages.kernel, stages.engine, stages.toolchain, guest]),
+    guest: digestOf([stages.kernel, stages.engine, stages.toolchain, stages.compiler, guest]),
   };
 }
 

@@ -1,4 +1,4 @@
-import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { GatewayError } from "../errors.ts";
 import { type CommandOptions, run } from "./command.ts";
@@ -97,6 +97,21 @@ export function makeToolchain(workshop: Workshop, directory: string): Promise<st
     !path.startsWith(`${source}/test/`) &&
     !/(_test\.go$|\/testdata\/)/.test(path);
   return unpackPackages(workshop, { suite: workshop.recipe.suite, packages }, directory, wanted);
+}
+
+/**
+ * A C compiler that runs in this directory as its root: it needs the libraries of its own Debian. `tmp` is for those who
+ * compile; nothing else in it changes.
+ */
+export async function makeCompiler(workshop: Workshop, directory: string): Promise<string[]> {
+  const { recipe } = workshop;
+  const set = { suite: recipe.suite, packages: recipe.compiler.packages };
+  const packages = await unpackPackages(workshop, set, directory, (path) =>
+    /^usr\/(bin|include|lib|lib64|libexec)\//.test(path),
+  );
+  for (const name of ["bin", "lib", "lib64"]) await symlink(`usr/${name}`, join(directory, name));
+  await mkdir(join(directory, "tmp"));
+  return packages;
 }
 
 /** The kernel as `vmlinuz`, its release as `release`, and its modules, uncompressed and numbered in the order of loading. */

@@ -44,8 +44,8 @@ export function openImageStore(directory: string): ImageStore {
 
 async function findImage(directory: string, name: string): Promise<MachineImage> {
   const manifest = await readManifest(directory, name);
-  const { kernel, initramfs, root, data } = manifest.files;
-  for (const file of [kernel, initramfs, root, data]) await verify(directory, name, file);
+  const { kernel, initramfs, root, data, seal } = manifest.files;
+  for (const file of [kernel, initramfs, root, data, seal]) await verify(directory, name, file);
   const path = (file: ImageFile) => join(directory, file.path);
   return {
     digest: digestOf(manifest),
@@ -53,6 +53,7 @@ async function findImage(directory: string, name: string): Promise<MachineImage>
     initramfs: path(initramfs),
     root: path(root),
     data: path(data),
+    seal: path(seal),
     agentImage: manifest.agentImage,
   };
 }

@@ -169,6 +169,11 @@ export class Process {
     return this.#killing;
   }
 
+  /** The machine is gone; the program's end, which is about to be seen, comes of that. */
+  machineLost(): void {
+    this.#cause ??= "machine-lost";
+  }
+
   /** Ends the program at once, for the end of the session; after `patienceMs` it counts as ended, whatever it does. */
   async abandon(patienceMs: number): Promise<void> {
     if (this.#end) return;

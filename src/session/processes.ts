@@ -92,6 +92,12 @@ export class Processes implements AsyncDisposable {
     }
   }
 
+  /** To be called before disposal when the machine is gone, so that nothing that ran counts as cancelled. */
+  machineLost(): void {
+    this.#closing.abort(new GatewayError("MACHINE_LOST"));
+    for (const process of this.#running.values()) process.machineLost();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new GatewayError("SESSION_CLOSED"));
     await Promise.all([...this.#running.values()].map((process) => process.abandon(DISPOSAL_MS)));

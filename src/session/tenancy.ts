@@ -163,6 +163,7 @@ export class Tenancy {
     const reason = asGatewayError(open.sandbox.lost.reason);
     this.#move("lost");
     this.#detail = reason.message;
+    open.processes.machineLost();
     this.#recordLater("session-lost", { code: reason.code, message: reason.message });
     Promise.resolve(open.sandbox[Symbol.asyncDispose]()).catch((error: unknown) =>
       this.#ports.log.error({ sessionId: this.identity.sessionId, err: error }, "a lost sandbox was not cleaned up"),

@@ -23,6 +23,7 @@ async function addImage(store: string, name: string, guest = "guests/g1"): Promi
     initramfs: `${guest}/initramfs`,
     root: `${guest}/root.erofs`,
     data: `disks/${name}/data.raw`,
+    seal: `${guest}/seal`,
   };
   for (const path of Object.values(paths)) {
     mkdirSync(join(store, dirname(path)), { recursive: true });
@@ -41,6 +42,7 @@ async function addImage(store: string, name: string, guest = "guests/g1"): Promi
       initramfs: await file(paths.initramfs),
       root: await file(paths.root),
       data: await file(paths.data),
+      seal: await file(paths.seal),
     },
     packages: { agent: ["a=1"] },
   };

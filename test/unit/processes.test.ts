@@ -343,6 +343,16 @@ describe("the table", () => {
     expect(t.processes.running).toBe(0);
   });
 
+  test("says that the machine was lost of all that ran on it, also when disposal comes before the news of their end", async () => {
+    const { run } = scriptedRun();
+    await using t = table(containerOf(run));
+    const process = await t.processes.start(bash(""), never);
+    t.processes.machineLost();
+    await t.processes[Symbol.asyncDispose]();
+    expect(process.end).toEqual({ endedBy: "machine-lost" });
+    await expect(t.processes.start(bash("true"), never)).rejects.toMatchObject({ code: "MACHINE_LOST" });
+  });
+
   test("does not grow with 256 MB of output that nobody reads", async () => {
     await using t = table();
     const before = process.memoryUsage().rss;

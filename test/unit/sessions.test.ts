@@ -45,7 +45,7 @@ async function stand(profile: object = {}): Promise<Stand> {
       audit: { append: async (body) => void records.push(body) },
       log: createLog("silent"),
       ledger,
-      findImage: async () => ({ digest: "", kernel: "", initramfs: "", root: "", data: "", agentImage: "" }),
+      findImage: async () => ({ digest: "", kernel: "", initramfs: "", root: "", data: "", seal: "", agentImage: "" }),
       engine: {
         name: "stand-in",
         open: async (_spec, options) => {
