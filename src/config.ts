@@ -22,6 +22,7 @@ const settingsSchema = z.strictObject({
 export interface Config extends z.infer<typeof settingsSchema> {
   readonly imageDirectory: string;
   readonly stateDirectory: string;
+  readonly templateDirectory: string;
   readonly auditDirectory: string;
 }
 
@@ -58,6 +59,7 @@ export function loadConfig(options: ConfigOptions, env: NodeJS.ProcessEnv): Conf
     policyDirectory: resolve(parsed.data.policyDirectory),
     imageDirectory: join(dataDirectory, "images"),
     stateDirectory: join(dataDirectory, "state"),
+    templateDirectory: join(dataDirectory, "templates"),
     auditDirectory: join(dataDirectory, "audit"),
   };
 }

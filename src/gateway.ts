@@ -8,6 +8,7 @@ import { type Config, VERSION } from "./config.ts";
 import { attest, readHostBootId } from "./engine/attest.ts";
 import type { Engine } from "./engine/engine.ts";
 import { endMachineProcess } from "./engine/qemu/machine-process.ts";
+import { hardenedOptions } from "./container/hardening.ts";
 import { createQemuEngine } from "./engine/qemu/qemu.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
 import { openImageStore } from "./image/store.ts";
@@ -54,7 +55,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   stack.defer(() => audit.append({ kind: "event", event: "gateway-stopped", facts: { why: reasonOf(stopping) } }));
 
   const hostBootId = await readHostBootId();
-  /** Of every machine so far: no two sessions may ever share a kernel. */
+  /** Of every machine that was booted for a session: no two sessions may ever share a kernel. */
   const bootIds = new Set<string>();
   const images = openImageStore(config.imageDirectory);
   const sessions = stack.use(
@@ -63,17 +64,19 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
       audit,
       log,
       ledger,
-      engine: engine ?? createQemuEngine({ cacheDirectory: config.stateDirectory, log }),
+      engine: engine ?? createQemuEngine({ ...config, cacheDirectory: config.stateDirectory, log }),
       findImage: (image) => images.find(image),
-      openContainer: async (spec, machine, signal) => {
-        // Loaded when the first machine is up: dockerode is the largest dependency, and clients wait for `initialize`.
-        const { openContainer } = await import("./container/docker.ts");
-        return openContainer(spec, machine, { signal });
-      },
-      attest: async (container, machine, profile, signal) => {
-        const facts = { container, machine, profile, hostBootId, otherBootIds: bootIds, signal };
-        const attestation = await attest(facts);
-        bootIds.add(attestation.bootId);
+      domain: bundle.identity.name,
+      containerShape: (spec) => JSON.stringify(hardenedOptions(spec)),
+      // Loaded when the first machine is up: dockerode is the largest dependency, and clients wait for `initialize`.
+      startContainer: async (spec, machine, signal) =>
+        (await import("./container/docker.ts")).startContainer(spec, machine, signal),
+      adoptContainer: async (id, machine, signal) =>
+        (await import("./container/docker.ts")).adoptContainer(id, machine, signal),
+      attest: async (sandbox, signal) => {
+        const attestation = await attest({ ...sandbox, hostBootId, otherBootIds: bootIds, signal });
+        // Copies have their template's; what tells them apart is the name that each was given.
+        if (sandbox.machine.facts.start === "cold") bootIds.add(attestation.bootId);
         return attestation;
       },
     }),

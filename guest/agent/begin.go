@@ -21,6 +21,8 @@ const maxRequestBytes = 4 << 10
 type beginRequest struct {
 	UnixTimeMs int64  `json:"unixTimeMs"`
 	Entropy    []byte `json:"entropy"` // 32 bytes, in base64
+	// Of the container that runs already; empty where none does, or where it has its name.
+	Hostname string `json:"hostname"`
 }
 
 type beginAnswer struct {
@@ -28,14 +30,15 @@ type beginAnswer struct {
 	KernelRelease string `json:"kernelRelease"`
 }
 
-// begin sets the clock, seeds the random generator, and answers once the container engine does.
+// begin makes this machine one of its own, before any program of the agent runs or goes on: the clock, the random generator, the
+// container's name. A machine that was just copied shares all of these with its template, and one that was paused is behind.
 func begin(w http.ResponseWriter, r *http.Request) {
 	var request beginRequest
 	if err := decodeStrict(r.Body, &request); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	answer, err := beginSession(r.Context(), request)
+	answer, err := beginSession(request)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -43,13 +46,18 @@ func begin(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, answer)
 }
 
-func beginSession(ctx context.Context, request beginRequest) (beginAnswer, error) {
+func beginSession(request beginRequest) (beginAnswer, error) {
 	now := syscall.NsecToTimeval(request.UnixTimeMs * int64(time.Millisecond))
 	if err := syscall.Settimeofday(&now); err != nil {
 		return beginAnswer{}, fmt.Errorf("set the clock: %w", err)
 	}
 	if err := seedRandom(request.Entropy); err != nil {
 		return beginAnswer{}, fmt.Errorf("seed the random generator: %w", err)
+	}
+	if request.Hostname != "" {
+		if err := renameContainer(request.Hostname); err != nil {
+			return beginAnswer{}, fmt.Errorf("name the container: %w", err)
+		}
 	}
 	bootID, err := readLine("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -59,10 +67,16 @@ func beginSession(ctx context.Context, request beginRequest) (beginAnswer, error
 	if err != nil {
 		return beginAnswer{}, err
 	}
-	if err := engineAnswers(ctx); err != nil {
-		return beginAnswer{}, err
-	}
 	return beginAnswer{bootID, release}, nil
+}
+
+// engine answers once the container engine does.
+func engine(w http.ResponseWriter, r *http.Request) {
+	if err := engineAnswers(r.Context()); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	writeJSON(w, struct{}{})
 }
 
 const (

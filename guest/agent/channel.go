@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Serves HTTP/2 (prior knowledge) to the host on the virtio port. The host opens exactly one connection in a machine's life.
+// Serves HTTP/2 (prior knowledge) to the host on the virtio port. The host opens one connection in a machine's life; a machine that is
+// saved to be copied sees one more, from the host of the copy.
 func serveChannel() error {
 	var device string
 	if err := waitFor("the channel", func() bool { device = findPort("glovebox"); return device != "" }); err != nil {
@@ -22,10 +24,8 @@ func serveChannel() error {
 	if err != nil {
 		return err
 	}
-	ended := make(chan struct{})
-	listener := &oneConnection{conn: &port{File: file, ended: sync.OnceFunc(func() { close(ended) })}, ended: ended}
 	report("serving the channel")
-	return newServer().Serve(listener)
+	return newServer().Serve(&hosts{device: file})
 }
 
 func newServer() *http.Server {
@@ -33,6 +33,8 @@ func newServer() *http.Server {
 	protocols.SetUnencryptedHTTP2(true)
 	routes := http.NewServeMux()
 	routes.HandleFunc("POST /begin", begin)
+	routes.HandleFunc("POST /engine", engine)
+	routes.HandleFunc("POST /settle", settle)
 	routes.HandleFunc("POST /signal", signalRun)
 	return &http.Server{
 		Protocols: &protocols,
@@ -102,7 +104,9 @@ func findPort(name string) string {
 type port struct {
 	*os.File
 	started bool
-	ended   func()
+	closed  atomic.Bool
+	once    sync.Once
+	ended   chan struct{}
 }
 
 // The device reads end-of-file while the host's side is not connected: before the first byte that means not yet.
@@ -114,35 +118,48 @@ func (p *port) Read(buffer []byte) (int, error) {
 			return n, err
 		}
 		if p.started || !errors.Is(err, io.EOF) {
+			p.closed.Store(true) // before anybody answers to the end
 			return n, err
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
 }
 
+// What is written after the end would reach the next host, in the middle of its conversation.
+func (p *port) Write(content []byte) (int, error) {
+	if p.closed.Load() {
+		return 0, net.ErrClosed
+	}
+	return p.File.Write(content)
+}
+
+// The device stays open for the next host.
 func (p *port) Close() error {
-	p.ended()
-	return p.File.Close()
+	p.closed.Store(true)
+	p.once.Do(func() { close(p.ended) })
+	return nil
 }
 
 func (p *port) LocalAddr() net.Addr  { return &net.UnixAddr{Name: "guest", Net: "virtio"} }
 func (p *port) RemoteAddr() net.Addr { return &net.UnixAddr{Name: "host", Net: "virtio"} }
 
-// oneConnection hands out its connection and then waits for its end: a machine without its host has nothing left to do.
-type oneConnection struct {
-	conn  net.Conn
-	taken bool
-	ended <-chan struct{}
+// hosts hands out the connection to the host and then waits for its end: a machine without its host has nothing left to do, unless
+// it was settled.
+type hosts struct {
+	device  *os.File
+	current *port
 }
 
-func (l *oneConnection) Accept() (net.Conn, error) {
-	if !l.taken {
-		l.taken = true
-		return l.conn, nil
+func (l *hosts) Accept() (net.Conn, error) {
+	if l.current != nil {
+		<-l.current.ended
+		if !settled.Swap(false) {
+			return nil, errors.New("the host closed the channel")
+		}
 	}
-	<-l.ended
-	return nil, errors.New("the host closed the channel")
+	l.current = &port{File: l.device, ended: make(chan struct{})}
+	return l.current, nil
 }
 
-func (l *oneConnection) Close() error   { return nil }
-func (l *oneConnection) Addr() net.Addr { return l.conn.LocalAddr() }
+func (l *hosts) Close() error   { return nil }
+func (l *hosts) Addr() net.Addr { return &net.UnixAddr{Name: "guest", Net: "virtio"} }

@@ -11,7 +11,9 @@ import (
 	"unsafe"
 )
 
-// syscall has no name for it.
+// syscall has no names for these.
+var setns = map[string]uintptr{"amd64": 308, "arm64": 268}[runtime.GOARCH]
+
 var finitModule = map[string]uintptr{"amd64": 313, "arm64": 273}[runtime.GOARCH]
 
 // The initramfs stage: devices, modules, and the read-only root, which it makes this process's root directory.

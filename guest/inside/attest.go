@@ -9,6 +9,8 @@ import (
 type Facts struct {
 	BootID        string `json:"bootId"`
 	KernelRelease string `json:"kernelRelease"`
+	// Of the container; the gateway chose it for this machine.
+	Hostname string `json:"hostname"`
 
 	// Real, effective, saved and file system ids.
 	UIDs         []int             `json:"uids"`
@@ -51,7 +53,10 @@ func kernel(facts *Facts) (err error) {
 	if facts.BootID, err = line("/proc/sys/kernel/random/boot_id"); err != nil {
 		return err
 	}
-	facts.KernelRelease, err = line("/proc/sys/kernel/osrelease")
+	if facts.KernelRelease, err = line("/proc/sys/kernel/osrelease"); err != nil {
+		return err
+	}
+	facts.Hostname, err = line("/proc/sys/kernel/hostname")
 	return err
 }
 

@@ -75,7 +75,8 @@ export interface Container extends AsyncDisposable {
 
 /** What the container is made from; the rest of its hardening is not a matter of choice (`container/hardening.ts`). */
 export interface ContainerSpec {
-  readonly sessionId: string;
+  /** What it calls itself: as unique as its machine. */
+  readonly hostname: string;
   /** Image id in the inner engine. */
   readonly image: string;
   readonly profile: Profile;

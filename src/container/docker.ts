@@ -19,20 +19,35 @@ import type { RunHost } from "./run.ts";
 const OPEN_TIMEOUT_MS = 120_000;
 
 const idSchema = z.string().regex(/^[0-9a-f]{64}$/);
+const stateSchema = z.object({ State: z.object({ Running: z.boolean() }) });
 const execStateSchema = z.object({ Pid: z.int().min(0).max(4_194_304), ExitCode: z.int().nullish() });
 
 /**
- * Creates and starts the session's hardened container on the machine's own engine. Disposal ends every connection to it; the
- * container itself ends with its machine, which takes a fraction of the time that a removal would.
+ * Creates and starts the one hardened container on the machine's own engine; answers its id. It ends with its machine, which
+ * takes a fraction of the time that a removal would.
  * @throws GatewayError CONTAINER_FAILED, DISK_FULL, MACHINE_LOST; the signal's reason when aborted
  */
-export async function openContainer(
-  spec: ContainerSpec,
-  machine: Machine,
-  options: { signal: AbortSignal },
-): Promise<Container> {
-  const transport = { modem: guestModem(machine.dockerAgent), Promise };
-  const docker = new Docker(transport);
+export async function startContainer(spec: ContainerSpec, machine: Machine, signal: AbortSignal): Promise<string> {
+  const docker = engineOf(machine);
+  const ended = AbortSignal.any([signal, machine.lost]);
+  try {
+    const abortSignal = deadline(OPEN_TIMEOUT_MS, ended);
+    const container = await docker.createContainer({ ...hardenedOptions(spec), abortSignal });
+    const id = checked(idSchema, container.id);
+    await settleDirectories(containerApi(docker, container), abortSignal);
+    await container.start({ abortSignal });
+    return id;
+  } catch (error) {
+    throw await containerFailure(error, machine.lost, signal);
+  }
+}
+
+/**
+ * The container `id`, which runs already, on a machine that was just opened or copied. Disposal ends every connection to it.
+ * @throws GatewayError CONTAINER_FAILED, MACHINE_LOST; the signal's reason when aborted
+ */
+export async function adoptContainer(id: string, machine: Machine, signal: AbortSignal): Promise<Container> {
+  const docker = engineOf(machine);
   const breakage = new AbortController();
   const broken = AbortSignal.any([machine.lost, breakage.signal]);
   // As many listen as programs run and files are read.
@@ -40,17 +55,17 @@ export async function openContainer(
   const breakWith = (reason: unknown) => breakage.abort(reason);
   const close = () => breakWith(new GatewayError("SESSION_CLOSED", "the sandbox is closed"));
   try {
-    const signal = deadline(OPEN_TIMEOUT_MS, AbortSignal.any([options.signal, broken]));
-    const container = await docker.createContainer({ ...hardenedOptions(spec), abortSignal: signal });
-    const id = checked(idSchema, container.id);
-    const api = containerApi(docker, container);
-    await settleDirectories(api, signal);
+    const abortSignal = deadline(OPEN_TIMEOUT_MS, AbortSignal.any([signal, broken]));
     const filters = { event: EVENTS, container: [id] };
     const stream = readable(await docker.getEvents({ filters, abortSignal: broken }));
     const events = followEvents(stream, (reason) => {
       if (!broken.aborted) void containerFailure(reason, machine.lost).then(breakWith);
     });
-    await container.start({ abortSignal: signal });
+    const container = docker.getContainer(id);
+    // It may have ended before its events were followed.
+    const { State } = checked(stateSchema, await container.inspect({ abortSignal }));
+    if (!State.Running) throw new GatewayError("CONTAINER_FAILED", "the sandbox's first process has ended");
+    const api = containerApi(docker, container);
     const host = { api, events, machine, broken, exclusive: queue(), breakWith };
     return {
       id,
@@ -59,10 +74,15 @@ export async function openContainer(
       [Symbol.asyncDispose]: async () => close(),
     };
   } catch (error) {
-    const failure = await containerFailure(error, broken, options.signal);
+    const failure = await containerFailure(error, broken, signal);
     close();
     throw failure;
   }
+}
+
+function engineOf(machine: Machine): Docker {
+  const transport = { modem: guestModem(machine.dockerAgent), Promise };
+  return new Docker(transport);
 }
 
 /** Runs what it is given one after the other, whether it succeeds or not. */

@@ -28,15 +28,15 @@ const RESERVED_CPUS = 0.1;
 const OOM_SCORE_ADJ = -998;
 
 /**
- * The whole of what the container is made from: a pure function of the session and the organisation's profile. Nothing in it
+ * The whole of what the container is made from: a pure function of the machine's name and the organisation's profile. Nothing in it
  * comes from a model. Everything the image could set that would weaken it (user, entry point, health check) is overridden;
  * `engine/attest.ts` checks from inside that it holds.
  */
-export function hardenedOptions({ sessionId, image, profile }: ContainerSpec) {
+export function hardenedOptions({ hostname, image, profile }: ContainerSpec) {
   const memoryBytes = containerMemoryBytes(profile.resources.memoryMiB);
   return {
     Image: image,
-    Hostname: "sandbox",
+    Hostname: hostname,
     User: AGENT_USER,
     WorkingDir: "/workspace",
     Entrypoint: [INSIDE_PATH, "pause"],
@@ -44,7 +44,6 @@ export function hardenedOptions({ sessionId, image, profile }: ContainerSpec) {
     // PATH is the image's. Unbuffered, so that a person sees a program's output while it runs.
     Env: ["HOME=/home/agent", "USER=agent", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1"],
     Healthcheck: { Test: ["NONE"] },
-    Labels: { "glovebox.session": sessionId },
     Tty: false,
     OpenStdin: false,
     AttachStdin: false,

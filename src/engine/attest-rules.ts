@@ -15,7 +15,7 @@ export function failedFacts(facts: Attestation, expected: Expectations): string[
   ];
 }
 
-function kernelFailures(facts: Attestation, { machine, profile, hostBootId, otherBootIds }: Expectations): string[] {
+function kernelFailures(facts: Attestation, { machine, profile, hostname, hostBootId, otherBootIds }: Expectations): string[] {
   const { level } = machine.facts;
   const { floor } = profile.isolation;
   const own = level !== "shared-kernel";
@@ -25,6 +25,7 @@ function kernelFailures(facts: Attestation, { machine, profile, hostBootId, othe
     [facts.kernelRelease === machine.guest.kernelRelease, `kernel ${facts.kernelRelease} is not the machine's`],
     [!own || facts.bootId !== hostBootId, "boot id is the host's: the kernel is shared"],
     [!own || !otherBootIds.has(facts.bootId), "boot id is another session's: the kernel is shared"],
+    [facts.hostname === hostname, `the container is called ${facts.hostname}, not ${hostname}: it is another's`],
   ]);
 }
 

@@ -25,6 +25,7 @@ const capabilitySet = z.string().regex(/^[0-9a-f]{1,16}$/);
 const attestationSchema = z.strictObject({
   bootId: z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/),
   kernelRelease: text(128),
+  hostname: text(64),
   /** Real, effective, saved and file system ids. */
   uids: ids,
   gids: ids,
@@ -69,7 +70,9 @@ export interface AttestOptions {
   readonly profile: Profile;
   /** Absent where the host's kernel has none (macOS). */
   readonly hostBootId: string | undefined;
-  /** Of all machines that this gateway has opened before. */
+  /** The name that was given to this machine's container, and to no other. */
+  readonly hostname: string;
+  /** Of all machines that this gateway has booted for other sessions. Copies of one template have its boot id in common. */
   readonly otherBootIds: ReadonlySet<string>;
   readonly signal: AbortSignal;
 }

@@ -25,6 +25,8 @@ export interface MachineSpec {
   readonly memoryMiB: number;
   readonly vcpus: number;
   readonly diskMiB: number;
+  /** The name by which its container knows itself: unique, and so the proof that a container runs in this machine. */
+  readonly hostname: string;
 }
 
 /** What is known from outside about how a machine is isolated; recorded in the audit log. */
@@ -33,6 +35,8 @@ export interface MachineFacts {
   readonly engineVersion: string;
   readonly level: IsolationLevel;
   readonly acceleration: "kvm" | "hvf" | "tcg" | "none";
+  /** Booted for this session, or copied from a machine that was booted and prepared before. */
+  readonly start: "cold" | "template";
   /** A sentence when the machine runs but worse than it could (no usable hardware virtualisation, …). */
   readonly warning?: string;
   /** Process id of the machine on the host, for the ledger. */
@@ -66,6 +70,27 @@ export interface Machine extends AsyncDisposable {
   readonly lost: AbortSignal;
   /** Signals the process, its process group, its session and every process that carries its run marker. @throws GatewayError MACHINE_LOST */
   signal(request: SignalRequest, signal: AbortSignal): Promise<void>;
+  /** Stops the machine's processors: it costs no time any more, and notices nothing. @throws GatewayError MACHINE_LOST */
+  pause(signal: AbortSignal): Promise<void>;
+  /** Lets it go on, with the right time and fresh randomness. @throws GatewayError MACHINE_LOST */
+  resume(signal: AbortSignal): Promise<void>;
+}
+
+/** What a machine is made ready with before it is copied: copies of it start with this done. */
+export interface Preparation {
+  /**
+   * Names what `prepare` does and for whom. Copies share memory pages until they write to them, which is a side channel: so
+   * machines of one key must belong to one domain of trust.
+   */
+  readonly key: string;
+  /** Runs once on the machine that is to be copied, or on the one that is opened if there is nothing to copy. */
+  prepare(machine: Machine, hostname: string, signal: AbortSignal): Promise<string>;
+}
+
+export interface Prepared {
+  readonly machine: Machine;
+  /** What `prepare` answered. */
+  readonly prepared: string;
 }
 
 /**
@@ -75,5 +100,16 @@ export interface Machine extends AsyncDisposable {
  */
 export interface Engine {
   readonly name: string;
-  open(spec: MachineSpec, options: { signal: AbortSignal; progress: (message: string) => void }): Promise<Machine>;
+  open(spec: MachineSpec, options: OpenOptions): Promise<Machine>;
+  /**
+   * Opens a prepared machine: where it can, as a copy of a template, which it makes when there is none. A template that can't be
+   * used is made anew once; when that is of no use either the machine is booted, and its facts carry a warning.
+   * @throws GatewayError as `open`, and what `prepare` throws
+   */
+  openPrepared(spec: MachineSpec, preparation: Preparation, options: OpenOptions): Promise<Prepared>;
+}
+
+export interface OpenOptions {
+  readonly signal: AbortSignal;
+  readonly progress: (message: string) => void;
 }

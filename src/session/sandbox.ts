@@ -1,6 +1,6 @@
 import type { Container, ContainerSpec } from "../container/container.ts";
 import type { Attestation } from "../engine/attest.ts";
-import type { Engine, Machine, MachineFacts, MachineImage } from "../engine/engine.ts";
+import type { Engine, Machine, MachineFacts, MachineImage, Preparation } from "../engine/engine.ts";
 import { newId } from "../lib/id.ts";
 import type { Profile } from "../policy/profile.ts";
 import type { Ledger } from "./ledger.ts";
@@ -10,14 +10,22 @@ export interface SandboxPorts {
   readonly engine: Engine;
   readonly ledger: Ledger;
   readonly findImage: (name: string) => Promise<MachineImage>;
-  readonly openContainer: (spec: ContainerSpec, machine: Machine, signal: AbortSignal) => Promise<Container>;
+  /** Who shares saved machines: no other domain's sessions start from a copy of the same memory. */
+  readonly domain: string;
+  /** Names all that decides what `startContainer` makes. */
+  readonly containerShape: (spec: ContainerSpec) => string;
+  /** Answers the container's id. */
+  readonly startContainer: (spec: ContainerSpec, machine: Machine, signal: AbortSignal) => Promise<string>;
+  readonly adoptContainer: (id: string, machine: Machine, signal: AbortSignal) => Promise<Container>;
   /** Refuses with ISOLATION_BELOW_FLOOR. */
-  readonly attest: (
-    container: Container,
-    machine: Machine,
-    profile: Profile,
-    signal: AbortSignal,
-  ) => Promise<Attestation>;
+  readonly attest: (sandbox: Unattested, signal: AbortSignal) => Promise<Attestation>;
+}
+
+export interface Unattested {
+  readonly container: Container;
+  readonly machine: Machine;
+  readonly hostname: string;
+  readonly profile: Profile;
 }
 
 /** A machine with its container, attested. Disposal ends both, and rejects when something of them may be left. */
@@ -32,7 +40,6 @@ export interface Sandbox extends AsyncDisposable {
 
 /** Opens everything or nothing: what was acquired before a failure is given back before it is reported. */
 export async function openSandbox(
-  sessionId: string,
   profile: Profile,
   ports: SandboxPorts,
   options: { signal: AbortSignal; progress: (message: string) => void },
@@ -45,16 +52,22 @@ export async function openSandbox(
   const directory = await ports.ledger.enter(machineId);
   stack.defer(() => ports.ledger.forget(machineId));
   signal.throwIfAborted();
+  const hostname = `sandbox-${machineId.slice(-8)}`;
   const { memoryMiB, vcpus, diskMiB } = profile.resources;
-  const machine = stack.use(
-    await ports.engine.open({ id: machineId, directory, image, memoryMiB, vcpus, diskMiB }, options),
-  );
-  progress("starting the container");
-  const container = stack.use(
-    await ports.openContainer({ sessionId, image: image.agentImage, profile }, machine, signal),
-  );
+  const spec = { id: machineId, directory, image, memoryMiB, vcpus, diskMiB, hostname };
+  const containerOf = (name: string) => ({ hostname: name, image: image.agentImage, profile });
+  const preparation: Preparation = {
+    key: JSON.stringify([ports.domain, ports.containerShape(containerOf(""))]),
+    prepare: (it, name, until) => {
+      progress("starting the container");
+      return ports.startContainer(containerOf(name), it, until);
+    },
+  };
+  const opened = await ports.engine.openPrepared(spec, preparation, options);
+  const machine = stack.use(opened.machine);
+  const container = stack.use(await ports.adoptContainer(opened.prepared, machine, signal));
   progress("attesting the isolation");
-  const attestation = await ports.attest(container, machine, profile, signal);
+  const attestation = await ports.attest({ container, machine, hostname, profile }, signal);
   const owned = stack.move();
   const { facts, lost } = machine;
   return { machineId, container, facts, attestation, lost, [Symbol.asyncDispose]: () => owned.disposeAsync() };

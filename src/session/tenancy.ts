@@ -132,7 +132,7 @@ export class Tenancy {
     };
     try {
       await using stack = new AsyncDisposableStack();
-      const sandbox = stack.use(await openSandbox(sessionId, profile, this.#ports, { signal, progress }));
+      const sandbox = stack.use(await openSandbox(profile, this.#ports, { signal, progress }));
       const { machineId, container, facts: machine, attestation } = sandbox;
       const onEnded = (facts: Json) => this.#recordLater("process-ended", facts);
       const processes = stack.use(new Processes({ container, profile, onEnded }));

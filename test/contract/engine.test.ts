@@ -31,12 +31,12 @@ function directory(): string {
 }
 
 async function spec(more: Partial<MachineSpec> = {}): Promise<MachineSpec> {
-  const shape = { memoryMiB: 1024, vcpus: 2, diskMiB: 4096 };
+  const shape = { memoryMiB: 1024, vcpus: 2, diskMiB: 4096, hostname: "sandbox-1" };
   return { id: newId("mach"), directory: directory(), image: await image(), ...shape, ...more };
 }
 
 describe("the QEMU engine", () => {
-  engineSuite(async () => ({ engine: createQemuEngine({ cacheDirectory: scratch, log }), spec }));
+  engineSuite(async () => ({ engine: createQemuEngine({ cacheDirectory: scratch, templateDirectory: join(scratch, "templates"), log }), spec }));
 });
 
 describe("the choice of acceleration", () => {
@@ -79,7 +79,7 @@ describe("the choice of acceleration", () => {
 describe("what a dead gateway leaves", () => {
   test("is found by its directory, and ended; other processes are left alone [G15]", { timeout: 200_000 }, async () => {
     const own = await spec();
-    const engine = createQemuEngine({ cacheDirectory: scratch, log });
+    const engine = createQemuEngine({ cacheDirectory: scratch, templateDirectory: join(scratch, "templates"), log });
     const machine = await engine.open(own, { signal: AbortSignal.timeout(150_000), progress: () => undefined });
     // Looks like it by name and is none of ours.
     const bystander = spawn("sleep", ["300"], { argv0: "qemu-system-x86_64", stdio: "ignore" });
@@ -106,7 +106,7 @@ describe("failures", () => {
     writeFileSync(broken, Buffer.alloc(4096), { mode: 0o444 });
     const said: string[] = [];
     const limits = { silentMs: 20_000, totalMs: 40_000 };
-    const engine = createQemuEngine({ cacheDirectory: scratch, log, bootLimits: limits });
+    const engine = createQemuEngine({ cacheDirectory: scratch, templateDirectory: join(scratch, "templates"), log, bootLimits: limits });
     const opening = engine.open(
       { ...own, image: { ...own.image, initramfs: broken } },
       { signal: never, progress: (it) => said.push(it) },

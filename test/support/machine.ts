@@ -2,7 +2,7 @@ import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadConfig } from "../../src/config.ts";
-import { openContainer } from "../../src/container/docker.ts";
+import { adoptContainer, startContainer } from "../../src/container/docker.ts";
 import { createQemuEngine } from "../../src/engine/qemu/qemu.ts";
 import { openImageStore } from "../../src/image/store.ts";
 import { newId } from "../../src/lib/id.ts";
@@ -14,7 +14,7 @@ const quiet = { info: () => undefined, warn: () => undefined };
 /** A real QEMU machine with a hardened container of the default image; gone with its files when disposed. */
 export async function openTestSandbox(changes: Partial<Profile> = {}): Promise<TestSandbox> {
   const profile: Profile = { ...profileSchema.parse({}), ...changes };
-  const { imageDirectory, stateDirectory } = loadConfig({}, process.env);
+  const { imageDirectory, stateDirectory, templateDirectory } = loadConfig({}, process.env);
   const signal = AbortSignal.timeout(240_000);
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), "glovebox-machine-"));
@@ -22,14 +22,18 @@ export async function openTestSandbox(changes: Partial<Profile> = {}): Promise<T
   // Machines run as users of their own, who must get through it.
   await chmod(directory, 0o711);
   const image = await openImageStore(imageDirectory).find(profile.image);
-  const engine = createQemuEngine({ cacheDirectory: stateDirectory, log: quiet });
+  const engine = createQemuEngine({ cacheDirectory: stateDirectory, templateDirectory, log: quiet });
   const { memoryMiB, vcpus, diskMiB } = profile.resources;
   const id = newId("mach");
+  const hostname = `sandbox-${id.slice(-8)}`;
   const machine = stack.use(
-    await engine.open({ id, directory, image, memoryMiB, vcpus, diskMiB }, { signal, progress: () => undefined }),
+    await engine.open(
+      { id, directory, image, memoryMiB, vcpus, diskMiB, hostname },
+      { signal, progress: () => undefined },
+    ),
   );
-  const spec = { sessionId: newId("ses"), image: image.agentImage, profile };
-  const container = stack.use(await openContainer(spec, machine, { signal }));
+  const spec = { hostname, image: image.agentImage, profile };
+  const container = stack.use(await adoptContainer(await startContainer(spec, machine, signal), machine, signal));
   const owned = stack.move();
   return { container, machine, profile, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

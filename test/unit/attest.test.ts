@@ -78,7 +78,7 @@ function options(facts: unknown, more: Partial<AttestOptions> = {}): AttestOptio
   return {
     container: witness(facts),
     machine: {
-      facts: { engine: "qemu", engineVersion: "10.0", level: "microvm", acceleration: "tcg", pid: 1 },
+      facts: { engine: "qemu", engineVersion: "10.0", level: "microvm", acceleration: "tcg", start: "cold", pid: 1 },
       guest: { bootId: BOOT_ID, kernelRelease: GOOD.kernelRelease },
     },
     profile: profileSchema.parse({}),

@@ -17,7 +17,7 @@ const READY: SessionSummary = {
       engine: "qemu",
       engineVersion: "7.2.22",
       level: "microvm",
-      acceleration: "tcg",
+      acceleration: "tcg", start: "cold",
       warning: "no usable hardware virtualisation",
       pid: 4242,
     },

@@ -6,7 +6,7 @@ const IMAGE = `sha256:${"a".repeat(64)}`;
 
 function hardened(profile: Partial<Profile> = {}) {
   return hardenedOptions({
-    sessionId: "ses-1",
+    hostname: "sandbox-1",
     image: IMAGE,
     profile: { ...profileSchema.parse({ resources: { memoryMiB: 2048, vcpus: 2, pids: 300 } }), ...profile },
   });
@@ -15,14 +15,13 @@ function hardened(profile: Partial<Profile> = {}) {
 test("the container is exactly this, field by field", () => {
   expect(hardened()).toEqual({
     Image: IMAGE,
-    Hostname: "sandbox",
+    Hostname: "sandbox-1",
     User: "1000:1000",
     WorkingDir: "/workspace",
     Entrypoint: ["/.glovebox/inside", "pause"],
     Cmd: [],
     Env: ["HOME=/home/agent", "USER=agent", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1"],
     Healthcheck: { Test: ["NONE"] },
-    Labels: { "glovebox.session": "ses-1" },
     Tty: false,
     OpenStdin: false,
     AttachStdin: false,

@@ -137,14 +137,14 @@ test.each(["null", "", "[]", '{"Id":"../../version"}', '{"Id":7}'])(
     await using it = await engine((_request, response) => response.writeHead(201).end(answer));
     const machine: Machine = {
       id: "mach-test",
-      facts: { engine: "test", engineVersion: "0", level: "microvm", acceleration: "none", pid: 1 },
+      facts: { engine: "test", engineVersion: "0", level: "microvm", acceleration: "none", start: "cold", pid: 1 },
       guest: { bootId: "", kernelRelease: "" },
       dockerAgent: it.agent,
       lost: new AbortController().signal,
       signal: async () => undefined,
       [Symbol.asyncDispose]: async () => undefined,
     };
-    const spec = { sessionId: "ses-1", image: `sha256:${"0".repeat(64)}`, profile: profileSchema.parse({}) };
+    const spec = { hostname: "sandbox-1", image: `sha256:${"0".repeat(64)}`, profile: profileSchema.parse({}) };
     const opening = openContainer(spec, machine, { signal: new AbortController().signal });
     await expect(opening).rejects.toMatchObject({
       name: "GatewayError",

@@ -22,6 +22,7 @@ const linux: CommandOptions = {
   initramfs: "/image/initramfs",
   memoryMiB: 1024,
   vcpus: 2,
+  origin: "boot",
 };
 const mac: CommandOptions = { ...linux, host: { platform: "darwin", architecture: "arm64" }, acceleration: "hvf" };
 

@@ -12,7 +12,26 @@ export interface Host {
  * File descriptors that QEMU is born with. Every pipe is one end of an anonymous socket pair, so nobody else on the host can
  * connect to it; every file is open already, so the confined process needs no path of ours and finds none.
  */
-export const FD = { channel: 3, qmp: 4, console: 5, kernel: 6, initramfs: 7, root: 8, base: 9, overlay: 10 } as const;
+export const FD = {
+  channel: 3,
+  qmp: 4,
+  console: 5,
+  kernel: 6,
+  initramfs: 7,
+  root: 8,
+  base: 9,
+  overlay: 10,
+  /** A template's, or a clone's; the rest are a clone's alone. */
+  memory: 11,
+  templateDisk: 12,
+  state: 13,
+} as const;
+
+/**
+ * Where a machine's memory and disk begin: empty and as the image has it, the same but kept in a file (a template in the making),
+ * or as a template left them.
+ */
+export type Origin = "boot" | "template-boot" | "clone";
 
 /** Name of the channel's port: the guest agent looks for it. */
 const PORT_NAME = "glovebox";
@@ -27,6 +46,7 @@ export interface CommandOptions {
   readonly initramfs: string;
   readonly memoryMiB: number;
   readonly vcpus: number;
+  readonly origin: Origin;
 }
 
 export function qemuBinary(host: Host): string {
@@ -41,6 +61,7 @@ export function machineArguments(options: CommandOptions): string[] {
     ...descriptor(FD.root),
     ...descriptor(FD.base),
     ...descriptor(FD.overlay),
+    ...(options.origin === "clone" ? [...descriptor(FD.templateDisk), "-incoming", "defer"] : []),
     "-blockdev",
     JSON.stringify({
       driver: "raw",
@@ -53,7 +74,7 @@ export function machineArguments(options: CommandOptions): string[] {
       driver: "qcow2",
       "node-name": "data",
       file: openFile(FD.overlay, { discard: "unmap" }),
-      backing: { driver: "raw", "read-only": true, file: openFile(FD.base, { "read-only": true }) },
+      backing: options.origin === "clone" ? templateDisk() : baseDisk(),
       discard: "unmap",
       "detect-zeroes": "unmap",
       // The disk dies with the machine: nothing to flush for.
@@ -77,6 +98,15 @@ export function machineArguments(options: CommandOptions): string[] {
   ];
 }
 
+function baseDisk(): Record<string, unknown> {
+  return { driver: "raw", "read-only": true, file: openFile(FD.base, { "read-only": true }) };
+}
+
+function templateDisk(): Record<string, unknown> {
+  const file = openFile(FD.templateDisk, { "read-only": true });
+  return { driver: "qcow2", "read-only": true, file, backing: baseDisk() };
+}
+
 /** A machine without disks or channel that shows whether the guest kernel reaches user space with this accelerator. */
 export function probeArguments(options: CommandOptions): string[] {
   return commonArguments(options, ["glovebox.probe"]);
@@ -91,7 +121,7 @@ function commonArguments(options: CommandOptions, kernelWords: readonly string[]
     // macOS has no parent-death signal; QEMU can watch for itself from 11.1 on. Older ones end when the channel closes.
     ...(darwin && isAtLeast(version, 11, 1) ? ["-run-with", "exit-with-parent=on"] : []),
     ...(darwin ? [] : ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]),
-    ...["-machine", machineType(options), "-accel", accelerator(acceleration), "-cpu", cpu(options)],
+    ...["-object", memory(options), "-machine", `${machineType(options)},memory-backend=memory`, "-accel", accelerator(acceleration), "-cpu", cpu(options)],
     ...["-m", `${options.memoryMiB}M`, "-smp", String(options.vcpus)],
     ...["-chardev", `socket,id=qmp,fd=${FD.qmp}`, "-mon", "chardev=qmp,mode=control"],
     ...["-chardev", `socket,id=console,fd=${FD.console}`, "-serial", "chardev:console"],
@@ -99,6 +129,13 @@ function commonArguments(options: CommandOptions, kernelWords: readonly string[]
     ...["-initrd", darwin ? options.initramfs : `/proc/self/fd/${FD.initramfs}`],
     ...["-append", kernelCommandLine(options, kernelWords)],
   ];
+}
+
+/** A clone's pages are the template's until it writes to them. */
+function memory({ origin, memoryMiB }: CommandOptions): string {
+  const size = `id=memory,size=${memoryMiB}M`;
+  if (origin === "boot") return `memory-backend-ram,${size}`;
+  return `memory-backend-file,${size},share=${origin === "clone" ? "off" : "on"},mem-path=/proc/self/fd/${FD.memory}`;
 }
 
 /** QEMU never looks at the name. Commas are its separator and are written twice. */

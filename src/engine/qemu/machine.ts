@@ -1,35 +1,39 @@
 import { z } from "zod";
 import { GatewayError } from "../../errors.ts";
 import { abortable } from "../../lib/deadline.ts";
-import type { Channel } from "../channel.ts";
 import type { GuestFacts, Machine, MachineFacts } from "../engine.ts";
-import type { QemuExit, QemuProcess } from "./process.ts";
+import { beginGuest } from "./guest.ts";
+import type { Launched } from "./launch.ts";
+import type { QemuExit } from "./process.ts";
 
 /** After its channel ended a machine is killed; its process normally says within milliseconds how it ended. */
 const EXIT_MS = 1_000;
 
 const signalAnswer = z.strictObject({ signalled: z.int().min(0), remaining: z.int().min(0) });
 
-export interface MachineParts {
+export interface MachineParts extends Launched {
   readonly id: string;
   readonly facts: MachineFacts;
   readonly guest: GuestFacts;
-  readonly process: QemuProcess;
-  readonly channel: Channel;
-  /** Why the guest says that it shuts down, once it does. */
-  readonly shutdown: () => string | undefined;
   /** Everything that the machine owns: its process, its channel, its files. */
   readonly owned: AsyncDisposableStack;
 }
 
-export function createMachine(parts: MachineParts): Machine {
-  const { process, channel } = parts;
+export interface QemuMachine extends Machine {
+  /** Hands the machine over to be saved: from now on the end of its channel or process is no loss. Only disposal is left here. */
+  surrender(): Launched;
+}
+
+export function createMachine(parts: MachineParts): QemuMachine {
+  const { process, channel, qmp } = parts;
   const lost = new AbortController();
   let disposal: Promise<void> | undefined;
+  let surrendered = false;
   const lose = (reason: GatewayError) => {
-    if (!disposal && !lost.signal.aborted) lost.abort(reason);
+    if (!disposal && !surrendered && !lost.signal.aborted) lost.abort(reason);
   };
   const onChannelClosed = () => {
+    if (surrendered) return;
     process.kill();
     const reason: unknown = channel.closed.reason;
     if (reason instanceof GatewayError && reason.code === "CHANNEL_VIOLATION") return lose(reason);
@@ -58,6 +62,18 @@ export function createMachine(parts: MachineParts): Machine {
       if (name === "SIGKILL" && remaining > 0) {
         throw new GatewayError("CONTAINER_FAILED", `${remaining} processes of the run are still there after SIGKILL.`);
       }
+    },
+    async pause(signal) {
+      await qmp.execute("stop", AbortSignal.any([signal, lost.signal]));
+    },
+    async resume(signal) {
+      const ended = AbortSignal.any([signal, lost.signal]);
+      await qmp.execute("cont", ended);
+      await beginGuest(channel, "", ended);
+    },
+    surrender() {
+      surrendered = true;
+      return parts;
     },
     async [Symbol.asyncDispose]() {
       disposal ??= parts.owned.disposeAsync();

@@ -83,13 +83,15 @@ export async function boots(qemu: QemuHost, options: TrialOptions, signal: Abort
     { path: image.kernel, flags: "r" },
     { path: image.initramfs, flags: "r" },
   ]);
-  const argv = probeArguments({ ...qemu, ...image, acceleration, directory, memoryMiB: 512, vcpus: 1 });
+  const argv = probeArguments({ ...qemu, ...image, acceleration, directory, memoryMiB: 512, vcpus: 1, origin: "boot" });
   const seen = Promise.withResolvers<boolean>();
   await using trial: QemuProcess = await startQemu(
     confinedCommand(qemu, options.groups, argv),
-    files.descriptors,
-    () => {
-      if (trial.console.text().includes(USER_SPACE_MARKER)) seen.resolve(true);
+    {
+      files: files.descriptors,
+      onConsole: () => {
+        if (trial.console.text().includes(USER_SPACE_MARKER)) seen.resolve(true);
+      },
     },
   );
   const limit = deadline(options.deadlineMs, signal);

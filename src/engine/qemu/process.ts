@@ -6,6 +6,8 @@ import { createTail, type Tail } from "./tail.ts";
 const CONSOLE_BYTES = 64 * 1024;
 const STDERR_BYTES = 8 * 1024;
 
+const FIRST_FILE = 6;
+
 /** How long a killed process may take to be gone; a kernel that can't end it is past our means. */
 const KILL_MS = 2_500;
 
@@ -28,14 +30,18 @@ export interface QemuProcess extends AsyncDisposable {
   kill(): void;
 }
 
-/**
- * Starts `argv`. `files` are the descriptors it gets from 6 on; the caller closes its own copies afterwards.
- * @throws GatewayError QEMU_MISSING
- */
+export interface QemuStart {
+  /** The descriptors it gets from 6 on; the caller closes its own copies afterwards. */
+  readonly files: readonly number[];
+  /** Saved state, which it can read from the descriptor after the files. */
+  readonly state?: Buffer;
+  readonly onConsole: (chunk: Buffer) => void;
+}
+
+/** Starts `argv`. @throws GatewayError QEMU_MISSING */
 export async function startQemu(
   argv: readonly string[],
-  files: readonly number[],
-  onConsole: (chunk: Buffer) => void,
+  { files, state, onConsole }: QemuStart,
 ): Promise<QemuProcess> {
   const [program = "", ...rest] = argv;
   const child = spawn(program, rest, {
@@ -43,7 +49,7 @@ export async function startQemu(
     env: { PATH: process.env["PATH"], LC_ALL: "C" },
     // A session of its own: Ctrl-C in the gateway's terminal is the gateway's to handle.
     detached: true,
-    stdio: ["ignore", "ignore", "pipe", "pipe", "pipe", "pipe", ...files],
+    stdio: ["ignore", "ignore", "pipe", "pipe", "pipe", "pipe", ...files, ...(state ? ["pipe" as const] : [])],
   });
   const exited = exitOf(child);
   await spawned(child);
@@ -52,6 +58,7 @@ export async function startQemu(
   const console = drain(socketAt(child, 5), CONSOLE_BYTES, onConsole);
   const stderr = drain(socketAt(child, 2), STDERR_BYTES);
   const kill = () => void child.kill("SIGKILL");
+  if (state) give(socketAt(child, FIRST_FILE + files.length), state);
   return {
     pid,
     channel: socketAt(child, 3),
@@ -86,7 +93,13 @@ async function exitOf(child: ChildProcess): Promise<QemuExit> {
   return await exited.promise;
 }
 
-function socketAt(child: ChildProcess, index: 2 | 3 | 4 | 5): Socket {
+/** QEMU that ends before it has read it all says so by itself. */
+function give(socket: Socket, content: Buffer): void {
+  socket.on("error", () => socket.destroy());
+  socket.end(content);
+}
+
+function socketAt(child: ChildProcess, index: number): Socket {
   // The type ends at 4; spawn gave us more.
   const stream: unknown = (child.stdio as readonly unknown[])[index];
   if (stream instanceof Socket) return stream;

@@ -1,15 +1,21 @@
 import { join } from "node:path";
 import { abortable } from "../../lib/deadline.ts";
 import type { Logger } from "../../log.ts";
-import type { Engine, MachineSpec } from "../engine.ts";
-import { BootHung, boot } from "./boot.ts";
+import type { Engine, Machine, MachineSpec, OpenOptions, Preparation, Prepared } from "../engine.ts";
+import { GatewayError } from "../../errors.ts";
+import { type Boot, boot } from "./boot.ts";
+import { CloneFailed, clone } from "./clone.ts";
 import { examineHost, type QemuHost } from "./host.ts";
 import { chooseAcceleration, type Verdict } from "./probe.ts";
+import { type LoadedTemplate, TemplateDamaged } from "./template.ts";
+import { Templates } from "./templates.ts";
 import { type BootLimits, bootLimits } from "./watchdog.ts";
 
 export interface QemuEngineOptions {
   /** Where the verdict on hardware virtualisation is kept. */
   readonly cacheDirectory: string;
+  /** Where machines are saved to be copied. */
+  readonly templateDirectory: string;
   readonly log: Pick<Logger, "info" | "warn">;
   /** By default they follow from the acceleration. */
   readonly bootLimits?: BootLimits;
@@ -46,20 +52,96 @@ export function createQemuEngine(options: QemuEngineOptions): Engine {
     ground.catch(() => grounds.delete(digest));
     return ground;
   };
+  const attemptAt = async (spec: MachineSpec, { signal, progress }: OpenOptions): Promise<Boot> => {
+    signal.throwIfAborted();
+    const { qemu, verdict } = await abortable(groundFor(spec, progress), signal);
+    const limits = options.bootLimits ?? bootLimits(verdict.acceleration);
+    return { qemu, verdict, spec, limits, signal, progress };
+  };
+  const templates = openTemplates(options);
   return {
     name: "qemu",
-    async open(spec, { signal, progress }) {
-      signal.throwIfAborted();
-      const { qemu, verdict } = await abortable(groundFor(spec, progress), signal);
-      const limits = options.bootLimits ?? bootLimits(verdict.acceleration);
-      const attempt = { qemu, verdict, spec, limits, signal, progress };
+    open: async (spec, it) => boot(await attemptAt(spec, it)),
+    openPrepared: async (spec, preparation, it) => templates.open(await attemptAt(spec, it), preparation),
+  };
+}
+
+/** Machines by way of templates; each template is read once and stays at hand. */
+function openTemplates({ templateDirectory, log }: QemuEngineOptions) {
+  const store = new Templates(templateDirectory);
+  const loaded = new Map<string, Promise<LoadedTemplate>>();
+
+  async function templateFor(key: string, attempt: Boot, preparation: Preparation): Promise<LoadedTemplate> {
+    for (let known = loaded.get(key); known; known = loaded.get(key)) {
       try {
-        return await boot(attempt);
-      } catch (error) {
-        if (!(error instanceof BootHung)) throw error;
-        progress("the machine hung while it booted; starting it once more");
-        return await boot(attempt);
+        return await abortable(known, attempt.signal);
+      } catch {
+        // Whoever made it failed, or gave up: it is this caller's turn.
+        attempt.signal.throwIfAborted();
       }
+    }
+    const loading = store.obtain(attempt, preparation);
+    loaded.set(key, loading);
+    try {
+      return await loading;
+    } catch (error) {
+      loaded.delete(key);
+      if (error instanceof TemplateDamaged) await store.discard(attempt, preparation);
+      throw error;
+    }
+  }
+
+  async function copy(attempt: Boot, preparation: Preparation): Promise<Prepared> {
+    const { image, memoryMiB, vcpus, diskMiB } = attempt.spec;
+    const key = JSON.stringify([image.digest, memoryMiB, vcpus, diskMiB, preparation.key]);
+    const template = await templateFor(key, attempt, preparation);
+    try {
+      return { machine: await clone(attempt, template), prepared: template.prepared };
+    } catch (error) {
+      attempt.signal.throwIfAborted();
+      // Others may have found out as well, and made a new one.
+      if ((await loaded.get(key)) === template) {
+        loaded.delete(key);
+        await store.discard(attempt, preparation);
+        await template[Symbol.asyncDispose]();
+      }
+      throw error;
+    }
+  }
+
+  return {
+    async open(attempt: Boot, preparation: Preparation): Promise<Prepared> {
+      // The saved memory is kept from being changed by a Linux means.
+      if (attempt.qemu.host.platform !== "linux") return await bootPrepared(attempt, preparation, undefined);
+      for (const way of ["it is made anew", "the machine is booted"]) {
+        try {
+          return await copy(attempt, preparation);
+        } catch (error) {
+          attempt.signal.throwIfAborted();
+          if (!isTemplatesFault(error)) throw error;
+          log.warn({ err: error }, `a saved machine could not be copied; ${way}`);
+        }
+      }
+      const warning = "No saved machine could be copied, so this one was booted; the log says why.";
+      return await bootPrepared(attempt, preparation, warning);
     },
   };
+}
+
+/** Not what booting would fail with as well. */
+function isTemplatesFault(error: unknown): boolean {
+  return error instanceof CloneFailed || !(error instanceof GatewayError);
+}
+
+async function bootPrepared(attempt: Boot, preparation: Preparation, warning: string | undefined): Promise<Prepared> {
+  const machine: Machine = await boot(attempt);
+  try {
+    const prepared = await preparation.prepare(machine, attempt.spec.hostname, attempt.signal);
+    const warnings = [machine.facts.warning, warning].filter((it) => it !== undefined).join(" ");
+    const facts = { ...machine.facts, ...(warnings ? { warning: warnings } : {}) };
+    return { machine: { ...machine, facts }, prepared };
+  } catch (error) {
+    await machine[Symbol.asyncDispose]();
+    throw error;
+  }
 }

@@ -28,7 +28,7 @@ export interface QmpEvent {
 /** A client of QEMU's monitor on one end of a socket pair. */
 export interface Qmp {
   /** @throws GatewayError BOOT_FAILED: QEMU refused, said something else than QMP, or is gone. */
-  execute(command: string, signal: AbortSignal): Promise<unknown>;
+  execute(command: string, signal: AbortSignal, parameters?: object): Promise<unknown>;
 }
 
 export function createQmp(socket: Duplex, onEvent: (event: QmpEvent) => void): Qmp {
@@ -67,14 +67,14 @@ export function createQmp(socket: Duplex, onEvent: (event: QmpEvent) => void): Q
   socket.on("close", () => fail("closed"));
 
   return {
-    async execute(command, signal) {
+    async execute(command, signal, parameters = {}) {
       signal.throwIfAborted();
       if (failure) throw failure;
       const id = nextId++;
       const answer = Promise.withResolvers<unknown>();
       // Stays until it is answered, even when the caller gives up: the answer still comes.
       waiting.set(id, answer);
-      socket.write(`${JSON.stringify({ execute: command, id })}\n`);
+      socket.write(`${JSON.stringify({ execute: command, arguments: parameters, id })}\n`);
       return await abortable(answer.promise, signal);
     },
   };

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+)
+
+var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
+// renameContainer gives the machine's one container another host name: in the kernel, and in the files that the engine mounted.
+func renameContainer(name string) error {
+	if !validName.MatchString(name) {
+		return errors.New("not a host name")
+	}
+	directories, err := filepath.Glob("/var/lib/docker/containers/*")
+	if err != nil {
+		return err
+	}
+	if len(directories) != 1 {
+		return fmt.Errorf("there are %d containers", len(directories))
+	}
+	old, err := readLine(filepath.Join(directories[0], "hostname"))
+	if err != nil {
+		return err
+	}
+	hosts := filepath.Join(directories[0], "hosts")
+	content, err := os.ReadFile(hosts)
+	if err != nil {
+		return err
+	}
+	// In place: the container has these very files mounted.
+	if err := os.WriteFile(hosts, []byte(strings.ReplaceAll(string(content), old, name)), 0); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(directories[0], "hostname"), []byte(name+"\n"), 0); err != nil {
+		return err
+	}
+	first, err := containerInit(filepath.Base(directories[0]))
+	if err != nil {
+		return err
+	}
+	return setHostname(first, name)
+}
+
+// containerInit answers the container's first process: the one that it calls 1.
+func containerInit(container string) (string, error) {
+	pids, err := os.ReadFile(filepath.Join("/sys/fs/cgroup/docker", container, "cgroup.procs"))
+	if err != nil {
+		return "", err
+	}
+	for _, pid := range strings.Fields(string(pids)) {
+		status, err := os.ReadFile(filepath.Join("/proc", pid, "status"))
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		for line := range strings.Lines(string(status)) {
+			if ids, found := strings.CutPrefix(line, "NSpid:"); found && strings.HasSuffix(strings.TrimSpace(ids), "\t1") {
+				return pid, nil
+			}
+		}
+	}
+	return "", errors.New("the container has no first process")
+}
+
+// The thread enters the container's namespace of names, and is thrown away.
+func setHostname(pid, name string) error {
+	namespace, err := os.Open(filepath.Join("/proc", pid, "ns/uts"))
+	if err != nil {
+		return err
+	}
+	defer namespace.Close()
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if _, _, errno := syscall.RawSyscall(setns, namespace.Fd(), syscall.CLONE_NEWUTS, 0); errno != 0 {
+			result <- errno
+			return
+		}
+		result <- syscall.Sethostname([]byte(name))
+	}()
+	return <-result
+}

@@ -1,0 +1,29 @@
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
+import type { Channel } from "../channel.ts";
+import type { GuestFacts } from "../engine.ts";
+
+const guestFacts = z.strictObject({
+  bootId: z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/),
+  kernelRelease: z.string().regex(/^[\w.+~-]{1,100}$/),
+});
+const nothing = z.strictObject({});
+
+/**
+ * Gives the guest the time and fresh randomness, which a clone and a machine that was paused need before any program of the
+ * agent runs, and its container the name `hostname` if there is one.
+ */
+export async function beginGuest(channel: Channel, hostname: string, signal: AbortSignal): Promise<GuestFacts> {
+  const entropy = randomBytes(32).toString("base64");
+  return await channel.ask("/begin", { unixTimeMs: Date.now(), entropy, hostname }, guestFacts, signal);
+}
+
+/** Resolves when the guest's container engine answers. */
+export async function awaitEngine(channel: Channel, signal: AbortSignal): Promise<void> {
+  await channel.ask("/engine", {}, nothing, signal);
+}
+
+/** Has the guest write out and drop what it need not remember, and expect another host at the other end of the channel. */
+export async function settleGuest(channel: Channel, signal: AbortSignal): Promise<void> {
+  await channel.ask("/settle", {}, nothing, signal);
+}

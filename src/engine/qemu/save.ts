@@ -1,0 +1,69 @@
+import { createWriteStream } from "node:fs";
+import { chmod, rm } from "node:fs/promises";
+import { createServer, type Server, type Socket } from "node:net";
+import { dirname, join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { GatewayError } from "../../errors.ts";
+import { abortable, deadline } from "../../lib/deadline.ts";
+import { settleGuest } from "./guest.ts";
+import type { QemuMachine } from "./machine.ts";
+import { awaitMigration, SHARED_MEMORY_STAYS } from "./migration.ts";
+
+const SAVE_MS = 60_000;
+
+/**
+ * Stops a machine whose memory is a file, writes the state of its devices to `path`, and ends its process. What the machine had
+ * in its memory and on its disk is then complete in those files. The machine must be idle: what travels on its channel is lost.
+ */
+export async function saveMachine(machine: QemuMachine, path: string, signal: AbortSignal): Promise<void> {
+  const { process, qmp, channel, overlay } = machine.surrender();
+  const ended = deadline(SAVE_MS, signal);
+  await settleGuest(channel, ended);
+  // Without a word of farewell: an answer to one would wait in the guest and reach the host of a copy.
+  process.channel.destroy();
+  channel[Symbol.dispose]();
+  await qmp.execute("stop", ended);
+  await using inlet = await openInlet(dirname(overlay));
+  const written = inlet.writeTo(path, ended);
+  await qmp.execute("migrate-set-capabilities", ended, SHARED_MEMORY_STAYS);
+  await qmp.execute("migrate", ended, { uri: `unix:${inlet.path}` });
+  await Promise.all([awaitMigration(qmp, ended), written]);
+  // Its disk is written out when it ends by itself.
+  qmp.execute("quit", ended).catch(() => undefined);
+  const { exitCode } = await abortable(process.exited, ended);
+  if (exitCode !== 0) throw new GatewayError("BOOT_FAILED", `QEMU ended with exit code ${exitCode} as it was saved.`);
+}
+
+interface Inlet extends AsyncDisposable {
+  readonly path: string;
+  /** Writes what the first to connect sends, to its end. */
+  writeTo(path: string, signal: AbortSignal): Promise<void>;
+}
+
+/** A socket that QEMU can connect to: the one way to hand out state that all its versions have, confined as it is. */
+async function openInlet(directory: string): Promise<Inlet> {
+  const path = join(directory, "state.sock");
+  const connected = Promise.withResolvers<Socket>();
+  const server: Server = createServer((socket) => {
+    server.close();
+    connected.resolve(socket);
+  });
+  server.once("error", connected.reject);
+  connected.promise.catch(() => undefined);
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  // For a QEMU of another user. The directory's name is known to nobody else, and the first connection is the only one.
+  await chmod(path, 0o666);
+  await chmod(directory, 0o711);
+  return {
+    path,
+    writeTo: async (file, signal) => {
+      const socket = await abortable(connected.promise, signal);
+      await pipeline(socket, createWriteStream(file, { mode: 0o600 }), { signal });
+    },
+    [Symbol.asyncDispose]: async () => {
+      server.close();
+      await chmod(directory, 0o700);
+      await rm(path, { force: true });
+    },
+  };
+}

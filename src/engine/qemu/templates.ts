@@ -1,0 +1,141 @@
+import { createHash } from "node:crypto";
+import { chmod, copyFile, mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { cpus } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { newId } from "../../lib/id.ts";
+import { type Lock, tryLock } from "../../lib/lock.ts";
+import type { Preparation } from "../engine.ts";
+import { type Boot, boot } from "./boot.ts";
+import { machineArguments } from "./command-line.ts";
+import type { Attempt } from "./launch.ts";
+import { saveMachine } from "./save.ts";
+import { digestOf, type LoadedTemplate, loadTemplate, TEMPLATE_FILES, type TemplateFacts } from "./template.ts";
+
+/** Templates that are kept, beside those in use; each holds what a booted machine has in memory, about half a gigabyte. */
+const KEPT = 4;
+const KEPT_MS = 14 * 24 * 3600 * 1000;
+const LOCK_POLL_MS = 100;
+
+/**
+ * Templates on disk, shared by the gateways of one data directory: one directory each, named by the digest of all that a copy
+ * must have in common with it. A directory appears whole or not at all, and is never changed.
+ *
+ *     <directory>/<key>/{memory,state,disk.qcow2,template.json}
+ *     <directory>/<key>.lock        held while the template is being made
+ *     <directory>/.<key>-<id>/      one in the making
+ */
+export class Templates {
+  readonly #directory: string;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** The template for such machines, made when there is none. */
+  async obtain(attempt: Boot, preparation: Preparation): Promise<LoadedTemplate> {
+    const key = keyOf(attempt, preparation);
+    await mkdir(this.#directory, { recursive: true, mode: 0o711 });
+    using _lock = await this.#lock(key, attempt);
+    const directory = join(this.#directory, key);
+    if (!(await exists(directory))) await this.#make(directory, key, attempt, preparation);
+    attempt.progress("reading the saved machine");
+    const now = new Date();
+    await utimes(directory, now, now);
+    return await loadTemplate(directory, attempt.spec.image.seal, attempt.signal);
+  }
+
+  /** Forgets a template that can't be used; the next one who asks makes it anew. */
+  async discard(attempt: Boot, preparation: Preparation): Promise<void> {
+    await rm(join(this.#directory, keyOf(attempt, preparation)), { recursive: true, force: true });
+  }
+
+  async #lock(key: string, { progress, signal }: Attempt): Promise<Lock> {
+    for (;;) {
+      const lock = tryLock(join(this.#directory, `${key}.lock`));
+      if (lock) return lock;
+      progress("another gateway prepares the machine");
+      await sleep(LOCK_POLL_MS, undefined, { signal });
+    }
+  }
+
+  async #make(directory: string, key: string, attempt: Boot, preparation: Preparation): Promise<void> {
+    await this.#removeOld(key);
+    const draft = join(this.#directory, `.${key}-${newId("tpl")}`);
+    try {
+      await mkdir(draft, { mode: 0o700 });
+      await writeTemplate(draft, attempt, preparation);
+      await rename(draft, directory);
+    } finally {
+      await rm(draft, { recursive: true, force: true });
+    }
+  }
+
+  /** Also what an earlier maker of this template has left half done: its lock is ours. */
+  async #removeOld(key: string): Promise<void> {
+    const names = await readdir(this.#directory);
+    const found = await Promise.all(
+      names
+        .filter((it) => !it.startsWith(".") && !it.endsWith(".lock"))
+        .map(async (name) => ({ name, usedMs: (await stat(join(this.#directory, name))).mtimeMs })),
+    );
+    found.sort((a, b) => b.usedMs - a.usedMs);
+    const old = found.filter((it, index) => index >= KEPT - 1 || Date.now() - it.usedMs > KEPT_MS).map((it) => it.name);
+    const dead = names.filter((it) => it.startsWith(`.${key}-`));
+    for (const name of [...old, ...dead]) await rm(join(this.#directory, name), { recursive: true, force: true });
+  }
+}
+
+/** Whatever decides whether the state of one machine can be taken up by another. */
+function keyOf({ qemu, verdict, spec }: Attempt, preparation: Preparation): string {
+  const shape = { ...spec, directory: "", acceleration: verdict.acceleration, origin: "clone" as const };
+  const facts = {
+    format: 1,
+    arguments: machineArguments({ ...qemu, ...spec.image, ...shape, kernel: "", initramfs: "" }),
+    image: spec.image.digest,
+    diskMiB: spec.diskMiB,
+    qemu: qemu.version.text,
+    // An accelerated machine has the features of this computer's processor.
+    processor: verdict.acceleration === "tcg" ? "" : cpus()[0]?.model,
+    preparation: preparation.key,
+  };
+  return createHash("sha256").update(JSON.stringify(facts)).digest("hex").slice(0, 32);
+}
+
+async function writeTemplate(draft: string, attempt: Boot, preparation: Preparation): Promise<void> {
+  const { spec, signal, progress } = attempt;
+  const at = (name: keyof typeof TEMPLATE_FILES) => join(draft, TEMPLATE_FILES[name]);
+  progress("preparing a machine to copy: needed once for an image and profile");
+  {
+    await using memory = await open(at("memory"), "w");
+    await memory.truncate(spec.memoryMiB * 1024 * 1024);
+    // QEMU, which may be another user's, opens it anew; nobody else gets into this directory.
+    await memory.chmod(0o666);
+  }
+  await using machine = await boot({ ...attempt, memory: at("memory") });
+  const prepared = await preparation.prepare(machine, spec.hostname, signal);
+  progress("saving the prepared machine");
+  const { overlay } = machine.surrender();
+  await saveMachine(machine, at("state"), signal);
+  await copyFile(overlay, at("disk"));
+  for (const name of ["memory", "state", "disk"] as const) await chmod(at(name), 0o444);
+  const facts: TemplateFacts = {
+    version: 1,
+    guest: machine.guest,
+    prepared,
+    memory: await digestOf(at("memory")),
+    state: await digestOf(at("state")),
+    disk: await digestOf(at("disk")),
+  };
+  await writeFile(at("facts"), JSON.stringify(facts), { mode: 0o444 });
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
+    throw error;
+  }
+}
