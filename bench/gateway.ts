@@ -24,13 +24,14 @@ export async function benchGateway(say: (message: string) => void): Promise<Row[
   const machines: Machine[] = [];
   try {
     const config = await benchConfig(root);
-    const real = createQemuEngine({ cacheDirectory: config.stateDirectory, log: createLog("silent") });
+    const real = createQemuEngine({ ...config, cacheDirectory: config.stateDirectory, log: createLog("silent") });
     const engine: Engine = {
       name: real.name,
-      open: async (spec, options) => {
-        const machine = await real.open(spec, options);
-        machines.push(machine);
-        return machine;
+      open: real.open,
+      openPrepared: async (spec, preparation, options) => {
+        const opened = await real.openPrepared(spec, preparation, options);
+        machines.push(opened.machine);
+        return opened;
       },
     };
     await using gateway = await openGateway(config, new AbortController().signal, engine);

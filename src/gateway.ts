@@ -5,10 +5,10 @@ import { type CallPorts, type CallRequest, type CallResult, call } from "./call/
 import { describeCall } from "./call/describe.ts";
 import { CAPABILITIES, findCapability } from "./capability/registry.ts";
 import { type Config, VERSION } from "./config.ts";
+import { hardenedOptions } from "./container/hardening.ts";
 import { attest, readHostBootId } from "./engine/attest.ts";
 import type { Engine } from "./engine/engine.ts";
 import { endMachineProcess } from "./engine/qemu/machine-process.ts";
-import { hardenedOptions } from "./container/hardening.ts";
 import { createQemuEngine } from "./engine/qemu/qemu.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
 import { openImageStore } from "./image/store.ts";

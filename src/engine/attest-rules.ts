@@ -15,7 +15,10 @@ export function failedFacts(facts: Attestation, expected: Expectations): string[
   ];
 }
 
-function kernelFailures(facts: Attestation, { machine, profile, hostname, hostBootId, otherBootIds }: Expectations): string[] {
+function kernelFailures(
+  facts: Attestation,
+  { machine, profile, hostname, hostBootId, otherBootIds }: Expectations,
+): string[] {
   const { level } = machine.facts;
   const { floor } = profile.isolation;
   const own = level !== "shared-kernel";

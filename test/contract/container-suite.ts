@@ -10,6 +10,7 @@ export interface TestSandbox extends AsyncDisposable {
   readonly container: Container;
   readonly machine: Machine;
   readonly profile: Profile;
+  readonly hostname: string;
 }
 
 export const forever = new AbortController().signal;

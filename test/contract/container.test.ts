@@ -20,14 +20,16 @@ afterAll(async () => {
 });
 
 test("a fresh sandbox attests its isolation [G11]", async () => {
-  const { container, machine, profile } = sandbox;
+  const { container, machine, profile, hostname } = sandbox;
   const hostBootId = await readHostBootId();
-  const options = { container, machine, profile, hostBootId, otherBootIds: new Set<string>(), signal: forever };
+  const otherBootIds = new Set<string>();
+  const options = { container, machine, profile, hostname, hostBootId, otherBootIds, signal: forever };
   const attestation = await attest(options);
   expect(attestation).toMatchObject({ bootId: machine.guest.bootId, uids: [1000, 1000, 1000, 1000], seccompMode: 2 });
   expect(attestation.kernelRelease).not.toBe((await readFile("/proc/sys/kernel/osrelease", "utf8")).trim());
-  const otherBootIds = new Set([attestation.bootId]);
-  await expect(attest({ ...options, otherBootIds })).rejects.toMatchObject({ code: "ISOLATION_BELOW_FLOOR" });
+  const refused = { code: "ISOLATION_BELOW_FLOOR" };
+  await expect(attest({ ...options, otherBootIds: new Set([attestation.bootId]) })).rejects.toMatchObject(refused);
+  await expect(attest({ ...options, hostname: "sandbox-other" })).rejects.toMatchObject(refused);
 });
 
 test("the image's own programs see what was attested", async () => {
@@ -75,8 +77,8 @@ describe("the end", () => {
 
   test("a profile's writable root can be written, and only by the agent's own right", async () => {
     await using loose = await openTestSandbox({ writableRoot: true });
-    const { container, machine, profile } = loose;
-    const options = { container, machine, profile, hostBootId: undefined, otherBootIds: new Set<string>() };
+    const { container } = loose;
+    const options = { ...loose, hostBootId: undefined, otherBootIds: new Set<string>() };
     expect((await attest({ ...options, signal: forever })).mounts[0]?.options).not.toContain("ro");
     await container.writeFile(
       "/opt/tool/run",

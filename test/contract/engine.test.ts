@@ -36,7 +36,10 @@ async function spec(more: Partial<MachineSpec> = {}): Promise<MachineSpec> {
 }
 
 describe("the QEMU engine", () => {
-  engineSuite(async () => ({ engine: createQemuEngine({ cacheDirectory: scratch, templateDirectory: join(scratch, "templates"), log }), spec }));
+  engineSuite(async () => ({
+    engine: createQemuEngine({ cacheDirectory: scratch, templateDirectory: join(scratch, "templates"), log }),
+    spec,
+  }));
 });
 
 describe("the choice of acceleration", () => {
@@ -106,7 +109,12 @@ describe("failures", () => {
     writeFileSync(broken, Buffer.alloc(4096), { mode: 0o444 });
     const said: string[] = [];
     const limits = { silentMs: 20_000, totalMs: 40_000 };
-    const engine = createQemuEngine({ cacheDirectory: scratch, templateDirectory: join(scratch, "templates"), log, bootLimits: limits });
+    const engine = createQemuEngine({
+      cacheDirectory: scratch,
+      templateDirectory: join(scratch, "templates"),
+      log,
+      bootLimits: limits,
+    });
     const opening = engine.open(
       { ...own, image: { ...own.image, initramfs: broken } },
       { signal: never, progress: (it) => said.push(it) },

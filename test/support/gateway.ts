@@ -22,7 +22,11 @@ export function testData(): TestData {
   // Machines run as users of their own, who must get through both.
   chmodSync(outer, 0o711);
   chmodSync(directory, 0o711);
-  symlinkSync(loadConfig({}, process.env).imageDirectory, join(directory, "images"));
+  const { imageDirectory, templateDirectory } = loadConfig({}, process.env);
+  symlinkSync(imageDirectory, join(directory, "images"));
+  // Saved machines are of no test's own: each would take as long to make as a boot.
+  mkdirSync(templateDirectory, { recursive: true, mode: 0o711 });
+  symlinkSync(templateDirectory, join(directory, "templates"));
   return { directory, [Symbol.dispose]: () => rmSync(outer, { recursive: true, force: true }) };
 }
 

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadConfig } from "../../src/config.ts";
 import { adoptContainer, startContainer } from "../../src/container/docker.ts";
+import { hardenedOptions } from "../../src/container/hardening.ts";
 import { createQemuEngine } from "../../src/engine/qemu/qemu.ts";
 import { openImageStore } from "../../src/image/store.ts";
 import { newId } from "../../src/lib/id.ts";
@@ -26,14 +27,17 @@ export async function openTestSandbox(changes: Partial<Profile> = {}): Promise<T
   const { memoryMiB, vcpus, diskMiB } = profile.resources;
   const id = newId("mach");
   const hostname = `sandbox-${id.slice(-8)}`;
-  const machine = stack.use(
-    await engine.open(
-      { id, directory, image, memoryMiB, vcpus, diskMiB, hostname },
-      { signal, progress: () => undefined },
-    ),
+  const containerOf = (name: string) => ({ hostname: name, image: image.agentImage, profile });
+  const opened = await engine.openPrepared(
+    { id, directory, image, memoryMiB, vcpus, diskMiB, hostname },
+    {
+      key: JSON.stringify(["tests", hardenedOptions(containerOf(""))]),
+      prepare: (it, name, until) => startContainer(containerOf(name), it, until),
+    },
+    { signal, progress: () => undefined },
   );
-  const spec = { hostname, image: image.agentImage, profile };
-  const container = stack.use(await adoptContainer(await startContainer(spec, machine, signal), machine, signal));
+  const machine = stack.use(opened.machine);
+  const container = stack.use(await adoptContainer(opened.prepared, machine, signal));
   const owned = stack.move();
-  return { container, machine, profile, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { container, machine, profile, hostname, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

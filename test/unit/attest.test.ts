@@ -19,6 +19,7 @@ function mount(target: string, fstype: string, more: Partial<Mount> = {}): Mount
 const GOOD: Attestation = {
   bootId: BOOT_ID,
   kernelRelease: "6.1.0-56-cloud-amd64",
+  hostname: "sandbox-1",
   uids: [1000, 1000, 1000, 1000],
   gids: [1000, 1000, 1000, 1000],
   groups: [1000],
@@ -82,6 +83,7 @@ function options(facts: unknown, more: Partial<AttestOptions> = {}): AttestOptio
       guest: { bootId: BOOT_ID, kernelRelease: GOOD.kernelRelease },
     },
     profile: profileSchema.parse({}),
+    hostname: GOOD.hostname,
     hostBootId: ELSEWHERE,
     otherBootIds: new Set(["88888888-2222-3333-4444-555555555555"]),
     signal: new AbortController().signal,
@@ -103,6 +105,7 @@ const { memoryMaxBytes: _memory, ...noMemory } = GOOD;
 test.each<[string, unknown, string]>([
   ["another kernel than the machine's", { ...GOOD, kernelRelease: "6.6.0-host" }, "is not the machine's"],
   ["a boot id that is not the machine's", { ...GOOD, bootId: ELSEWHERE }, "is not the machine's"],
+  ["another sandbox's name", { ...GOOD, hostname: "sandbox-2" }, "called sandbox-2, not sandbox-1"],
   ["root", { ...GOOD, uids: [0, 0, 0, 0] }, "user ids are 0 0 0 0"],
   ["a saved root id", { ...GOOD, uids: [1000, 1000, 0, 1000] }, "user ids"],
   ["the root group", { ...GOOD, gids: [1000, 0, 1000, 1000] }, "group ids"],

@@ -4,7 +4,7 @@ import { type AddressInfo, connect } from "node:net";
 import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
-import { openContainer } from "../../src/container/docker.ts";
+import { startContainer } from "../../src/container/docker.ts";
 import { type Call, guestModem } from "../../src/container/modem.ts";
 import type { Machine } from "../../src/engine/engine.ts";
 import { profileSchema } from "../../src/policy/profile.ts";
@@ -142,10 +142,12 @@ test.each(["null", "", "[]", '{"Id":"../../version"}', '{"Id":7}'])(
       dockerAgent: it.agent,
       lost: new AbortController().signal,
       signal: async () => undefined,
+      pause: async () => undefined,
+      resume: async () => undefined,
       [Symbol.asyncDispose]: async () => undefined,
     };
     const spec = { hostname: "sandbox-1", image: `sha256:${"0".repeat(64)}`, profile: profileSchema.parse({}) };
-    const opening = openContainer(spec, machine, { signal: new AbortController().signal });
+    const opening = startContainer(spec, machine, new AbortController().signal);
     await expect(opening).rejects.toMatchObject({
       name: "GatewayError",
       code: expect.stringMatching(/CHANNEL_VIOLATION|CONTAINER_FAILED/),

@@ -48,23 +48,28 @@ async function stand(profile: object = {}): Promise<Stand> {
       findImage: async () => ({ digest: "", kernel: "", initramfs: "", root: "", data: "", seal: "", agentImage: "" }),
       engine: {
         name: "stand-in",
-        open: async (_spec, options) => {
+        open: () => Promise.reject(new Error("sessions are opened prepared")),
+        openPrepared: async (_spec, _preparation, options) => {
           const aborted = new Promise<never>((_, reject) => {
             options.signal.addEventListener("abort", () => reject(options.signal.reason));
           });
           await Promise.race([made.gate, aborted]);
           const machine = { end: new AbortController(), disposed: false };
           machines.push(machine);
-          return {
+          const opened = {
             lost: machine.end.signal,
             facts: { level: "microvm" },
             [Symbol.asyncDispose]: async () => {
               machine.disposed = true;
             },
-          } as unknown as Machine;
+          };
+          return { machine: opened as unknown as Machine, prepared: "container" };
         },
       },
-      openContainer: async () => ({ [Symbol.asyncDispose]: async () => undefined }) as never,
+      domain: "tests",
+      containerShape: () => "",
+      startContainer: async () => "container",
+      adoptContainer: async () => ({ [Symbol.asyncDispose]: async () => undefined }) as never,
       attest: async () => ({}) as never,
     },
   };

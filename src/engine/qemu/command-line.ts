@@ -121,7 +121,16 @@ function commonArguments(options: CommandOptions, kernelWords: readonly string[]
     // macOS has no parent-death signal; QEMU can watch for itself from 11.1 on. Older ones end when the channel closes.
     ...(darwin && isAtLeast(version, 11, 1) ? ["-run-with", "exit-with-parent=on"] : []),
     ...(darwin ? [] : ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]),
-    ...["-object", memory(options), "-machine", `${machineType(options)},memory-backend=memory`, "-accel", accelerator(acceleration), "-cpu", cpu(options)],
+    ...[
+      "-object",
+      memory(options),
+      "-machine",
+      `${machineType(options)},memory-backend=memory`,
+      "-accel",
+      accelerator(acceleration),
+      "-cpu",
+      cpu(options),
+    ],
     ...["-m", `${options.memoryMiB}M`, "-smp", String(options.vcpus)],
     ...["-chardev", `socket,id=qmp,fd=${FD.qmp}`, "-mon", "chardev=qmp,mode=control"],
     ...["-chardev", `socket,id=console,fd=${FD.console}`, "-serial", "chardev:console"],

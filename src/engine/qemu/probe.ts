@@ -85,15 +85,12 @@ export async function boots(qemu: QemuHost, options: TrialOptions, signal: Abort
   ]);
   const argv = probeArguments({ ...qemu, ...image, acceleration, directory, memoryMiB: 512, vcpus: 1, origin: "boot" });
   const seen = Promise.withResolvers<boolean>();
-  await using trial: QemuProcess = await startQemu(
-    confinedCommand(qemu, options.groups, argv),
-    {
-      files: files.descriptors,
-      onConsole: () => {
-        if (trial.console.text().includes(USER_SPACE_MARKER)) seen.resolve(true);
-      },
+  await using trial: QemuProcess = await startQemu(confinedCommand(qemu, options.groups, argv), {
+    files: files.descriptors,
+    onConsole: () => {
+      if (trial.console.text().includes(USER_SPACE_MARKER)) seen.resolve(true);
     },
-  );
+  });
   const limit = deadline(options.deadlineMs, signal);
   try {
     return await abortable(Promise.race([seen.promise, trial.exited.then(() => false)]), limit);

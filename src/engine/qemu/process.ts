@@ -39,10 +39,7 @@ export interface QemuStart {
 }
 
 /** Starts `argv`. @throws GatewayError QEMU_MISSING */
-export async function startQemu(
-  argv: readonly string[],
-  { files, state, onConsole }: QemuStart,
-): Promise<QemuProcess> {
+export async function startQemu(argv: readonly string[], { files, state, onConsole }: QemuStart): Promise<QemuProcess> {
   const [program = "", ...rest] = argv;
   const child = spawn(program, rest, {
     cwd: "/",

@@ -1,8 +1,8 @@
 import { join } from "node:path";
+import { GatewayError } from "../../errors.ts";
 import { abortable } from "../../lib/deadline.ts";
 import type { Logger } from "../../log.ts";
 import type { Engine, Machine, MachineSpec, OpenOptions, Preparation, Prepared } from "../engine.ts";
-import { GatewayError } from "../../errors.ts";
 import { type Boot, boot } from "./boot.ts";
 import { CloneFailed, clone } from "./clone.ts";
 import { examineHost, type QemuHost } from "./host.ts";
