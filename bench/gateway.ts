@@ -33,6 +33,7 @@ export async function benchGateway(say: (message: string) => void): Promise<Row[
         machines.push(opened.machine);
         return opened;
       },
+      [Symbol.asyncDispose]: () => real[Symbol.asyncDispose](),
     };
     await using gateway = await openGateway(config, new AbortController().signal, engine);
     const [clientSide, serverSide] = InMemoryTransport.createLinkedPair();

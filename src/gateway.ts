@@ -5,6 +5,7 @@ import { type CallPorts, type CallRequest, type CallResult, call } from "./call/
 import { describeCall } from "./call/describe.ts";
 import { CAPABILITIES, findCapability } from "./capability/registry.ts";
 import { type Config, VERSION } from "./config.ts";
+import { agentContainer } from "./container/agent-container.ts";
 import { hardenedOptions } from "./container/hardening.ts";
 import { attest, readHostBootId } from "./engine/attest.ts";
 import type { Engine } from "./engine/engine.ts";
@@ -58,21 +59,21 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   /** Of every machine that was booted for a session: no two sessions may ever share a kernel. */
   const bootIds = new Set<string>();
   const images = openImageStore(config.imageDirectory);
+  const machines = stack.use(engine ?? createQemuEngine({ ...config, cacheDirectory: config.stateDirectory, log }));
   const sessions = stack.use(
     createSessions({
       profile: bundle.profile,
       audit,
       log,
       ledger,
-      engine: engine ?? createQemuEngine({ ...config, cacheDirectory: config.stateDirectory, log }),
+      engine: machines,
       findImage: (image) => images.find(image),
       domain: bundle.identity.name,
       containerShape: (spec) => JSON.stringify(hardenedOptions(spec)),
-      // Loaded when the first machine is up: dockerode is the largest dependency, and clients wait for `initialize`.
+      // Loaded when a machine is to be prepared: dockerode is the largest dependency, and clients wait for `initialize`.
       startContainer: async (spec, machine, signal) =>
         (await import("./container/docker.ts")).startContainer(spec, machine, signal),
-      adoptContainer: async (id, machine, signal) =>
-        (await import("./container/docker.ts")).adoptContainer(id, machine, signal),
+      adoptContainer: agentContainer,
       attest: async (sandbox, signal) => {
         const attestation = await attest({ ...sandbox, hostBootId, otherBootIds: bootIds, signal });
         // Copies have their template's; what tells them apart is the name that each was given.

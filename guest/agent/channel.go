@@ -35,6 +35,8 @@ func newServer() *http.Server {
 	routes.HandleFunc("POST /begin", begin)
 	routes.HandleFunc("POST /engine", engine)
 	routes.HandleFunc("POST /settle", settle)
+	routes.HandleFunc("POST /run", run)
+	routes.HandleFunc("POST /file", file)
 	routes.HandleFunc("POST /signal", signalRun)
 	return &http.Server{
 		Protocols: &protocols,

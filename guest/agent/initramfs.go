@@ -5,16 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"unsafe"
 )
-
-// syscall has no names for these.
-var setns = map[string]uintptr{"amd64": 308, "arm64": 268}[runtime.GOARCH]
-
-var finitModule = map[string]uintptr{"amd64": 313, "arm64": 273}[runtime.GOARCH]
 
 // The initramfs stage: devices, modules, and the read-only root, which it makes this process's root directory.
 func switchToRoot() error {

@@ -41,36 +41,16 @@ func renameContainer(name string) error {
 	if err := os.WriteFile(filepath.Join(directories[0], "hostname"), []byte(name+"\n"), 0); err != nil {
 		return err
 	}
-	first, err := containerInit(filepath.Base(directories[0]))
-	if err != nil {
-		return err
+	runner := currentRunner()
+	if runner == nil {
+		return errors.New("the container has no first process")
 	}
-	return setHostname(first, name)
-}
-
-// containerInit answers the container's first process: the one that it calls 1.
-func containerInit(container string) (string, error) {
-	pids, err := os.ReadFile(filepath.Join("/sys/fs/cgroup/docker", container, "cgroup.procs"))
-	if err != nil {
-		return "", err
-	}
-	for _, pid := range strings.Fields(string(pids)) {
-		status, err := os.ReadFile(filepath.Join("/proc", pid, "status"))
-		if err != nil {
-			continue // it ended meanwhile
-		}
-		for line := range strings.Lines(string(status)) {
-			if ids, found := strings.CutPrefix(line, "NSpid:"); found && strings.HasSuffix(strings.TrimSpace(ids), "\t1") {
-				return pid, nil
-			}
-		}
-	}
-	return "", errors.New("the container has no first process")
+	return setHostname(runner.pid, name)
 }
 
 // The thread enters the container's namespace of names, and is thrown away.
-func setHostname(pid, name string) error {
-	namespace, err := os.Open(filepath.Join("/proc", pid, "ns/uts"))
+func setHostname(pid int, name string) error {
+	namespace, err := os.Open(fmt.Sprintf("/proc/%d/ns/uts", pid))
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,9 @@ func runSystem() error {
 	}
 	// Early: the host sets clock and entropy while the engine starts.
 	go func() { endMachine(serveChannel()) }()
+	if err := awaitRunner(); err != nil {
+		return err
+	}
 	if err := mountData("/dev/vdb", "/var/lib/docker"); err != nil {
 		return err
 	}

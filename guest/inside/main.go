@@ -1,6 +1,5 @@
-// Command inside is the only program of ours in the agent's container: its first process (`pause`) and the witness that
-// tells how the container is confined as seen from within (`attest`). It is static and mounted read-only over the image, so
-// that neither depends on what an image holds.
+// Command inside tells how the agent's container is confined as seen from within. It is static and mounted read-only over the image,
+// so that it does not depend on what an image holds.
 package main
 
 import (
@@ -10,22 +9,15 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fail(fmt.Errorf("usage: inside pause|attest"))
+	if len(os.Args) != 2 || os.Args[1] != "attest" {
+		fail(fmt.Errorf("usage: inside attest"))
 	}
-	switch os.Args[1] {
-	case "pause":
-		pause()
-	case "attest":
-		facts, err := attest()
-		if err != nil {
-			fail(err)
-		}
-		if err := json.NewEncoder(os.Stdout).Encode(facts); err != nil {
-			fail(err)
-		}
-	default:
-		fail(fmt.Errorf("unknown subcommand"))
+	facts, err := attest()
+	if err != nil {
+		fail(err)
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(facts); err != nil {
+		fail(err)
 	}
 }
 

@@ -43,10 +43,11 @@ export async function startContainer(spec: ContainerSpec, machine: Machine, sign
 }
 
 /**
- * The container `id`, which runs already, on a machine that was just opened or copied. Disposal ends every connection to it.
+ * The container `id`, which runs already, by way of the engine alone: for engines without our agent in the machine, and the
+ * reference for what `agent-container.ts` does faster. Disposal ends every connection to it.
  * @throws GatewayError CONTAINER_FAILED, MACHINE_LOST; the signal's reason when aborted
  */
-export async function adoptContainer(id: string, machine: Machine, signal: AbortSignal): Promise<Container> {
+export async function engineContainer(id: string, machine: Machine, signal: AbortSignal): Promise<Container> {
   const docker = engineOf(machine);
   const breakage = new AbortController();
   const broken = AbortSignal.any([machine.lost, breakage.signal]);

@@ -10,15 +10,12 @@ import { demultiplex, type Outputs } from "./frames.ts";
 import { EngineRefusal } from "./modem.ts";
 import { follow, type RunHost } from "./run.ts";
 import { sendSignal } from "./signal.ts";
+import { checkSpec } from "./spec.ts";
 
 const START_TIMEOUT_MS = 60_000;
 const MAX_ATTEMPTS = 10;
 /** A program whose start was given up must be gone within this, or its container is. */
 const GIVE_UP_TIMEOUT_MS = 5000;
-/** What Linux's execve takes: one argument or variable, and all with a pointer each (2 MiB, less what the engine adds). */
-const MAX_TEXT_BYTES = 131_071;
-const MAX_TEXTS_BYTES = 1_966_080;
-
 /** Starts a program and resolves when it runs, or has already ended. `signal` covers the start alone. */
 export async function startRun(host: RunHost, spec: RunSpec, signal: AbortSignal): Promise<Run> {
   checkSpec(spec);
@@ -60,29 +57,6 @@ function isFrozen(error: unknown): boolean {
   const refused =
     error instanceof EngineRefusal || (error instanceof GatewayError && error.code === "CONTAINER_FAILED");
   return refused && /is paused|paused state/i.test(error.message);
-}
-
-/** The engine decodes JSON to UTF-8: a lone surrogate or a NUL would make the program get something else than policy saw. */
-function checkSpec({ run, argv, cwd, env }: RunSpec): void {
-  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  const texts = [run, cwd, ...argv, ...variables];
-  if (!texts.every((it) => it.isWellFormed() && !it.includes("\0"))) {
-    throw new GatewayError(
-      "INVALID_ARGUMENTS",
-      "arguments, environment and directory hold no NUL and are valid Unicode",
-    );
-  }
-  if (!Object.keys(env).every((name) => name !== "" && !name.includes("="))) {
-    throw new GatewayError("INVALID_ARGUMENTS", "a variable's name is not empty and holds no `=`");
-  }
-  if (!cwd.startsWith("/")) throw new GatewayError("INVALID_ARGUMENTS", "the working directory is an absolute path");
-  const sizes = texts.map((it) => Buffer.byteLength(it));
-  if (sizes.some((it) => it > MAX_TEXT_BYTES) || sizes.reduce((sum, it) => sum + it + 9, 0) > MAX_TEXTS_BYTES) {
-    throw new GatewayError(
-      "INVALID_ARGUMENTS",
-      "the arguments are longer than the kernel takes; use `stdin` or a file",
-    );
-  }
 }
 
 /** The engine answers a start before it has begun it, and doesn't report one; so it is asked, at growing intervals. */

@@ -9,6 +9,7 @@ import { containerFailure } from "./failure.ts";
 import { AGENT_ID, WRITABLE_DIRECTORIES } from "./hardening.ts";
 import { EngineRefusal } from "./modem.ts";
 import { isKernelPath, stepsOf } from "./paths.ts";
+import { isLink, kindName, notFound, notWritable, unseen } from "./refusals.ts";
 
 const TIMEOUT_MS = 120_000;
 /** Questions about a path's parts that are put to the engine at once. */
@@ -52,7 +53,7 @@ export async function settleDirectories(api: ContainerApi, signal: AbortSignal):
 }
 
 async function stat(api: ContainerApi, path: string, signal: AbortSignal): Promise<Entry> {
-  if (isKernelPath(path)) throw notFound(path, "the file tools don't see the kernel's file systems; use `exec`");
+  if (isKernelPath(path)) throw unseen(path);
   const { entry, missing } = await lookUp(api, path, signal);
   if (!entry) throw notFound(missing ?? path);
   return entry;
@@ -63,7 +64,8 @@ async function readFile(api: ContainerApi, path: string, maxBytes: number, signa
     throw new GatewayError("NOT_A_FILE", `\`${printable(path)}\` is made up by the kernel; use \`exec\``);
   const entry = await stat(api, path, signal);
   if (entry.kind === "link") throw isLink(path, entry.target ?? "", "");
-  if (entry.kind !== "file") throw new GatewayError("NOT_A_FILE", `\`${printable(path)}\` is a ${kindName(entry)}`);
+  if (entry.kind !== "file")
+    throw new GatewayError("NOT_A_FILE", `\`${printable(path)}\` is a ${kindName(entry.kind)}`);
   if (entry.sizeBytes > maxBytes) throw tooLarge(entry.sizeBytes, maxBytes);
   return await fileInArchive(await api.getArchive(path, signal), posix.basename(path), maxBytes);
 }
@@ -79,7 +81,7 @@ async function writeFile(api: ContainerApi, { path, content, options }: Write, s
   const { entry, missing, parent } = await lookUp(api, path, signal);
   if (entry?.kind === "link") throw isLink(path, entry.target ?? "", "");
   if (entry && entry.kind !== "file")
-    throw new GatewayError("NOT_A_FILE", `\`${printable(path)}\` is a ${kindName(entry)}`);
+    throw new GatewayError("NOT_A_FILE", `\`${printable(path)}\` is a ${kindName(entry.kind)}`);
   if (missing !== undefined && missing !== path && !options.createParents) throw notFound(posix.dirname(path));
   const names = posix.relative(parent, path).split("/");
   const directories = names.slice(0, -1).map((_name, index) => names.slice(0, index + 1).join("/"));
@@ -120,7 +122,10 @@ async function lookUp(api: ContainerApi, path: string, signal: AbortSignal): Pro
       if (step === path) return { entry, parent };
       if (entry.kind === "link") throw isLink(step, entry.target ?? "", path.slice(step.length));
       if (entry.kind !== "directory") {
-        throw new GatewayError("NOT_A_DIRECTORY", `\`${printable(step)}\` is a ${kindName(entry)}, not a directory`);
+        throw new GatewayError(
+          "NOT_A_DIRECTORY",
+          `\`${printable(step)}\` is a ${kindName(entry.kind)}, not a directory`,
+        );
       }
       parent = step;
     }
@@ -137,25 +142,4 @@ async function statOf(api: ContainerApi, path: string, signal: AbortSignal): Pro
     if (!/too many links/i.test(error.message)) throw error;
     throw new GatewayError("PATH_IS_LINK", `\`${printable(path)}\` is a symbolic link that leads in a circle`);
   }
-}
-
-function kindName({ kind }: Entry): string {
-  return kind === "other" ? "device, socket or pipe" : kind === "link" ? "symbolic link" : kind;
-}
-
-function isLink(path: string, target: string, rest: string): GatewayError {
-  const real = `${target}${printable(rest)}`;
-  return new GatewayError("PATH_IS_LINK", `\`${printable(path)}\` is a symbolic link; the real path is \`${real}\``);
-}
-
-function notFound(path: string, why = "there is nothing"): GatewayError {
-  return new GatewayError("FILE_NOT_FOUND", `\`${printable(path)}\`: ${why}`);
-}
-
-function notWritable(path: string): GatewayError {
-  const places = WRITABLE_DIRECTORIES.map((it) => it.path).join(", ");
-  return new GatewayError(
-    "PATH_NOT_WRITABLE",
-    `\`${printable(path)}\` lies on the read-only file system; write below ${places}`,
-  );
 }

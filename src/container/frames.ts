@@ -3,7 +3,10 @@ import { GatewayError } from "../errors.ts";
 
 /** The engine copies output in pieces of 32 KiB; a frame that claims more than this isn't one. */
 const MAX_FRAME_BYTES = 1_048_576;
+const MAX_MESSAGE_BYTES = 65_536;
 const HEADER_BYTES = 8;
+/** By the type in a header. The engine uses the first two. */
+const STREAMS = [undefined, "stdout", "stderr", "message"] as const;
 /** What each output stream holds for a reader that is behind; then the program waits. */
 const BUFFER_BYTES = 65_536;
 
@@ -16,25 +19,40 @@ export interface Outputs {
   readonly ended: Promise<Error | undefined>;
 }
 
-/** A piece of one output stream. */
+/** A piece of one output stream, or of a message of the guest agent's. */
 export interface Piece {
-  readonly stream: "stdout" | "stderr";
+  readonly stream: "stdout" | "stderr" | "message";
   readonly bytes: Buffer;
+  /** Whether it is the last of its frame. */
+  readonly last: boolean;
 }
+
+/** Takes a whole message of the guest agent's; what it throws ends the connection. */
+export type OnMessage = (message: Buffer) => void;
 
 /**
  * Takes an exec's connection apart: frames of an 8-byte header (stream type, three zeros, length) and their payload, handed on
  * piece by piece as they come, never gathered. Nothing more is read while either reader is behind. The streams end, without an
- * error, however the connection does: `ended` tells how.
+ * error, however the connection does: `ended` tells how. The engine sends no messages: without `onMessage` they are a violation.
  */
-export function demultiplex(connection: Duplex): Outputs {
+export function demultiplex(connection: Duplex, onMessage?: OnMessage): Outputs {
   const stir = Promise.withResolvers<void>();
   const sinks = { stdout: sink(), stderr: sink() };
   const pump = async () => {
-    const split = frameSplitter();
+    const split = frameSplitter(onMessage !== undefined);
+    let message: Buffer[] = [];
     for await (const chunk of connection as AsyncIterable<Buffer>) {
       stir.resolve();
-      for (const { stream, bytes } of split(chunk)) await sinks[stream].put(bytes);
+      for (const { stream, bytes, last } of split(chunk)) {
+        if (stream !== "message") {
+          await sinks[stream].put(bytes);
+          continue;
+        }
+        message.push(bytes);
+        if (!last) continue;
+        onMessage?.(Buffer.concat(message));
+        message = [];
+      }
     }
     split.end();
   };
@@ -60,7 +78,7 @@ interface Splitter {
 }
 
 /** A parser of frames across chunks that holds no more than one header. @throws GatewayError CHANNEL_VIOLATION */
-export function frameSplitter(): Splitter {
+export function frameSplitter(withMessages: boolean): Splitter {
   const header = Buffer.alloc(HEADER_BYTES);
   let headerBytes = 0;
   let stream: Piece["stream"] = "stdout";
@@ -72,7 +90,7 @@ export function frameSplitter(): Splitter {
         const bytes = rest.subarray(0, missing);
         missing -= bytes.length;
         rest = rest.subarray(bytes.length);
-        yield { stream, bytes };
+        yield { stream, bytes, last: missing === 0 };
         continue;
       }
       const taken = rest.copy(header, headerBytes, 0, HEADER_BYTES - headerBytes);
@@ -81,6 +99,8 @@ export function frameSplitter(): Splitter {
       if (headerBytes < HEADER_BYTES) return;
       headerBytes = 0;
       ({ stream, bytes: missing } = readHeader(header));
+      if (stream === "message" && !withMessages) throw violation("an unknown kind of output frame");
+      if (stream === "message" && missing > MAX_MESSAGE_BYTES) throw violation("a message is too long");
     }
   }
   return Object.assign(split, {
@@ -93,9 +113,10 @@ export function frameSplitter(): Splitter {
 function readHeader(header: Buffer): { stream: Piece["stream"]; bytes: number } {
   const type = header.readUInt8(0);
   const bytes = header.readUInt32BE(4);
-  if ((type !== 1 && type !== 2) || header.readUIntBE(1, 3) !== 0) throw violation("an unknown kind of output frame");
+  const stream = STREAMS[type];
+  if (!stream || header.readUIntBE(1, 3) !== 0) throw violation("an unknown kind of output frame");
   if (bytes > MAX_FRAME_BYTES) throw violation("an output frame is too long");
-  return { stream: type === 1 ? "stdout" : "stderr", bytes };
+  return { stream, bytes };
 }
 
 function violation(message: string): GatewayError {

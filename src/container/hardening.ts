@@ -4,9 +4,15 @@ import type { ContainerSpec } from "./container.ts";
 export const AGENT_ID = 1000;
 export const AGENT_USER = `${AGENT_ID}:${AGENT_ID}`;
 
-/** Our one program in the container (`guest/inside`) and where the guest's root file system has it. */
-export const INSIDE_PATH = "/.glovebox/inside";
-const INSIDE_HOST_PATH = "/usr/libexec/glovebox/inside";
+/**
+ * What of ours is in the container, by where the guest has it: its first process (`guest/runner`), the socket by which that calls
+ * the guest agent once, and the witness of the attestation (`guest/inside`).
+ */
+const OURS = {
+  "/usr/libexec/glovebox/runner": "/.glovebox/runner",
+  "/run/glovebox/runner.sock": "/.glovebox/runner.sock",
+  "/usr/libexec/glovebox/inside": "/.glovebox/inside",
+} as const;
 
 /** Directories that can always be written: volumes, so that they lie on disk and the archive calls see them (it sees no tmpfs). */
 export const WRITABLE_DIRECTORIES = [
@@ -39,7 +45,7 @@ export function hardenedOptions({ hostname, image, profile }: ContainerSpec) {
     Hostname: hostname,
     User: AGENT_USER,
     WorkingDir: "/workspace",
-    Entrypoint: [INSIDE_PATH, "pause"],
+    Entrypoint: [OURS["/usr/libexec/glovebox/runner"]],
     Cmd: [],
     // PATH is the image's. Unbuffered, so that a person sees a program's output while it runs.
     Env: ["HOME=/home/agent", "USER=agent", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1"],
@@ -56,7 +62,7 @@ export function hardenedOptions({ hostname, image, profile }: ContainerSpec) {
       SecurityOpt: ["no-new-privileges:true"],
       ReadonlyRootfs: !profile.writableRoot,
       Mounts: [
-        { Type: "bind" as const, Source: INSIDE_HOST_PATH, Target: INSIDE_PATH, ReadOnly: true },
+        ...Object.entries(OURS).map(([Source, Target]) => ({ Type: "bind" as const, Source, Target, ReadOnly: true })),
         ...WRITABLE_DIRECTORIES.map(({ path }) => ({ Type: "volume" as const, Source: "", Target: path })),
       ],
       Devices: [],

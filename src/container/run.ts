@@ -112,7 +112,7 @@ export function exitOf(exitCode: number): RunExit {
 }
 
 /** The writing half of the connection; its end is the program's end-of-file. */
-function input(connection: Duplex): Writable {
+export function input(connection: Duplex): Writable {
   const stdin = new Writable({
     write: (chunk, _encoding, done) => void connection.write(chunk, done),
     final: (done) => void connection.end(done),

@@ -54,6 +54,8 @@ const EXPECTED_MOUNTS: Readonly<Record<string, { fstype: RegExp; root?: RegExp; 
   "/dev/shm": { fstype: /^tmpfs$/ },
   "/sys": { fstype: /^sysfs$/, readOnly: true },
   "/sys/fs/cgroup": { fstype: /^cgroup2$/, readOnly: true },
+  "/.glovebox/runner": { fstype: /./, root: /^\/usr\/libexec\/glovebox\/runner$/, readOnly: true },
+  "/.glovebox/runner.sock": { fstype: /^tmpfs$/, root: /^\/glovebox\/runner\.sock$/, readOnly: true },
   "/.glovebox/inside": { fstype: /./, root: /^\/usr\/libexec\/glovebox\/inside$/, readOnly: true },
   "/etc/resolv.conf": { fstype: /./, root: /\/containers\/[0-9a-f]{64}\/resolv\.conf$/ },
   "/etc/hostname": { fstype: /./, root: /\/containers\/[0-9a-f]{64}\/hostname$/ },

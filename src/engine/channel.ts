@@ -11,6 +11,7 @@ import type { z } from "zod";
 import { GatewayError } from "../errors.ts";
 import { abortable } from "../lib/deadline.ts";
 import { printable } from "../lib/text.ts";
+import type { AgentService } from "./engine.ts";
 import { Tunnel } from "./tunnel.ts";
 
 /** The most bytes of an answer of the guest agent's own. */
@@ -34,6 +35,8 @@ export interface Channel extends Disposable {
   readonly ready: Promise<void>;
   /** Opens connections to the machine's container engine and to nothing else. */
   readonly dockerAgent: Agent;
+  /** Opens a two-way stream to one of the guest agent's services. @throws GatewayError why the channel is closed */
+  open(path: AgentService): Duplex;
   /** Aborts, with a `GatewayError` as reason, when the channel ends. */
   readonly closed: AbortSignal;
   /**
@@ -88,6 +91,7 @@ export function openChannel(socket: Duplex): Channel {
     ready,
     closed: closed.signal,
     dockerAgent: tunnelAgent(() => request({ ":method": "CONNECT", ":authority": "docker" })),
+    open: (path) => new Tunnel(request({ ":method": "POST", ":path": path })),
     async ask(path, question, answer, signal) {
       signal.throwIfAborted();
       const stream = request({ ":method": "POST", ":path": path, "content-type": "application/json" });

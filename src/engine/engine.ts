@@ -1,4 +1,5 @@
 import type { Agent } from "node:http";
+import type { Duplex } from "node:stream";
 import type { IsolationLevel } from "../policy/profile.ts";
 
 /** Files of one guest image and one agent image, all read-only; see `image/`. Paths are absolute on the host. */
@@ -52,6 +53,9 @@ export interface SignalRequest {
   readonly signal: "SIGINT" | "SIGTERM" | "SIGKILL" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2";
 }
 
+/** What the guest agent does with the machine's one container: start a program, read or write a file. */
+export type AgentService = "/run" | "/file";
+
 export interface GuestFacts {
   readonly bootId: string;
   readonly kernelRelease: string;
@@ -65,6 +69,8 @@ export interface Machine extends AsyncDisposable {
   readonly id: string;
   readonly facts: MachineFacts;
   readonly guest: GuestFacts;
+  /** Opens a two-way stream to a service of the guest agent; `container/agent.ts` has the protocol. @throws GatewayError MACHINE_LOST */
+  connect(service: AgentService): Duplex;
   /** For dockerode: opens connections to the machine's own Docker engine and to nothing else. */
   readonly dockerAgent: Agent;
   readonly lost: AbortSignal;
@@ -95,10 +101,11 @@ export interface Prepared {
 
 /**
  * Makes machines. `open` resolves when the machine's Docker engine answers; it retries a boot that hangs once, reports
- * progress in short sentences, and leaves nothing behind when it fails or is aborted.
+ * progress in short sentences, and leaves nothing behind when it fails or is aborted. Disposal gives back what the engine keeps for
+ * machines to come; it ends no machine.
  * @throws GatewayError QEMU_MISSING, QEMU_UNSUPPORTED, IMAGE_MISSING, BOOT_FAILED, DISK_FULL
  */
-export interface Engine {
+export interface Engine extends AsyncDisposable {
   readonly name: string;
   open(spec: MachineSpec, options: OpenOptions): Promise<Machine>;
   /**

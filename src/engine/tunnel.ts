@@ -3,7 +3,7 @@ import { Duplex } from "node:stream";
 import { GatewayError } from "../errors.ts";
 
 /**
- * One HTTP/2 CONNECT stream as a socket for `node:http`. (Used directly as a socket, an `Http2Stream` hangs requests with a
+ * One HTTP/2 stream as a socket, also for `node:http`. (Used directly as a socket, an `Http2Stream` hangs requests with a
  * body.) Back-pressure is passed on both ways, and so is each side's end. Bytes count only once the guest has accepted the
  * tunnel. A stream that breaks is an error here: a response cut short is never taken for a complete one.
  */
@@ -18,9 +18,7 @@ export class Tunnel extends Duplex {
     this.on("error", () => undefined);
     stream.on("response", (headers) => {
       if (headers[":status"] !== 200) {
-        this.destroy(
-          new GatewayError("CONTAINER_FAILED", "The guest did not open a connection to its container engine."),
-        );
+        this.destroy(new GatewayError("CONTAINER_FAILED", "The guest did not open a connection."));
       }
     });
     stream.on("data", (chunk: Buffer) => {
@@ -77,5 +75,5 @@ export class Tunnel extends Duplex {
 }
 
 function brokenStream(): GatewayError {
-  return new GatewayError("MACHINE_LOST", "The connection to the sandbox's container engine broke off.");
+  return new GatewayError("MACHINE_LOST", "The connection to the sandbox broke off.");
 }

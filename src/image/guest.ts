@@ -18,6 +18,7 @@ const EROFS_UUID = "6f0e8d5c-0000-4000-8000-676c6f766562";
 export interface Programs {
   readonly agent: string;
   readonly inside: string;
+  readonly runner: string;
   readonly seal: string;
 }
 
@@ -30,8 +31,9 @@ export async function compilePrograms(workshop: Workshop, compilers: Compilers, 
   const directory = await mkdtemp(join(workshop.scratch, "programs-"));
   const at = (name: string) => join(directory, name);
   for (const name of ["agent", "inside"]) await compileGo(workshop, compilers.go, join(sources, name), at(name));
-  await compileC(workshop, compilers.c, join(sources, "seal", "seal.c"), at("seal"));
-  return { agent: at("agent"), inside: at("inside"), seal: at("seal") };
+  for (const name of ["runner", "seal"])
+    await compileC(workshop, compilers.c, join(sources, name, `${name}.c`), at(name));
+  return { agent: at("agent"), inside: at("inside"), runner: at("runner"), seal: at("seal") };
 }
 
 /**
@@ -59,7 +61,8 @@ export async function packGuest(
   await copyFile(programs.seal, join(directory, "seal"));
   await writeFile(join(directory, "initramfs"), gzipSync(await initramfs(kernel, programs.agent), { level: 9 }));
   await mkdir(join(root, "usr/libexec/glovebox"), { recursive: true });
-  await copyFile(programs.inside, join(root, "usr/libexec/glovebox/inside"));
+  for (const name of ["inside", "runner"] as const)
+    await copyFile(programs[name], join(root, "usr/libexec/glovebox", name));
   await plainModes(root);
   const fixed = ["-T", String(SOURCE_DATE_EPOCH), "-U", EROFS_UUID, "--all-root", "-x-1"];
   await run(["mkfs.erofs", "--quiet", "-zlz4hc", ...fixed, join(directory, "root.erofs"), root], workshop.command);

@@ -94,7 +94,7 @@ export async function digestRecipe(
     agent: digestOf([...base, recipe.agent]),
   };
   const bake = await digestTree(directory, ["bake", "mke2fs.conf"]);
-  const guest = await digestTree(directory, ["agent", "inside", "seal", "root"]);
+  const guest = await digestTree(directory, ["agent", "inside", "runner", "seal", "root"]);
   return {
     ...stages,
     bake: digestOf([stages.engine, recipe.disk, bake]),

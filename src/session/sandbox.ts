@@ -16,7 +16,7 @@ export interface SandboxPorts {
   readonly containerShape: (spec: ContainerSpec) => string;
   /** Answers the container's id. */
   readonly startContainer: (spec: ContainerSpec, machine: Machine, signal: AbortSignal) => Promise<string>;
-  readonly adoptContainer: (id: string, machine: Machine, signal: AbortSignal) => Promise<Container>;
+  readonly adoptContainer: (id: string, machine: Machine) => Container;
   /** Refuses with ISOLATION_BELOW_FLOOR. */
   readonly attest: (sandbox: Unattested, signal: AbortSignal) => Promise<Attestation>;
 }
@@ -65,7 +65,7 @@ export async function openSandbox(
   };
   const opened = await ports.engine.openPrepared(spec, preparation, options);
   const machine = stack.use(opened.machine);
-  const container = stack.use(await ports.adoptContainer(opened.prepared, machine, signal));
+  const container = stack.use(ports.adoptContainer(opened.prepared, machine));
   progress("attesting the isolation");
   const attestation = await ports.attest({ container, machine, hostname, profile }, signal);
   const owned = stack.move();

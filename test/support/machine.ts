@@ -2,7 +2,8 @@ import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadConfig } from "../../src/config.ts";
-import { adoptContainer, startContainer } from "../../src/container/docker.ts";
+import { agentContainer } from "../../src/container/agent-container.ts";
+import { engineContainer, startContainer } from "../../src/container/docker.ts";
 import { hardenedOptions } from "../../src/container/hardening.ts";
 import { createQemuEngine } from "../../src/engine/qemu/qemu.ts";
 import { openImageStore } from "../../src/image/store.ts";
@@ -13,7 +14,10 @@ import type { TestSandbox } from "../contract/container-suite.ts";
 const quiet = { info: () => undefined, warn: () => undefined };
 
 /** A real QEMU machine with a hardened container of the default image; gone with its files when disposed. */
-export async function openTestSandbox(changes: Partial<Profile> = {}): Promise<TestSandbox> {
+export async function openTestSandbox(
+  changes: Partial<Profile> = {},
+  driver: "agent" | "engine" = "agent",
+): Promise<TestSandbox> {
   const profile: Profile = { ...profileSchema.parse({}), ...changes };
   const { imageDirectory, stateDirectory, templateDirectory } = loadConfig({}, process.env);
   const signal = AbortSignal.timeout(240_000);
@@ -23,7 +27,7 @@ export async function openTestSandbox(changes: Partial<Profile> = {}): Promise<T
   // Machines run as users of their own, who must get through it.
   await chmod(directory, 0o711);
   const image = await openImageStore(imageDirectory).find(profile.image);
-  const engine = createQemuEngine({ cacheDirectory: stateDirectory, templateDirectory, log: quiet });
+  const engine = stack.use(createQemuEngine({ cacheDirectory: stateDirectory, templateDirectory, log: quiet }));
   const { memoryMiB, vcpus, diskMiB } = profile.resources;
   const id = newId("mach");
   const hostname = `sandbox-${id.slice(-8)}`;
@@ -37,7 +41,11 @@ export async function openTestSandbox(changes: Partial<Profile> = {}): Promise<T
     { signal, progress: () => undefined },
   );
   const machine = stack.use(opened.machine);
-  const container = stack.use(await adoptContainer(opened.prepared, machine, signal));
+  const container = stack.use(
+    driver === "agent"
+      ? agentContainer(opened.prepared, machine)
+      : await engineContainer(opened.prepared, machine, signal),
+  );
   const owned = stack.move();
   return { container, machine, profile, hostname, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

@@ -139,6 +139,9 @@ test.each(["null", "", "[]", '{"Id":"../../version"}', '{"Id":7}'])(
       id: "mach-test",
       facts: { engine: "test", engineVersion: "0", level: "microvm", acceleration: "none", start: "cold", pid: 1 },
       guest: { bootId: "", kernelRelease: "" },
+      connect: () => {
+        throw new Error("not of this test");
+      },
       dockerAgent: it.agent,
       lost: new AbortController().signal,
       signal: async () => undefined,

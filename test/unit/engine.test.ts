@@ -33,7 +33,7 @@ function values(argv: readonly string[], option: string): string[] {
 
 test("under TCG the machine is a q35, emulated, on PCI", () => {
   const argv = machineArguments(linux);
-  expect(values(argv, "-machine")).toEqual(["q35,sata=off,smbus=off,usb=off"]);
+  expect(values(argv, "-machine")).toEqual(["q35,sata=off,smbus=off,usb=off,memory-backend=memory"]);
   expect(values(argv, "-accel")).toEqual(["tcg,thread=multi,tb-size=256"]);
   expect(values(argv, "-cpu")).toEqual(["max"]);
   expect(values(argv, "-append")[0]).toContain("mitigations=off");
@@ -42,7 +42,7 @@ test("under TCG the machine is a q35, emulated, on PCI", () => {
 
 test("under KVM it is a microvm with the host's CPU and its mitigations", () => {
   const argv = machineArguments({ ...linux, acceleration: "kvm" });
-  expect(values(argv, "-machine")).toEqual(["microvm,rtc=on"]);
+  expect(values(argv, "-machine")).toEqual(["microvm,rtc=on,memory-backend=memory"]);
   expect(values(argv, "-cpu")).toEqual(["host"]);
   expect(values(argv, "-append")[0]).not.toContain("mitigations");
   expect(values(argv, "-device").every((it) => !it.includes("-pci"))).toBe(true);
@@ -50,7 +50,7 @@ test("under KVM it is a microvm with the host's CPU and its mitigations", () => 
 
 test("on arm64 it is a virt machine with its own console", () => {
   const argv = machineArguments(mac);
-  expect(values(argv, "-machine")).toEqual(["virt"]);
+  expect(values(argv, "-machine")).toEqual(["virt,memory-backend=memory"]);
   expect(values(argv, "-accel")).toEqual(["hvf"]);
   expect(values(argv, "-append")[0]).toMatch(/^console=ttyAMA0 /);
   const emulated = machineArguments({
@@ -60,7 +60,7 @@ test("on arm64 it is a virt machine with its own console", () => {
   });
   expect(values(emulated, "-cpu")).toEqual(["max,pauth-impdef=on"]);
   expect(values(machineArguments({ ...mac, host: { platform: "darwin", architecture: "x64" } }), "-machine")).toEqual([
-    "q35,sata=off,smbus=off,usb=off",
+    "q35,sata=off,smbus=off,usb=off,memory-backend=memory",
   ]);
 });
 

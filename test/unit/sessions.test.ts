@@ -65,11 +65,12 @@ async function stand(profile: object = {}): Promise<Stand> {
           };
           return { machine: opened as unknown as Machine, prepared: "container" };
         },
+        [Symbol.asyncDispose]: async () => undefined,
       },
       domain: "tests",
       containerShape: () => "",
       startContainer: async () => "container",
-      adoptContainer: async () => ({ [Symbol.asyncDispose]: async () => undefined }) as never,
+      adoptContainer: () => ({ [Symbol.asyncDispose]: async () => undefined }) as never,
       attest: async () => ({}) as never,
     },
   };

@@ -51,6 +51,7 @@ export function createMachine(parts: MachineParts): QemuMachine {
     id: parts.id,
     facts: parts.facts,
     guest: parts.guest,
+    connect: (service) => channel.open(service),
     dockerAgent: channel.dockerAgent,
     lost: lost.signal,
     async signal({ pid, run, signal: name }, signal) {

@@ -63,6 +63,7 @@ export function createQemuEngine(options: QemuEngineOptions): Engine {
     name: "qemu",
     open: async (spec, it) => boot(await attemptAt(spec, it)),
     openPrepared: async (spec, preparation, it) => templates.open(await attemptAt(spec, it), preparation),
+    [Symbol.asyncDispose]: () => templates[Symbol.asyncDispose](),
   };
 }
 
@@ -124,6 +125,11 @@ function openTemplates({ templateDirectory, log }: QemuEngineOptions) {
       }
       const warning = "No saved machine could be copied, so this one was booted; the log says why.";
       return await bootPrepared(attempt, preparation, warning);
+    },
+    async [Symbol.asyncDispose](): Promise<void> {
+      const all = await Promise.allSettled(loaded.values());
+      loaded.clear();
+      for (const it of all) if (it.status === "fulfilled") await it.value[Symbol.asyncDispose]();
     },
   };
 }

@@ -67,14 +67,14 @@ export function createQmp(socket: Duplex, onEvent: (event: QmpEvent) => void): Q
   socket.on("close", () => fail("closed"));
 
   return {
-    async execute(command, signal, parameters = {}) {
+    async execute(command, signal, parameters) {
       signal.throwIfAborted();
       if (failure) throw failure;
       const id = nextId++;
       const answer = Promise.withResolvers<unknown>();
       // Stays until it is answered, even when the caller gives up: the answer still comes.
       waiting.set(id, answer);
-      socket.write(`${JSON.stringify({ execute: command, arguments: parameters, id })}\n`);
+      socket.write(`${JSON.stringify({ execute: command, ...(parameters && { arguments: parameters }), id })}\n`);
       return await abortable(answer.promise, signal);
     },
   };

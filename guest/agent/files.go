@@ -1,0 +1,374 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+)
+
+// Files of the container, read and written from outside it: no program of its own is needed, so this works when the container is out
+// of processes or memory. A path is walked name by name, each opened below the directory that is open already: no link is followed,
+// and nothing that a program swaps meanwhile leads elsewhere. It acts as root: modes keep nobody out who may use the file tools.
+
+const fileHeadBytes = 64 << 10
+
+type fileRequest struct {
+	// "stat", "read" or "write".
+	Act string `json:"act"`
+	// Absolute and normalised.
+	Path string `json:"path"`
+	// Of read: what is longer is cut after one byte more.
+	MaxBytes int64 `json:"maxBytes"`
+	// Of write.
+	Mode          uint32 `json:"mode"`
+	CreateParents bool   `json:"createParents"`
+}
+
+// The messages to the host: one of the fields is there.
+type fileMessage struct {
+	Entry  *fileEntry  `json:"entry,omitempty"`
+	Failed *fileFailed `json:"failed,omitempty"`
+	Done   bool        `json:"done,omitempty"`
+}
+
+type fileEntry struct {
+	Kind       string `json:"kind"` // file, directory, link or other
+	SizeBytes  int64  `json:"sizeBytes"`
+	Mode       uint32 `json:"mode"`
+	ModifiedMs int64  `json:"modifiedMs"`
+	// Of a link.
+	Target string `json:"target"`
+}
+
+// fileFailed says what is wrong with which part of the path.
+type fileFailed struct {
+	// LINK, NOT_DIRECTORY, NOT_FILE, or an errno's name.
+	Code   string `json:"code"`
+	Path   string `json:"path"`
+	Kind   string `json:"kind"`
+	Target string `json:"target"`
+}
+
+func (f fileFailed) Error() string { return f.Code + " " + f.Path }
+
+func file(w http.ResponseWriter, r *http.Request) {
+	var request fileRequest
+	if err := readHead(r.Body, fileHeadBytes, &request); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	out := newFrames(w)
+	err := request.serve(r.Body, out)
+	var failed fileFailed
+	if err == nil {
+		out.message(fileMessage{Done: true})
+	} else if errors.As(err, &failed) {
+		if failed.Kind == "link" {
+			failed.Target = whereLinkLeads(failed.Path)
+		}
+		out.message(fileMessage{Failed: &failed})
+	} else {
+		out.message(fileMessage{Failed: &fileFailed{Code: codeOf(err), Path: request.Path}})
+	}
+}
+
+func (r fileRequest) serve(body io.Reader, out *frames) error {
+	names, err := namesOf(r.Path)
+	if err != nil {
+		return err
+	}
+	place, err := startWalk()
+	if err != nil {
+		return err
+	}
+	defer func() { place.directory.Close() }() // the one that the walk ends in
+	if r.Act == "write" {
+		return place.write(names, r, body)
+	}
+	node, err := place.find(names)
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	entry, err := describe(node)
+	if err != nil {
+		return err
+	}
+	if r.Act == "stat" {
+		if entry.Kind == "link" {
+			entry.Target = whereLinkLeads(r.Path)
+		}
+		out.message(fileMessage{Entry: &entry})
+		return nil
+	}
+	return r.read(node, entry, out)
+}
+
+func (r fileRequest) read(node *os.File, entry fileEntry, out *frames) error {
+	if entry.Kind != "file" {
+		return fileFailed{Code: "NOT_FILE", Path: r.Path, Kind: entry.Kind, Target: entry.Target}
+	}
+	out.message(fileMessage{Entry: &entry})
+	if entry.SizeBytes > r.MaxBytes {
+		return nil
+	}
+	// The node itself, whatever its name leads to by now.
+	content, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", node.Fd()), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	limited, buffer := io.LimitReader(content, r.MaxBytes+1), make([]byte, 64<<10)
+	for {
+		n, err := limited.Read(buffer)
+		if n > 0 {
+			if err := out.write(frameStdout, buffer[:n]); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// namesOf takes a normalised absolute path apart. The host has checked it; a machine's root must not depend on that.
+func namesOf(name string) ([]string, error) {
+	if !path.IsAbs(name) || path.Clean(name) != name || strings.ContainsRune(name, 0) {
+		return nil, errors.New("not a normalised path")
+	}
+	if name == "/" {
+		return nil, nil
+	}
+	names := strings.Split(name[1:], "/")
+	switch names[0] {
+	case "proc", "sys", "dev":
+		if len(names) > 1 {
+			return nil, fileFailed{Code: "ENOENT", Path: name}
+		}
+	}
+	return names, nil
+}
+
+// walk stands in a directory of the container.
+type walk struct {
+	directory *os.File
+	path      string
+}
+
+func startWalk() (*walk, error) {
+	runner := currentRunner()
+	if runner == nil {
+		return nil, errors.New("there is no container")
+	}
+	root, err := openNode(-1, fmt.Sprintf("/proc/%d/root", runner.pid), 0)
+	return &walk{directory: root, path: "/"}, err
+}
+
+const maxLinks = 40 // the kernel's own limit
+
+// whereLinkLeads answers where the link at `from` leads in the end, for people to read; "" when it leads in a circle. Nothing is opened
+// by what it answers.
+func whereLinkLeads(from string) string {
+	at := from
+	for range maxLinks {
+		link, target := firstLink(at)
+		if link == "" {
+			return at
+		}
+		if !path.IsAbs(target) {
+			target = path.Join(path.Dir(link), target)
+		}
+		at = path.Join("/", target, strings.TrimPrefix(at, link))
+	}
+	return ""
+}
+
+// firstLink answers the outermost link in a path, and what is stored in it.
+func firstLink(name string) (link, target string) {
+	names, err := namesOf(name)
+	if err != nil {
+		return "", ""
+	}
+	place, err := startWalk()
+	if err != nil {
+		return "", ""
+	}
+	defer func() { place.directory.Close() }()
+	node, err := place.find(names)
+	var failed fileFailed
+	if errors.As(err, &failed) && failed.Code == "LINK" {
+		return failed.Path, failed.Target
+	}
+	if err != nil {
+		return "", ""
+	}
+	defer node.Close()
+	if entry, err := describe(node); err == nil && entry.Kind == "link" {
+		return name, entry.Target
+	}
+	return "", ""
+}
+
+// openNode opens a name for looking at it: a link itself, a pipe or device without touching it.
+func openNode(directory int, name string, flags int) (*os.File, error) {
+	for {
+		fd, err := syscall.Openat(directory, name, oPath|syscall.O_CLOEXEC|flags, 0)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return os.NewFile(uintptr(fd), name), nil
+	}
+}
+
+// look opens a name of the directory; its error names the path.
+func (w *walk) look(name string) (*os.File, error) {
+	node, err := openNode(int(w.directory.Fd()), name, syscall.O_NOFOLLOW)
+	if err != nil {
+		return nil, fileFailed{Code: codeOf(err), Path: path.Join(w.path, name)}
+	}
+	return node, nil
+}
+
+// enter goes into a directory below; a link to one is refused.
+func (w *walk) enter(name string) error {
+	node, err := w.look(name)
+	if err != nil {
+		return err
+	}
+	entry, err := describe(node)
+	if err == nil && entry.Kind == "link" {
+		err = fileFailed{Code: "LINK", Path: path.Join(w.path, name), Kind: entry.Kind, Target: entry.Target}
+	} else if err == nil && entry.Kind != "directory" {
+		err = fileFailed{Code: "NOT_DIRECTORY", Path: path.Join(w.path, name), Kind: entry.Kind}
+	}
+	if err != nil {
+		node.Close()
+		return err
+	}
+	w.directory.Close()
+	w.directory, w.path = node, path.Join(w.path, name)
+	return nil
+}
+
+// find opens what is at the path itself.
+func (w *walk) find(names []string) (*os.File, error) {
+	if len(names) == 0 {
+		return openNode(int(w.directory.Fd()), ".", syscall.O_NOFOLLOW)
+	}
+	for _, name := range names[:len(names)-1] {
+		if err := w.enter(name); err != nil {
+			return nil, err
+		}
+	}
+	return w.look(names[len(names)-1])
+}
+
+// write replaces the file as a whole or not at all: its content goes into a new file beside it, which then takes its name.
+func (w *walk) write(names []string, r fileRequest, body io.Reader) error {
+	if len(names) == 0 {
+		return fileFailed{Code: "NOT_FILE", Path: "/", Kind: "directory"}
+	}
+	for _, name := range names[:len(names)-1] {
+		if err := w.enterOrMake(name, r.CreateParents); err != nil {
+			return err
+		}
+	}
+	name := names[len(names)-1]
+	if err := w.mayReplace(name); err != nil {
+		return err
+	}
+	directory := int(w.directory.Fd())
+	var random [12]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return err
+	}
+	draft := ".glovebox-" + hex.EncodeToString(random[:])
+	fd, err := syscall.Openat(directory, draft, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_EXCL|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	content := os.NewFile(uintptr(fd), draft)
+	defer content.Close()
+	_, err = io.Copy(content, body)
+	if err == nil {
+		err = errors.Join(content.Chown(agentUser, agentUser), syscall.Fchmod(fd, r.Mode&0o777))
+	}
+	if err == nil {
+		err = syscall.Renameat(directory, draft, directory, name)
+	}
+	if err != nil {
+		return errors.Join(err, unlinkAt(directory, draft))
+	}
+	return nil
+}
+
+func (w *walk) enterOrMake(name string, make bool) error {
+	err := w.enter(name)
+	var failed fileFailed
+	if !make || !errors.As(err, &failed) || failed.Code != "ENOENT" {
+		return err
+	}
+	directory := int(w.directory.Fd())
+	// That somebody else was first is what enter finds out.
+	made := syscall.Mkdirat(directory, name, 0o755)
+	if made != nil && !errors.Is(made, syscall.EEXIST) {
+		return made
+	}
+	if err := w.enter(name); err != nil {
+		return err
+	}
+	if made != nil {
+		return nil
+	}
+	return os.Chown(fmt.Sprintf("/proc/self/fd/%d", w.directory.Fd()), agentUser, agentUser)
+}
+
+// mayReplace refuses what is there and no file.
+func (w *walk) mayReplace(name string) error {
+	node, err := w.look(name)
+	var failed fileFailed
+	if errors.As(err, &failed) && failed.Code == "ENOENT" {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	entry, err := describe(node)
+	if err == nil && entry.Kind != "file" {
+		err = fileFailed{Code: "NOT_FILE", Path: path.Join(w.path, name), Kind: entry.Kind, Target: entry.Target}
+	}
+	return err
+}
+
+func describe(node *os.File) (fileEntry, error) {
+	info, err := node.Stat()
+	if err != nil {
+		return fileEntry{}, err
+	}
+	entry := fileEntry{Kind: "other", SizeBytes: info.Size(), Mode: uint32(info.Mode().Perm()), ModifiedMs: info.ModTime().UnixMilli()}
+	switch info.Mode().Type() {
+	case 0:
+		entry.Kind = "file"
+	case os.ModeDir:
+		entry.Kind = "directory"
+	case os.ModeSymlink:
+		entry.Kind = "link"
+		entry.Target, err = readLinkOf(int(node.Fd()))
+	}
+	return entry, err
+}
