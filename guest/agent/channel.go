@@ -105,6 +105,8 @@ func findPort(name string) string {
 // port makes a net.Conn of the device; *os.File has the rest of the methods.
 type port struct {
 	*os.File
+	// Of the device: a write that waits for the next host comes before all that is written for that host.
+	writing *sync.Mutex
 	started bool
 	closed  atomic.Bool
 	once    sync.Once
@@ -129,6 +131,8 @@ func (p *port) Read(buffer []byte) (int, error) {
 
 // What is written after the end would reach the next host, in the middle of its conversation.
 func (p *port) Write(content []byte) (int, error) {
+	p.writing.Lock()
+	defer p.writing.Unlock()
 	if p.closed.Load() {
 		return 0, net.ErrClosed
 	}
@@ -149,18 +153,31 @@ func (p *port) RemoteAddr() net.Addr { return &net.UnixAddr{Name: "host", Net: "
 // it was settled.
 type hosts struct {
 	device  *os.File
+	writing sync.Mutex
 	current *port
 }
 
 func (l *hosts) Accept() (net.Conn, error) {
 	if l.current != nil {
 		<-l.current.ended
-		if !settled.Swap(false) {
+		marker := settled.Swap(nil)
+		if marker == nil {
 			return nil, errors.New("the host closed the channel")
 		}
+		if err := l.greet(*marker); err != nil {
+			return nil, err
+		}
 	}
-	l.current = &port{File: l.device, ended: make(chan struct{})}
+	l.current = &port{File: l.device, writing: &l.writing, ended: make(chan struct{})}
 	return l.current, nil
+}
+
+// greet waits for the next host and tells it where its own conversation begins: what comes before was meant for the last one.
+func (l *hosts) greet(marker []byte) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	_, err := l.device.Write(marker)
+	return err
 }
 
 func (l *hosts) Close() error   { return nil }

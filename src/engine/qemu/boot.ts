@@ -1,5 +1,6 @@
 import { GatewayError } from "../../errors.ts";
 import { abortable } from "../../lib/deadline.ts";
+import { type Channel, openChannel } from "../channel.ts";
 import type { GuestFacts } from "../engine.ts";
 import { awaitEngine, beginGuest } from "./guest.ts";
 import { type Attempt, bootFailed, failureOf, type Launched, launch, machineFacts, withLastWords } from "./launch.ts";
@@ -37,10 +38,11 @@ async function bootOnce(attempt: Boot): Promise<QemuMachine> {
   using watchdog = startWatchdog(limits);
   const from = memory === undefined ? { origin: "boot" as const } : { origin: "template-boot" as const, memory };
   const launched = await launch(attempt, from, owned, watchdog.signOfLife);
-  const ended = AbortSignal.any([signal, watchdog.expired, launched.channel.closed]);
+  const channel = owned.use(openChannel(launched.process.channel));
+  const ended = AbortSignal.any([signal, watchdog.expired, channel.closed]);
   let guest: GuestFacts;
   try {
-    guest = await bringUp(launched, ended, () => {
+    guest = await bringUp(launched, channel, ended, () => {
       watchdog.signOfLife();
       progress("the guest is up, its container engine is starting");
     });
@@ -51,10 +53,15 @@ async function bootOnce(attempt: Boot): Promise<QemuMachine> {
     throw bootFailed(await failureOf(launched, "The sandbox's machine did not boot."), error);
   }
   const facts = machineFacts(attempt, launched.process.pid, "cold");
-  return createMachine({ ...launched, id: spec.id, facts, guest, owned: owned.move() });
+  return createMachine({ ...launched, channel, id: spec.id, facts, guest, owned: owned.move() });
 }
 
-async function bringUp({ qmp, channel }: Launched, ended: AbortSignal, onSpeaks: () => void): Promise<GuestFacts> {
+async function bringUp(
+  { qmp }: Launched,
+  channel: Channel,
+  ended: AbortSignal,
+  onSpeaks: () => void,
+): Promise<GuestFacts> {
   await qmp.execute("qmp_capabilities", ended);
   await abortable(channel.ready, ended);
   onSpeaks();

@@ -23,7 +23,12 @@ export async function awaitEngine(channel: Channel, signal: AbortSignal): Promis
   await channel.ask("/engine", {}, nothing, signal);
 }
 
-/** Has the guest write out and drop what it need not remember, and expect another host at the other end of the channel. */
-export async function settleGuest(channel: Channel, signal: AbortSignal): Promise<void> {
-  await channel.ask("/settle", {}, nothing, signal);
+/**
+ * Has the guest write out and drop what it need not remember, and expect another host at the other end of the channel. That host
+ * is greeted with the answered bytes; what comes before them was meant for this one.
+ */
+export async function settleGuest(channel: Channel, signal: AbortSignal): Promise<Buffer> {
+  const marker = randomBytes(32);
+  await channel.ask("/settle", { marker: marker.toString("base64") }, nothing, signal);
+  return marker;
 }

@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GatewayError } from "../../errors.ts";
 import { printable } from "../../lib/text.ts";
-import { type Channel, openChannel } from "../channel.ts";
 import type { MachineFacts, MachineSpec } from "../engine.ts";
 import { machineArguments } from "./command-line.ts";
 import { createOverlay } from "./disk.ts";
@@ -40,7 +39,6 @@ export type LaunchFrom =
 export interface Launched {
   readonly process: QemuProcess;
   readonly qmp: Qmp;
-  readonly channel: Channel;
   /** The machine's disk: everything that it wrote. */
   readonly overlay: string;
   /** Why the guest says that it shuts down, once it does. */
@@ -81,8 +79,7 @@ export async function launch(
   const qmp = createQmp(process.qmp, ({ name, data }) => {
     if (name === "SHUTDOWN") shutdown = printable(String(data["reason"]), 100);
   });
-  const channel = owned.use(openChannel(process.channel));
-  return { process, qmp, channel, overlay, shutdown: () => shutdown };
+  return { process, qmp, overlay, shutdown: () => shutdown };
 }
 
 export function machineFacts({ qemu, verdict }: Attempt, pid: number, start: MachineFacts["start"]): MachineFacts {

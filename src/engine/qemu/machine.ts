@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { GatewayError } from "../../errors.ts";
 import { abortable } from "../../lib/deadline.ts";
+import type { Channel } from "../channel.ts";
 import type { GuestFacts, Machine, MachineFacts } from "../engine.ts";
 import { beginGuest } from "./guest.ts";
 import type { Launched } from "./launch.ts";
@@ -15,13 +16,14 @@ export interface MachineParts extends Launched {
   readonly id: string;
   readonly facts: MachineFacts;
   readonly guest: GuestFacts;
+  readonly channel: Channel;
   /** Everything that the machine owns: its process, its channel, its files. */
   readonly owned: AsyncDisposableStack;
 }
 
 export interface QemuMachine extends Machine {
   /** Hands the machine over to be saved: from now on the end of its channel or process is no loss. Only disposal is left here. */
-  surrender(): Launched;
+  surrender(): MachineParts;
 }
 
 export function createMachine(parts: MachineParts): QemuMachine {

@@ -13,14 +13,13 @@ const SAVE_MS = 60_000;
 
 /**
  * Stops a machine whose memory is a file, writes the state of its devices to `path`, and ends its process. What the machine had
- * in its memory and on its disk is then complete in those files. The machine must be idle: what travels on its channel is lost.
+ * in its memory and on its disk is then complete in those files. The machine must be idle: what travels on its channel is lost. Answers what the guest
+ * greets the next host with.
  */
-export async function saveMachine(machine: QemuMachine, path: string, signal: AbortSignal): Promise<void> {
+export async function saveMachine(machine: QemuMachine, path: string, signal: AbortSignal): Promise<Buffer> {
   const { process, qmp, channel, overlay } = machine.surrender();
   const ended = deadline(SAVE_MS, signal);
-  await settleGuest(channel, ended);
-  // Without a word of farewell: an answer to one would wait in the guest and reach the host of a copy.
-  process.channel.destroy();
+  const marker = await settleGuest(channel, ended);
   channel[Symbol.dispose]();
   await qmp.execute("stop", ended);
   await using inlet = await openInlet(dirname(overlay));
@@ -32,6 +31,7 @@ export async function saveMachine(machine: QemuMachine, path: string, signal: Ab
   qmp.execute("quit", ended).catch(() => undefined);
   const { exitCode } = await abortable(process.exited, ended);
   if (exitCode !== 0) throw new GatewayError("BOOT_FAILED", `QEMU ended with exit code ${exitCode} as it was saved.`);
+  return marker;
 }
 
 interface Inlet extends AsyncDisposable {

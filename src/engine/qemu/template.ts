@@ -16,6 +16,8 @@ const templateSchema = z.strictObject({
   version: z.literal(1),
   guest: z.strictObject({ bootId: z.string(), kernelRelease: z.string() }),
   prepared: z.string().max(1_000),
+  /** What the guest greets a copy's host with. */
+  marker: z.base64().length(44),
   memory: digest,
   state: digest,
   disk: digest,
@@ -27,6 +29,8 @@ export type FileDigest = z.infer<typeof digest>;
 export interface LoadedTemplate {
   readonly guest: GuestFacts;
   readonly prepared: string;
+  /** After these bytes the guest speaks to the host of the copy. */
+  readonly marker: Buffer;
   /** Sealed: it can be mapped and never be written. */
   readonly memory: FileHandle;
   /** Open for reading; it stays when the file is removed. */
@@ -53,7 +57,8 @@ export async function loadTemplate(directory: string, seal: string, signal: Abor
   await compare("memory", await digestOf(`/proc/self/fd/${memory.fd}`), facts.memory);
   const owned = stack.move();
   const { guest, prepared } = facts;
-  return { guest, prepared, memory, disk, state, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  const marker = Buffer.from(facts.marker, "base64");
+  return { guest, prepared, marker, memory, disk, state, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 export async function digestOf(path: string): Promise<FileDigest> {

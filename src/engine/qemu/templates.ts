@@ -90,7 +90,7 @@ export class Templates {
 function keyOf({ qemu, verdict, spec }: Attempt, preparation: Preparation): string {
   const shape = { ...spec, directory: "", acceleration: verdict.acceleration, origin: "clone" as const };
   const facts = {
-    format: 1,
+    format: 2,
     arguments: machineArguments({ ...qemu, ...spec.image, ...shape, kernel: "", initramfs: "" }),
     image: spec.image.digest,
     diskMiB: spec.diskMiB,
@@ -116,13 +116,14 @@ async function writeTemplate(draft: string, attempt: Boot, preparation: Preparat
   const prepared = await preparation.prepare(machine, spec.hostname, signal);
   progress("saving the prepared machine");
   const { overlay } = machine.surrender();
-  await saveMachine(machine, at("state"), signal);
+  const marker = await saveMachine(machine, at("state"), signal);
   await copyFile(overlay, at("disk"));
   for (const name of ["memory", "state", "disk"] as const) await chmod(at(name), 0o444);
   const facts: TemplateFacts = {
     version: 1,
     guest: machine.guest,
     prepared,
+    marker: marker.toString("base64"),
     memory: await digestOf(at("memory")),
     state: await digestOf(at("state")),
     disk: await digestOf(at("disk")),
