@@ -16,7 +16,11 @@ const settingsSchema = z.strictObject({
   /** The policy bundle in force. */
   policyDirectory: path,
   logLevel: z.enum(LOG_LEVELS),
+  /** The most sandboxes that wait ready while the gateway is in use; 0: each is opened when it is asked for. */
+  spares: z.coerce.number({ error: "must be a number" }).int().min(0).max(64),
 });
+
+const DEFAULT_SPARES = 1;
 
 /** Where the gateway keeps things and which policy it obeys; all paths absolute. */
 export interface Config extends z.infer<typeof settingsSchema> {
@@ -31,6 +35,7 @@ export interface ConfigOptions {
   readonly dataDir?: string;
   readonly policy?: string;
   readonly logLevel?: string;
+  readonly spares?: string;
 }
 
 /** The package's own root, with `policies/` and `guest/` in it. */
@@ -41,7 +46,7 @@ export const VERSION = z
   .parse(JSON.parse(readFileSync(join(PACKAGE_ROOT, "package.json"), "utf8"))).version;
 
 /**
- * Options, then `GLOVEBOX_DATA_DIR`, `GLOVEBOX_POLICY` and `GLOVEBOX_LOG_LEVEL`, then defaults: root keeps its data in
+ * Options, then `GLOVEBOX_DATA_DIR`, `GLOVEBOX_POLICY`, `GLOVEBOX_LOG_LEVEL` and `GLOVEBOX_SPARES`, then defaults: root keeps its data in
  * `/var/lib/glovebox`, where the machines' unprivileged users can reach it, anybody else in the XDG data directory.
  * @throws GatewayError CONFIG_INVALID, naming every problem
  */
@@ -50,6 +55,7 @@ export function loadConfig(options: ConfigOptions, env: NodeJS.ProcessEnv): Conf
     dataDirectory: options.dataDir ?? env["GLOVEBOX_DATA_DIR"] ?? defaultDataDirectory(env),
     policyDirectory: options.policy ?? env["GLOVEBOX_POLICY"] ?? join(PACKAGE_ROOT, "policies", "default"),
     logLevel: options.logLevel ?? env["GLOVEBOX_LOG_LEVEL"] ?? "info",
+    spares: options.spares ?? env["GLOVEBOX_SPARES"] ?? DEFAULT_SPARES,
   });
   if (!parsed.success) throw new GatewayError("CONFIG_INVALID", z.prettifyError(parsed.error));
   const dataDirectory = resolve(parsed.data.dataDirectory);

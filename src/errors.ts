@@ -117,6 +117,11 @@ export const ERROR_CODES = {
     title: "There is no session of this id for this client.",
     fix: "Leave out `sessionId` for the default session, or open one with `openSession`.",
   },
+  HOST_BUSY: {
+    retryable: true,
+    title: "The host has no room for another sandbox.",
+    fix: "Close a session that is no longer needed, or call again later; sandboxes that run are not affected.",
+  },
   SESSION_LIMIT: {
     retryable: true,
     title: "No more sessions may be open at once.",

@@ -1,5 +1,5 @@
 import { mkdir } from "node:fs/promises";
-import { userInfo } from "node:os";
+import { availableParallelism, userInfo } from "node:os";
 import { type AuditLog, openAuditLog } from "./audit/log.ts";
 import { type CallPorts, type CallRequest, type CallResult, call } from "./call/call.ts";
 import { describeCall } from "./call/describe.ts";
@@ -20,13 +20,18 @@ import type { ServerPorts } from "./mcp/server.ts";
 import type { Bundle } from "./policy/bundle.ts";
 import { canEverPermit, evaluate } from "./policy/evaluate.ts";
 import { loadBundle } from "./policy/load.ts";
+import { createAdmission } from "./session/admission.ts";
 import { openLedger } from "./session/ledger.ts";
+import { createPool } from "./session/pool.ts";
 import { reconcile } from "./session/reconcile.ts";
+import { openSandbox, type SandboxPorts } from "./session/sandbox.ts";
 import { createSessions } from "./session/sessions.ts";
 
 export interface Gateway extends AsyncDisposable {
   readonly server: ServerPorts;
 }
+
+const MIB = 1024 * 1024;
 
 /** How long calls that are cut off by a shutdown may take to write their outcomes. */
 const FAREWELL_MS = 1_500;
@@ -60,28 +65,38 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   const bootIds = new Set<string>();
   const images = openImageStore(config.imageDirectory);
   const machines = stack.use(engine ?? createQemuEngine({ ...config, cacheDirectory: config.stateDirectory, log }));
-  const sessions = stack.use(
-    createSessions({
-      profile: bundle.profile,
-      audit,
+  const sandboxPorts: SandboxPorts = {
+    ledger,
+    engine: machines,
+    findImage: (image) => images.find(image),
+    domain: bundle.identity.name,
+    containerShape: (spec) => JSON.stringify(hardenedOptions(spec)),
+    // Loaded when a machine is to be prepared: dockerode is the largest dependency, and clients wait for `initialize`.
+    startContainer: async (spec, machine, signal) =>
+      (await import("./container/docker.ts")).startContainer(spec, machine, signal),
+    adoptContainer: agentContainer,
+    attest: async (sandbox, signal) => {
+      const attestation = await attest({ ...sandbox, hostBootId, otherBootIds: bootIds, signal });
+      // Copies have their template's; what tells them apart is the name that each was given.
+      if (sandbox.machine.facts.start === "cold") bootIds.add(attestation.bootId);
+      return attestation;
+    },
+  };
+  const { profile } = bundle;
+  const admission = createAdmission({
+    needMiB: profile.resources.memoryMiB,
+    availableMiB: () => process.availableMemory() / MIB,
+    maxOpening: Math.max(2, availableParallelism()),
+  });
+  const pool = stack.use(
+    createPool({
+      openSandbox: (options) => openSandbox(profile, sandboxPorts, options),
+      admission,
       log,
-      ledger,
-      engine: machines,
-      findImage: (image) => images.find(image),
-      domain: bundle.identity.name,
-      containerShape: (spec) => JSON.stringify(hardenedOptions(spec)),
-      // Loaded when a machine is to be prepared: dockerode is the largest dependency, and clients wait for `initialize`.
-      startContainer: async (spec, machine, signal) =>
-        (await import("./container/docker.ts")).startContainer(spec, machine, signal),
-      adoptContainer: agentContainer,
-      attest: async (sandbox, signal) => {
-        const attestation = await attest({ ...sandbox, hostBootId, otherBootIds: bootIds, signal });
-        // Copies have their template's; what tells them apart is the name that each was given.
-        if (sandbox.machine.facts.start === "cold") bootIds.add(attestation.bootId);
-        return attestation;
-      },
+      maxSpares: config.spares,
     }),
   );
+  const sessions = stack.use(createSessions({ profile, audit, log, openSandbox: pool.open }));
   const ports: CallPorts = {
     find: findCapability,
     decide: (request) => evaluate(bundle, request),

@@ -8,6 +8,7 @@ interface ServeOptions {
   readonly policy?: string;
   readonly dataDir?: string;
   readonly logLevel?: string;
+  readonly spares?: string;
 }
 
 /** After this the process ends whatever is still going on; the next start cleans up after it. */
@@ -20,6 +21,7 @@ export function serveCommand(): Command {
     .option("--policy <dir>", "policy bundle to obey (default: the shipped `default`; env GLOVEBOX_POLICY)")
     .option("--data-dir <dir>", "where images, state and audit log are kept (env GLOVEBOX_DATA_DIR)")
     .option("--log-level <level>", "trace, debug, info, warn, error or silent (env GLOVEBOX_LOG_LEVEL)")
+    .option("--spares <n>", "sandboxes to keep ready while the gateway is in use (default: 1; env GLOVEBOX_SPARES)")
     .addHelpText(
       "after",
       "\nTo try it by hand:\n  $ npx @modelcontextprotocol/inspector --cli glovebox serve --method tools/list\n",

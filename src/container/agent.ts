@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import type { Duplex } from "node:stream";
 import { z } from "zod";
 import type { AgentService, Machine } from "../engine/engine.ts";
@@ -69,10 +68,17 @@ export function converse<T>(
 /** Writes the rest of the question, at the guest's pace, and ends it. A guest that stops reading has its reasons, and says them. */
 export async function give(connection: Duplex, content: Buffer): Promise<void> {
   for (let at = 0; at < content.length && connection.writable; at += GIVE_BYTES) {
-    if (!connection.write(content.subarray(at, at + GIVE_BYTES)))
-      await Promise.race([once(connection, "drain"), once(connection, "close")]);
+    if (!connection.write(content.subarray(at, at + GIVE_BYTES))) await drained(connection);
   }
   connection.end();
+}
+
+async function drained(connection: Duplex): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  connection.once("drain", resolve).once("close", resolve);
+  if (connection.destroyed) resolve();
+  await promise;
+  connection.off("drain", resolve).off("close", resolve);
 }
 
 const GIVE_BYTES = 256 * 1024;

@@ -1,6 +1,6 @@
 import type { Container, ContainerSpec } from "../container/container.ts";
 import type { Attestation } from "../engine/attest.ts";
-import type { Engine, Machine, MachineFacts, MachineImage, Preparation } from "../engine/engine.ts";
+import type { Engine, Machine, MachineFacts, MachineImage, OpenOptions, Preparation } from "../engine/engine.ts";
 import { newId } from "../lib/id.ts";
 import type { Profile } from "../policy/profile.ts";
 import type { Ledger } from "./ledger.ts";
@@ -34,16 +34,19 @@ export interface Sandbox extends AsyncDisposable {
   readonly container: Container;
   readonly facts: MachineFacts;
   readonly attestation: Attestation;
+  /** Whether it was made before it was asked for. */
+  readonly pooled: boolean;
   /** Aborts with a GatewayError when the machine ends by itself. */
   readonly lost: AbortSignal;
+  /** Stops it, until `resume`; nothing in it may be running for anybody. @throws GatewayError MACHINE_LOST */
+  pause(signal: AbortSignal): Promise<void>;
+  resume(signal: AbortSignal): Promise<void>;
 }
 
+export type OpenSandbox = (options: OpenOptions) => Promise<Sandbox>;
+
 /** Opens everything or nothing: what was acquired before a failure is given back before it is reported. */
-export async function openSandbox(
-  profile: Profile,
-  ports: SandboxPorts,
-  options: { signal: AbortSignal; progress: (message: string) => void },
-): Promise<Sandbox> {
+export async function openSandbox(profile: Profile, ports: SandboxPorts, options: OpenOptions): Promise<Sandbox> {
   const { signal, progress } = options;
   await using stack = new AsyncDisposableStack();
   progress("looking up the guest image");
@@ -70,5 +73,15 @@ export async function openSandbox(
   const attestation = await ports.attest({ container, machine, hostname, profile }, signal);
   const owned = stack.move();
   const { facts, lost } = machine;
-  return { machineId, container, facts, attestation, lost, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return {
+    machineId,
+    container,
+    facts,
+    attestation,
+    pooled: false,
+    lost,
+    pause: (until) => machine.pause(until),
+    resume: (until) => machine.resume(until),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
 }

@@ -15,7 +15,10 @@ export function createSessions(ports: TenancyPorts): SessionTable & AsyncDisposa
   let disposed = false;
 
   const expiry = setInterval(() => {
-    for (const tenancy of tenancies.values()) if (tenancy.isIdle(Date.now())) void closeQuietly(tenancy, "idle");
+    for (const tenancy of tenancies.values()) {
+      if (tenancy.isIdle(Date.now())) void closeQuietly(tenancy, "idle");
+      else tenancy.rest(Date.now());
+    }
   }, EXPIRY_INTERVAL_MS);
   expiry.unref();
 

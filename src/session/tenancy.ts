@@ -4,12 +4,13 @@ import { abortable, deadline } from "../lib/deadline.ts";
 import type { Logger } from "../log.ts";
 import type { Profile } from "../policy/profile.ts";
 import { Processes } from "./processes.ts";
-import { openSandbox, type Sandbox, type SandboxPorts } from "./sandbox.ts";
+import type { OpenSandbox, Sandbox } from "./sandbox.ts";
 import type { Session, SessionState, SessionSummary } from "./session.ts";
 import { canMove } from "./state.ts";
 import { Turns } from "./turns.ts";
 
-export interface TenancyPorts extends SandboxPorts {
+export interface TenancyPorts {
+  readonly openSandbox: OpenSandbox;
   readonly profile: Profile;
   readonly audit: AuditWriter;
   readonly log: Logger;
@@ -26,6 +27,8 @@ const PATIENCE_MS = 45_000;
 /** How often a waiting caller is told what is going on. */
 const PROGRESS_INTERVAL_MS = 1_000;
 const CLOSE_DEADLINE_MS = 4_000;
+const REST_AFTER_MS = 30_000;
+const REST_TIMEOUT_MS = 15_000;
 
 interface Open {
   readonly sandbox: Sandbox;
@@ -46,6 +49,9 @@ export class Tenancy {
   #detail = "starting";
   #lastUsedAt = Date.now();
   #leases = 0;
+  #asleep = false;
+  /** Pausing and waking, one after the other; rejects never. */
+  #rest = Promise.resolve();
 
   /** `onFailed` is told when the opening fails, so that the next call can try again. */
   constructor(identity: TenancyIdentity, ports: TenancyPorts, onFailed: () => void) {
@@ -78,7 +84,7 @@ export class Tenancy {
   async ready(signal: AbortSignal, progress: (message: string) => void): Promise<Session> {
     if (this.#state === "lost") throw new GatewayError("MACHINE_LOST", `the sandbox is gone: ${this.#detail}`);
     if (this.#state === "closing" || this.#state === "closed") throw new GatewayError("SESSION_CLOSED");
-    if (this.#open) return this.#open.session;
+    if (this.#open) return await this.#awake(this.#open, signal);
     const tell = () => progress(`preparing the sandbox: ${this.#detail}`);
     tell();
     const ticker = setInterval(tell, PROGRESS_INTERVAL_MS);
@@ -91,6 +97,34 @@ export class Tenancy {
     } finally {
       clearInterval(ticker);
     }
+  }
+
+  /** Stops a sandbox that nobody uses: it costs no time any more, and the next call lets it go on. */
+  rest(now: number): void {
+    const open = this.#open;
+    if (!open || this.#state !== "ready" || this.#leases > 0 || open.processes.running > 0) return;
+    if (now - this.#lastUsedAt < REST_AFTER_MS) return;
+    this.#rest = this.#rest.then(async () => {
+      // A call may have come meanwhile; it waits for this, and wakes what is asleep.
+      if (this.#asleep || this.#leases > 0 || this.#state !== "ready") return;
+      await open.sandbox.pause(AbortSignal.timeout(REST_TIMEOUT_MS));
+      this.#asleep = true;
+    });
+    this.#rest = this.#rest.catch((error: unknown) =>
+      this.#ports.log.warn({ sessionId: this.identity.sessionId, err: error }, "an idle sandbox was not paused"),
+    );
+  }
+
+  /** @throws GatewayError MACHINE_LOST */
+  async #awake(open: Open, signal: AbortSignal): Promise<Session> {
+    const waking = this.#rest.then(async () => {
+      if (!this.#asleep) return;
+      await open.sandbox.resume(AbortSignal.timeout(REST_TIMEOUT_MS));
+      this.#asleep = false;
+    });
+    this.#rest = waking.catch(() => undefined);
+    await abortable(waking, signal);
+    return open.session;
   }
 
   /** Ends the sandbox, whatever its state. Rejects when something of it may be left. */
@@ -132,11 +166,11 @@ export class Tenancy {
     };
     try {
       await using stack = new AsyncDisposableStack();
-      const sandbox = stack.use(await openSandbox(profile, this.#ports, { signal, progress }));
-      const { machineId, container, facts: machine, attestation } = sandbox;
+      const sandbox = stack.use(await this.#ports.openSandbox({ signal, progress }));
+      const { machineId, container, facts: machine, attestation, pooled } = sandbox;
       const onEnded = (facts: Json) => this.#recordLater("process-ended", facts);
       const processes = stack.use(new Processes({ container, profile, onEnded }));
-      await this.#record("session-opened", asJson({ name, machineId, machine, attestation }));
+      await this.#record("session-opened", asJson({ name, machineId, pooled, machine, attestation }));
       signal.throwIfAborted();
       const owned = stack.move();
       const open: Open = {

@@ -8,6 +8,7 @@ import { GatewayError } from "../../src/errors.ts";
 import { createLog } from "../../src/log.ts";
 import { profileSchema } from "../../src/policy/profile.ts";
 import { openLedger } from "../../src/session/ledger.ts";
+import { openSandbox, type SandboxPorts } from "../../src/session/sandbox.ts";
 import { createSessions } from "../../src/session/sessions.ts";
 import type { TenancyPorts } from "../../src/session/tenancy.ts";
 
@@ -20,7 +21,7 @@ const progress = () => undefined;
 interface Stand {
   readonly ports: TenancyPorts;
   readonly records: RecordBody[];
-  readonly machines: { readonly end: AbortController; disposed: boolean }[];
+  readonly machines: { readonly end: AbortController; disposed: boolean; paused: boolean }[];
   readonly stateDirectory: string;
   /** What opening a machine waits for. */
   gate: Promise<void>;
@@ -35,6 +36,38 @@ async function stand(profile: object = {}): Promise<Stand> {
   });
   const records: RecordBody[] = [];
   const machines: Stand["machines"] = [];
+  const sandboxPorts: SandboxPorts = {
+    ledger,
+    findImage: async () => ({ digest: "", kernel: "", initramfs: "", root: "", data: "", seal: "", agentImage: "" }),
+    engine: {
+      name: "stand-in",
+      open: () => Promise.reject(new Error("sessions are opened prepared")),
+      openPrepared: async (_spec, _preparation, options) => {
+        const aborted = new Promise<never>((_, reject) => {
+          options.signal.addEventListener("abort", () => reject(options.signal.reason));
+        });
+        await Promise.race([made.gate, aborted]);
+        const machine = { end: new AbortController(), disposed: false, paused: false };
+        machines.push(machine);
+        const opened = {
+          lost: machine.end.signal,
+          facts: { level: "microvm" },
+          pause: async () => void (machine.paused = true),
+          resume: async () => void (machine.paused = false),
+          [Symbol.asyncDispose]: async () => {
+            machine.disposed = true;
+          },
+        };
+        return { machine: opened as unknown as Machine, prepared: "container" };
+      },
+      [Symbol.asyncDispose]: async () => undefined,
+    },
+    domain: "tests",
+    containerShape: () => "",
+    startContainer: async () => "container",
+    adoptContainer: () => ({ [Symbol.asyncDispose]: async () => undefined }) as never,
+    attest: async () => ({}) as never,
+  };
   const made: Stand = {
     records,
     machines,
@@ -44,34 +77,7 @@ async function stand(profile: object = {}): Promise<Stand> {
       profile: profileSchema.parse(profile),
       audit: { append: async (body) => void records.push(body) },
       log: createLog("silent"),
-      ledger,
-      findImage: async () => ({ digest: "", kernel: "", initramfs: "", root: "", data: "", seal: "", agentImage: "" }),
-      engine: {
-        name: "stand-in",
-        open: () => Promise.reject(new Error("sessions are opened prepared")),
-        openPrepared: async (_spec, _preparation, options) => {
-          const aborted = new Promise<never>((_, reject) => {
-            options.signal.addEventListener("abort", () => reject(options.signal.reason));
-          });
-          await Promise.race([made.gate, aborted]);
-          const machine = { end: new AbortController(), disposed: false };
-          machines.push(machine);
-          const opened = {
-            lost: machine.end.signal,
-            facts: { level: "microvm" },
-            [Symbol.asyncDispose]: async () => {
-              machine.disposed = true;
-            },
-          };
-          return { machine: opened as unknown as Machine, prepared: "container" };
-        },
-        [Symbol.asyncDispose]: async () => undefined,
-      },
-      domain: "tests",
-      containerShape: () => "",
-      startContainer: async () => "container",
-      adoptContainer: () => ({ [Symbol.asyncDispose]: async () => undefined }) as never,
-      attest: async () => ({}) as never,
+      openSandbox: (options) => openSandbox(profileSchema.parse(profile), sandboxPorts, options),
     },
   };
   return made;
@@ -170,6 +176,26 @@ test("closing while opening aborts the opening", async () => {
   await sessions.close(ada, summary?.sessionId ?? "");
   await expect(opening).rejects.toMatchObject({ code: "SESSION_CLOSED" });
   expect(sessions.list(ada)).toEqual([]);
+});
+
+test("an idle session rests, and the next call lets it go on", async () => {
+  const { ports, machines } = await stand();
+  await using sessions = createSessions(ports);
+  {
+    await using lease = sessions.lease(ada, undefined, "call");
+    await lease.session(signal, progress);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(machines[0]?.paused).toBe(false);
+  }
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(machines[0]?.paused).toBe(false);
+  await vi.advanceTimersByTimeAsync(30_000);
+  expect(machines[0]?.paused).toBe(true);
+  await using lease = sessions.lease(ada, undefined, "call");
+  await lease.session(signal, progress);
+  expect(machines[0]?.paused).toBe(false);
+  await vi.advanceTimersByTimeAsync(120_000);
+  expect(machines[0]?.paused).toBe(false);
 });
 
 test("an idle session is closed, one that is held or lately used is not", async () => {
