@@ -52,8 +52,12 @@ async function stand(profile: object = {}): Promise<Stand> {
         const opened = {
           lost: machine.end.signal,
           facts: { level: "microvm" },
-          pause: async () => void (machine.paused = true),
-          resume: async () => void (machine.paused = false),
+          pause: async () => {
+            machine.paused = true;
+          },
+          resume: async () => {
+            machine.paused = false;
+          },
           [Symbol.asyncDispose]: async () => {
             machine.disposed = true;
           },
