@@ -176,6 +176,9 @@ func (l *hosts) Accept() (net.Conn, error) {
 func (l *hosts) greet(marker []byte) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
+	// The present host waits for this line: a machine that is stopped before it has noticed the end of its connection would find itself
+	// connected again when it goes on, and never know.
+	report("waiting for the next host")
 	_, err := l.device.Write(marker)
 	return err
 }

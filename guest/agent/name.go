@@ -7,13 +7,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"strings"
 	"syscall"
 )
 
 var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
-// renameContainer gives the machine's one container another host name: in the kernel, and in the files that the engine mounted.
+// renameContainer gives the machine's one container another host name: in the kernel, and in the file that the engine mounted.
 func renameContainer(name string) error {
 	if !validName.MatchString(name) {
 		return errors.New("not a host name")
@@ -25,19 +24,7 @@ func renameContainer(name string) error {
 	if len(directories) != 1 {
 		return fmt.Errorf("there are %d containers", len(directories))
 	}
-	old, err := readLine(filepath.Join(directories[0], "hostname"))
-	if err != nil {
-		return err
-	}
-	hosts := filepath.Join(directories[0], "hosts")
-	content, err := os.ReadFile(hosts)
-	if err != nil {
-		return err
-	}
-	// In place: the container has these very files mounted.
-	if err := os.WriteFile(hosts, []byte(strings.ReplaceAll(string(content), old, name)), 0); err != nil {
-		return err
-	}
+	// In place: the container has this very file mounted.
 	if err := os.WriteFile(filepath.Join(directories[0], "hostname"), []byte(name+"\n"), 0); err != nil {
 		return err
 	}

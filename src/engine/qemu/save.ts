@@ -3,6 +3,7 @@ import { chmod, rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { GatewayError } from "../../errors.ts";
 import { abortable, deadline } from "../../lib/deadline.ts";
 import { settleGuest } from "./guest.ts";
@@ -10,6 +11,9 @@ import type { QemuMachine } from "./machine.ts";
 import { awaitMigration, SHARED_MEMORY_STAYS } from "./migration.ts";
 
 const SAVE_MS = 60_000;
+const POLL_MS = 10;
+/** On the guest's console once it has noticed that this host is gone (`guest/agent/channel.go`). */
+const WAITING = "glovebox: waiting for the next host";
 
 /**
  * Stops a machine whose memory is a file, writes the state of its devices to `path`, and ends its process. What the machine had
@@ -21,6 +25,7 @@ export async function saveMachine(machine: QemuMachine, path: string, signal: Ab
   const ended = deadline(SAVE_MS, signal);
   const marker = await settleGuest(channel, ended);
   channel[Symbol.dispose]();
+  while (!process.console.text().includes(WAITING)) await sleep(POLL_MS, undefined, { signal: ended });
   await qmp.execute("stop", ended);
   await using inlet = await openInlet(dirname(overlay));
   const written = inlet.writeTo(path, ended);
