@@ -1,0 +1,129 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { GatewayError } from "../../src/errors.ts";
+import { forever, gone, python, runToEnd, said, spec, type TestSandbox } from "../contract/container-suite.ts";
+import { openTestSandbox } from "../support/machine.ts";
+
+/** What a hostile program tries against the container's first process and the file tools. One sandbox serves all. */
+let sandbox: TestSandbox;
+
+beforeAll(async () => {
+  sandbox = await openTestSandbox();
+}, 240_000);
+
+afterAll(async () => {
+  await sandbox?.[Symbol.asyncDispose]();
+});
+
+const works = async () => expect((await runToEnd(sandbox.container, ["echo", "works"])).stdout).toBe("works\n");
+
+test.each([
+  ["read its memory", "open('/proc/1/mem', 'rb')"],
+  ["write its memory", "open('/proc/1/mem', 'r+b')"],
+  ["see what it has open", "os.listdir('/proc/1/fd')"],
+  ["open what it has open", "os.open('/proc/1/fd/4', os.O_RDWR)"],
+  ["take a descriptor of it", "os.close(libc.syscall(438, os.pidfd_open(1), 4, 0))"],
+  ["trace it", "ok(libc.ptrace(16, 1, 0, 0))"],
+  ["seize it", "ok(libc.ptrace(0x4206, 1, 0, 0))"],
+  ["see its environment", "open('/proc/1/environ')"],
+  ["replace its program", "open('/.glovebox/runner', 'r+b')"],
+  ["remove its socket", "os.unlink('/.glovebox/runner.sock')"],
+  [
+    "call the agent in its place",
+    "socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect('/.glovebox/runner.sock')",
+  ],
+])("a program of the same user can't %s [G10]", async (_name, attempt) => {
+  const script = `
+import ctypes, os, resource, socket
+libc = ctypes.CDLL(None, use_errno=True)
+def ok(result):
+    if result != 0: raise OSError(ctypes.get_errno(), 'refused')
+try:
+    ${attempt}
+    print('done')
+except OSError:
+    print('refused')`;
+  expect((await python(sandbox.container, script)).stdout).toBe("refused\n");
+  await works();
+});
+
+test("signals to it are for nothing, whatever they are", async () => {
+  const script = `
+import os, signal
+for number in signal.valid_signals():
+    os.kill(1, number)
+print('sent')`;
+  expect((await python(sandbox.container, script)).stdout).toBe("sent\n");
+  await works();
+});
+
+test("a daemon that left its run, its session and its parents dies with its run when that is killed", async () => {
+  const script =
+    "import os, time\nif os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0: time.sleep(6661)\nprint('off', flush=True); time.sleep(6662)";
+  const run = await sandbox.container.run(spec(["python3", "-c", script]), forever);
+  run.stderr.resume();
+  await said(run.stdout, "off");
+  run.stdout.resume();
+  await run.signal("SIGKILL");
+  await run.exit;
+  await gone(sandbox.container, "time.sleep(6661)");
+});
+
+test("a directory that is swapped for a link while a file tool works leads nowhere else [G12]", async () => {
+  const { container } = sandbox;
+  await runToEnd(container, [
+    "sh",
+    "-c",
+    "mkdir -p /workspace/race/real /home/agent/secret; echo real > /workspace/race/real/file; echo secret > /home/agent/secret/file",
+  ]);
+  const swap = `
+import os
+os.chdir('/workspace/race')
+os.rename('real', 'kept')
+while True:
+    os.symlink('kept', 'dir'); os.unlink('dir'); os.symlink('/home/agent/secret', 'dir'); os.unlink('dir'); os.rename('kept', 'dir'); os.rename('dir', 'kept')`;
+  const run = await container.run(spec(["python3", "-c", swap]), forever);
+  run.stdout.resume();
+  run.stderr.resume();
+  const outcomes = new Set<string>();
+  try {
+    for (let attempt = 0; attempt < 150; attempt += 1) {
+      const path = "/workspace/race/dir/file";
+      const note = (error: unknown) => outcomes.add(error instanceof GatewayError ? error.code : String(error));
+      await container.readFile(path, 100, forever).then((it) => outcomes.add(it.toString().trim()), note);
+      await container
+        .writeFile(path, Buffer.from("real\n"), { mode: 0o644, createParents: false }, forever)
+        .catch(note);
+    }
+  } finally {
+    await run.signal("SIGKILL");
+    await run.exit;
+  }
+  const allowed = new Set(["real", "PATH_IS_LINK", "FILE_NOT_FOUND"]);
+  expect([...outcomes].filter((it) => !allowed.has(it))).toEqual([]);
+  expect(outcomes.size).toBeGreaterThan(1);
+  expect((await runToEnd(container, ["cat", "/home/agent/secret/file"])).stdout).toBe("secret\n");
+}, 120_000);
+
+test("names that stay behind are the agent's own: no draft of a file is left by a transfer that breaks off", async () => {
+  const { container } = sandbox;
+  const controller = new AbortController();
+  const writing = container.writeFile(
+    "/workspace/broken-off",
+    Buffer.alloc(30_000_000),
+    { mode: 0o644, createParents: false },
+    controller.signal,
+  );
+  setTimeout(() => controller.abort(new Error("enough")), 200);
+  await expect(writing).rejects.toThrow("enough");
+  await expect
+    .poll(async () => (await runToEnd(container, ["sh", "-c", "ls -A /workspace | grep glovebox || true"])).stdout)
+    .toBe("");
+  await expect(container.stat("/workspace/broken-off", forever)).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
+}, 60_000);
+
+test("a program that takes away its limits spoils its own sandbox, which says so and does not wait", async () => {
+  await using own = await openTestSandbox();
+  await python(own.container, "import resource; resource.prlimit(1, resource.RLIMIT_NOFILE, (3, 3))");
+  await expect(own.container.run(spec(["true"]), forever)).rejects.toMatchObject({ code: "CONTAINER_FAILED" });
+  await works();
+}, 120_000);
