@@ -21,10 +21,13 @@ export const FD = {
   root: 8,
   base: 9,
   overlay: 10,
-  /** A template's, or a clone's; the rest are a clone's alone. */
+  /** A template's, or a clone's. */
   memory: 11,
+  /** A clone's. */
   templateDisk: 12,
   state: 13,
+  /** A template's: the machine's directory, by which it finds the socket that its state goes to. */
+  directory: 12,
 } as const;
 
 /**

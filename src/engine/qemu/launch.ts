@@ -62,7 +62,12 @@ export async function launch(
     { path: image.root, flags: "r" },
     { path: image.data, flags: "r" },
     { path: overlay, flags: "r+" },
-    ...(from.origin === "template-boot" ? [{ path: from.memory, flags: "r+" as const }] : []),
+    ...(from.origin === "template-boot"
+      ? [
+          { path: from.memory, flags: "r+" as const },
+          { path: directory, flags: "r" as const },
+        ]
+      : []),
   ]);
   signal.throwIfAborted();
   const { origin } = from;

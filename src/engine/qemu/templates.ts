@@ -71,7 +71,13 @@ export class Templates {
     }
   }
 
-  /** Also what an earlier maker of this template has left half done: its lock is ours. */
+  #isAbandoned(key: string, ownKey: string): boolean {
+    if (key === ownKey) return true;
+    using lock = tryLock(join(this.#directory, `${key}.lock`));
+    return lock !== undefined;
+  }
+
+  /** Also what makers that were killed have left half done: the locks of those who are at work are taken. */
   async #removeOld(key: string): Promise<void> {
     const names = await readdir(this.#directory);
     const found = await Promise.all(
@@ -81,10 +87,13 @@ export class Templates {
     );
     found.sort((a, b) => b.usedMs - a.usedMs);
     const old = found.filter((it, index) => index >= KEPT - 1 || Date.now() - it.usedMs > KEPT_MS).map((it) => it.name);
-    const dead = names.filter((it) => it.startsWith(`.${key}-`));
+    const dead = names.filter((it) => it.startsWith(".") && this.#isAbandoned(it.slice(1, 1 + KEY_CHARS), key));
     for (const name of [...old, ...dead]) await rm(join(this.#directory, name), { recursive: true, force: true });
   }
 }
+
+/** Hexadecimal digits of a template's key. */
+const KEY_CHARS = 32;
 
 /** Whatever decides whether the state of one machine can be taken up by another. */
 function keyOf({ qemu, verdict, spec }: Attempt, preparation: Preparation): string {
@@ -99,7 +108,7 @@ function keyOf({ qemu, verdict, spec }: Attempt, preparation: Preparation): stri
     processor: verdict.acceleration === "tcg" ? "" : cpus()[0]?.model,
     preparation: preparation.key,
   };
-  return createHash("sha256").update(JSON.stringify(facts)).digest("hex").slice(0, 32);
+  return createHash("sha256").update(JSON.stringify(facts)).digest("hex").slice(0, KEY_CHARS);
 }
 
 async function writeTemplate(draft: string, attempt: Boot, preparation: Preparation): Promise<void> {
