@@ -4,7 +4,7 @@
  */
 export const CLAIMS = {
   G1: "Nothing an agent asks for is executed on the host: every program and every file operation happens inside the session's own machine.",
-  G2: "Each session has its own machine with its own kernel and its own Docker engine; a machine serves one session in its life.",
+  G2: "Each session has its own machine with its own kernel and its own Docker engine; a machine serves one session in its life. Machines that start as copies of one saved machine share no random stream and nothing that either writes, and none can change what later ones start from.",
   G3: "Nothing runs unless the policy bundle in force permits exactly that call; an evaluation error, an unknown key or an invalid bundle denies.",
   G4: "A denied or invalid call opens no session and executes nothing.",
   G5: "No call is executed before its intent and decision are on disk; when the log cannot be written, calls are refused.",
@@ -12,9 +12,9 @@ export const CLAIMS = {
   G7: "A changed, removed, reordered or truncated audit record is found by `glovebox audit verify`, with its place.",
   G8: "The sandbox has no network device, no route and no shared folder.",
   G9: "The agent's process is not root, has no capabilities, cannot gain privileges, and is under a seccomp filter.",
-  G10: "The agent reaches neither the inner Docker engine nor the channel to the gateway.",
+  G10: "The agent reaches neither the inner Docker engine nor the channel to the gateway, and cannot take the place of the container's first process.",
   G11: "Isolation is attested from inside at every open; below the profile's floor the session is refused, never degraded.",
-  G12: "A file tool acts on exactly the path that policy decided on: `..` is resolved before the decision and a symbolic link in the path is refused.",
+  G12: "A file tool acts on exactly the path that policy decided on: `..` is resolved before the decision, and a symbolic link in the path is refused, also one that a program puts there meanwhile.",
   G13: "Whatever a program prints, and whatever a machine sends, the gateway's memory stays bounded; a violation of the channel's protocol ends the machine.",
   G14: "A program that exhausts processes, memory or disk hurts its own session only.",
   G15: "After a gateway is killed, the next start leaves none of its processes, files or locks.",
