@@ -23,7 +23,9 @@ export async function benchAudit(): Promise<Row[]> {
       const bare = await bareAppends(join(directory, "bare"));
       await using log = await openAuditLog({ directory: join(directory, `w${writers}`), gateway: "gw-bench" });
       const rate = await perSecond(writers, () => log.append(record()));
-      rows.push(row(`audit records, ${writers} writers`, rate, "records/s", "append + fdatasync, one by one", bare));
+      rows.push(
+        row(`audit records, ${writers} writers`, [rate], "records/s", "append + fdatasync, one by one", [bare]),
+      );
     }
     return rows;
   } finally {

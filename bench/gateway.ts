@@ -1,7 +1,10 @@
-import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { chmod, mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { InMemoryTransport } from "@modelcontextprotocol/sdk/inMemory.js";
 import Docker from "dockerode";
@@ -13,7 +16,11 @@ import { createLog } from "../src/log.ts";
 import { createServer } from "../src/mcp/server.ts";
 import { median, type Row, row, timed } from "./row.ts";
 
-const REPEATS = 15;
+const REPEATS = 30;
+const OPENINGS = 8;
+/** The pool fills a few seconds after a sandbox was handed out. */
+const REFILL_MS = 8_000;
+const MEGABYTE = 1_000_000;
 
 /**
  * The whole path on real parts, with the client in the same process: what an MCP call costs, beside the bare operation on the
@@ -21,74 +28,173 @@ const REPEATS = 15;
  */
 export async function benchGateway(say: (message: string) => void): Promise<Row[]> {
   const root = mkdtempSync(join(tmpdir(), "glovebox-bench-"));
-  const machines: Machine[] = [];
   try {
-    const config = await benchConfig(root);
-    const real = createQemuEngine({ ...config, cacheDirectory: config.stateDirectory, log: createLog("silent") });
-    const engine: Engine = {
-      name: real.name,
-      open: real.open,
-      openPrepared: async (spec, preparation, options) => {
-        const opened = await real.openPrepared(spec, preparation, options);
-        machines.push(opened.machine);
-        return opened;
-      },
-      [Symbol.asyncDispose]: () => real[Symbol.asyncDispose](),
-    };
-    await using gateway = await openGateway(config, new AbortController().signal, engine);
-    const [clientSide, serverSide] = InMemoryTransport.createLinkedPair();
-    await createServer(gateway.server).connect(serverSide);
-    const client = new Client({ name: "bench", version: "1.0.0" });
-    await client.connect(clientSide);
-    const call = async (name: string, args: Record<string, unknown>) => {
-      const result = await client.callTool({ name, arguments: args }, undefined, { timeout: 300_000 });
-      if (result.isError) throw new Error(`${name}: ${JSON.stringify(result.content)}`);
-    };
-    const repeated = async (run: () => Promise<unknown>) => {
-      const times: number[] = [];
-      for (let index = 0; index < REPEATS; index += 1) times.push(await timed(run));
-      return median(times);
-    };
-
-    say("the gateway's own share of a call");
-    const share = await repeated(() => call("listSessions", {}));
-    say("opening a session, cold");
-    const cold = await timed(() => call("exec", { argv: ["true"] }));
-    const machine = machines[0];
-    if (!machine) throw new Error("no machine was opened");
-    say("exec through MCP and bare");
-    const bare = await bareExec(machine);
-    const bareMs = await repeated(bare);
-    const execMs = await repeated(() => call("exec", { argv: ["true"] }));
-    say("files");
-    const small = "x".repeat(1_000);
-    const large = "x".repeat(10_000_000);
-    const smallWrite = await repeated(() => call("writeFile", { path: "/workspace/small", content: small }));
-    const smallRead = await repeated(() => call("readFile", { path: "/workspace/small" }));
-    const largeWrite = await timed(() => call("writeFile", { path: "/workspace/large", content: large }));
-    const largeRead = await timed(() => call("readFile", { path: "/workspace/large", encoding: "base64" }));
-    await client.close();
-    return [
-      row("gateway's own share of a call (MCP, policy, audit)", share, "ms", "bare docker exec", bareMs),
-      row("session open, cold, to the first exec's result", cold, "ms", "bare docker exec", bareMs),
-      row("exec through MCP", execMs, "ms", "bare docker exec", bareMs),
-      row("writeFile 1 KB", smallWrite, "ms", "bare docker exec", bareMs),
-      row("readFile 1 KB", smallRead, "ms", "bare docker exec", bareMs),
-      row("writeFile 10 MB", largeWrite, "ms", "writeFile 1 KB", smallWrite),
-      row("readFile 10 MB", largeRead, "ms", "readFile 1 KB", smallRead),
+    say("opening a session, booted");
+    const cold = await openings(await benchConfig(join(root, "cold"), 0), 2, { booted: true });
+    say("opening a session, from a template");
+    const config = await benchConfig(join(root, "warm"), 0);
+    await openings(config, 1);
+    const template = await openings(config, OPENINGS);
+    say("opening a session, from the pool");
+    const pool = await openings({ ...config, spares: 1 }, OPENINGS, { restMs: REFILL_MS });
+    const rows = [
+      row("session open, from a template, to the first exec's result", template.times, "ms", "booted", cold.times),
+      row("session open, from the pool, to the first exec's result", pool.times, "ms", "booted", cold.times),
+      row("private memory of an idle session, a copy", template.privateMiB, "MiB", "booted", cold.privateMiB),
+      row("sessions in a GiB", [1024 / median(template.privateMiB)], "sessions", "booted", [
+        1024 / median(cold.privateMiB),
+      ]),
     ];
+    return [...rows, ...(await benchCalls(config, say))];
   } finally {
     rmSync(root, { recursive: true, force: true });
   }
 }
 
+async function benchCalls(config: Config, say: (message: string) => void): Promise<Row[]> {
+  await using stand = await openStand(config);
+  const { call } = stand;
+  say("the gateway's own share of a call");
+  const share = await repeated(() => call("listSessions", {}));
+  await call("exec", { argv: ["true"] });
+  say("exec through MCP, through the engine, and on the host");
+  const machine = stand.machines[0];
+  if (!machine) throw new Error("no machine was opened");
+  const bare = await bareExec(machine);
+  await bare();
+  const [execMs, bareMs] = await alternating(() => call("exec", { argv: ["true"] }), bare);
+  const hostMs = await repeated(hostProcess);
+  const together = async (count: number) => {
+    const times: number[] = [];
+    for (let round = 0; round < Math.ceil((2 * REPEATS) / count); round += 1) {
+      const batch = Array.from({ length: count }, () => timed(() => call("exec", { argv: ["true"] })));
+      times.push(...(await Promise.all(batch)));
+    }
+    return times;
+  };
+  const eight = await together(8);
+  const thirtyTwo = await together(32);
+  say("files");
+  const small = "x".repeat(1_000);
+  const large = "x".repeat(10 * MEGABYTE);
+  const smallWrite = await repeated(() => call("writeFile", { path: "/workspace/small", content: small }));
+  const smallRead = await repeated(() => call("readFile", { path: "/workspace/small" }));
+  const rate = (ms: number) => 10_000 / ms;
+  const largeWrite = await several(10, () => call("writeFile", { path: "/workspace/large", content: large }));
+  const largeRead = await several(10, () => call("readFile", { path: "/workspace/large", encoding: "base64" }));
+  const copy = await several(3, async () => void Buffer.from(large));
+  return [
+    row("gateway's own share of a call (MCP, policy, audit)", share, "ms", "fork + exec on the host", hostMs),
+    row("exec through MCP", execMs, "ms", "docker exec, same engine", bareMs),
+    row("exec through MCP", execMs, "ms", "fork + exec on the host", hostMs),
+    row("exec through MCP, each of 8 at once", eight, "ms", "alone", execMs),
+    row("exec through MCP, each of 32 at once", thirtyTwo, "ms", "alone", execMs),
+    row("writeFile 1 KB", smallWrite, "ms", "docker exec, same engine", bareMs),
+    row("readFile 1 KB", smallRead, "ms", "docker exec, same engine", bareMs),
+    row("writeFile 100 MB in ten", largeWrite.map(rate), "MB/s", "a copy in memory", copy.map(rate)),
+    row("readFile 100 MB in ten", largeRead.map(rate), "MB/s", "a copy in memory", copy.map(rate)),
+  ];
+}
+
+interface Stand extends AsyncDisposable {
+  readonly machines: readonly Machine[];
+  call(name: string, args: Record<string, unknown>): Promise<unknown>;
+}
+
+/** A gateway with a client in this process. `booted`: every machine is booted, as if there were no templates. */
+async function openStand(config: Config, { booted = false } = {}): Promise<Stand> {
+  await using stack = new AsyncDisposableStack();
+  const machines: Machine[] = [];
+  const real = createQemuEngine({ ...config, cacheDirectory: config.stateDirectory, log: createLog("silent") });
+  const engine: Engine = {
+    name: real.name,
+    open: real.open,
+    openPrepared: async (spec, preparation, options) => {
+      const opened = booted ? undefined : await real.openPrepared(spec, preparation, options);
+      const machine = opened?.machine ?? (await real.open(spec, options));
+      machines.push(machine);
+      return opened ?? { machine, prepared: await preparation.prepare(machine, spec.hostname, options.signal) };
+    },
+    [Symbol.asyncDispose]: () => real[Symbol.asyncDispose](),
+  };
+  const gateway = stack.use(await openGateway(config, new AbortController().signal, engine));
+  const [clientSide, serverSide] = InMemoryTransport.createLinkedPair();
+  await createServer(gateway.server).connect(serverSide);
+  const client = new Client({ name: "bench", version: "1.0.0" });
+  await client.connect(clientSide);
+  stack.defer(() => client.close());
+  const owned = stack.move();
+  return {
+    machines,
+    call: async (name, args) => {
+      const result = await client.callTool({ name, arguments: args }, undefined, { timeout: 300_000 });
+      if (result.isError) throw new Error(`${name}: ${JSON.stringify(result.content)}`);
+      return result.structuredContent;
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Opens sessions one after the other; each time is that to the result of the first program. */
+async function openings(
+  config: Config,
+  count: number,
+  { booted = false, restMs = 0 } = {},
+): Promise<{ times: number[]; privateMiB: number[] }> {
+  await using stand = await openStand(config, { booted });
+  const times: number[] = [];
+  const privateMiB: number[] = [];
+  for (let index = 0; index < count; index += 1) {
+    const startedMs = performance.now();
+    const { sessionId } = (await stand.call("openSession", {})) as { sessionId: string };
+    const idle = privateMemory(stand.machines.at(-1));
+    await stand.call("exec", { argv: ["true"], sessionId });
+    // The first opening of a gateway reads the template, or finds the pool empty.
+    if (index > 0 || count === 1) times.push(performance.now() - startedMs);
+    if (index > 0 || count === 1) privateMiB.push(idle);
+    await stand.call("closeSession", { sessionId });
+    await sleep(restMs);
+  }
+  return { times, privateMiB };
+}
+
+/** What of the machine's memory is its own, MiB: pages that it has written. */
+function privateMemory(machine: Machine | undefined): number {
+  const rollup = readFileSync(`/proc/${machine?.facts.pid}/smaps_rollup`, "utf8");
+  return Number(/^Anonymous:\s+(\d+)/m.exec(rollup)?.[1]) / 1024;
+}
+
+async function several(count: number, run: () => Promise<unknown>): Promise<number[]> {
+  const times: number[] = [];
+  for (let index = 0; index < count; index += 1) times.push(await timed(run));
+  return times;
+}
+
+function repeated(run: () => Promise<unknown>): Promise<number[]> {
+  return several(REPEATS, run);
+}
+
+/** In turns, so that a noisy computer disturbs both alike. */
+async function alternating(one: () => Promise<unknown>, other: () => Promise<unknown>): Promise<[number[], number[]]> {
+  const times: [number[], number[]] = [[], []];
+  for (let index = 0; index < REPEATS; index += 1) {
+    times[0].push(await timed(one));
+    times[1].push(await timed(other));
+  }
+  return times;
+}
+
+async function hostProcess(): Promise<void> {
+  await once(spawn("true", { stdio: "ignore" }), "close");
+}
+
 /** A data directory of its own, with this machine's guest images in it, passable for the machines' users. */
-async function benchConfig(root: string): Promise<Config> {
+async function benchConfig(root: string, spares: number): Promise<Config> {
   const data = join(root, "data");
-  await mkdir(data);
-  for (const directory of [root, data]) await chmod(directory, 0o711);
+  await mkdir(data, { recursive: true });
+  for (const directory of [join(root, ".."), root, data]) await chmod(directory, 0o711);
   symlinkSync(loadConfig({}, process.env).imageDirectory, join(data, "images"));
-  return loadConfig({ dataDir: data, logLevel: "silent" }, {});
+  return loadConfig({ dataDir: data, logLevel: "silent", spares: String(spares) }, {});
 }
 
 /** What `docker exec <container> true` does, on the machine's own engine: create, start, read to the end, inspect. */

@@ -1,7 +1,7 @@
 import { benchAudit } from "./audit.ts";
 import { benchGateway } from "./gateway.ts";
 import { benchPolicy } from "./policy.ts";
-import type { Row } from "./row.ts";
+import type { Row, Spread } from "./row.ts";
 
 /** `npm run bench`: one table, each figure beside the baseline taken in the same run; `--json` for machines. */
 const say = (message: string) => process.stderr.write(`measuring ${message}\n`);
@@ -17,11 +17,12 @@ if (process.argv.includes("--json")) {
   console.log(JSON.stringify(rows, null, 2));
 } else {
   const number = (value: number) => value.toFixed(value < 10 ? 2 : 0);
+  const all = ({ p50, p95, p99, samples }: Spread) => (samples === 1 ? [p50] : [p50, p95, p99]).map(number).join(" / ");
   console.table(
     rows.map((it) => ({
       measurement: it.name,
-      value: `${number(it.value)} ${it.unit}`,
-      baseline: `${it.baseline}: ${number(it.baselineValue)} ${it.unit}`,
+      "p50 / p95 / p99": `${all(it.value)} ${it.unit}`,
+      baseline: `${it.baseline}: ${all(it.baselineValue)} ${it.unit}`,
       ratio: number(it.ratio),
     })),
   );

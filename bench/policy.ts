@@ -5,7 +5,7 @@ import { isAuthorized } from "@cedar-policy/cedar-wasm/nodejs";
 import { describeCall } from "../src/call/describe.ts";
 import { evaluate } from "../src/policy/evaluate.ts";
 import { loadBundle } from "../src/policy/load.ts";
-import { median, type Row, row } from "./row.ts";
+import { type Row, row } from "./row.ts";
 
 const DECISIONS = 300;
 
@@ -23,7 +23,7 @@ export async function benchPolicy(): Promise<Row[]> {
       const described = describeCall("exec", { argv: ["program-7", "x"] }, principal);
       if ("problem" in described) throw new Error(described.problem);
       const { request } = described;
-      const prepared = medianMs(() => evaluate(bundle, request), DECISIONS);
+      const prepared = timesOf(() => evaluate(bundle, request), DECISIONS);
       const policies = { staticPolicies: Object.fromEntries(texts.map((text, index) => [`p${index}`, text])) };
       const call = {
         principal: { type: "Glovebox::Principal", id: principal.id },
@@ -33,7 +33,7 @@ export async function benchPolicy(): Promise<Row[]> {
         policies,
         entities: [],
       };
-      const text = medianMs(() => isAuthorized(call), Math.max(20, DECISIONS / 10));
+      const text = timesOf(() => isAuthorized(call), Math.max(20, DECISIONS / 10));
       rows.push(row(`decision with ${count} policies`, prepared, "ms", "the same policies as text at each call", text));
     } finally {
       rmSync(directory, { recursive: true, force: true });
@@ -49,11 +49,11 @@ function policyText(index: number): string {
     : `@id("p${index}") @reason("r") forbid (principal, ${action}, resource) when { context.argv0 == "bad-${index}" };`;
 }
 
-function medianMs(run: () => unknown, times: number): number {
-  const measured = Array.from({ length: times }, () => {
+/** Milliseconds each. */
+function timesOf(run: () => unknown, times: number): number[] {
+  return Array.from({ length: times }, () => {
     const startedMs = performance.now();
     run();
     return performance.now() - startedMs;
   });
-  return median(measured);
 }

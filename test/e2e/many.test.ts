@@ -1,0 +1,77 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { auditRecords, connect, testData } from "../support/gateway.ts";
+
+/** What a long life does to a gateway. */
+
+interface Held {
+  readonly descriptors: number;
+  readonly residentMiB: number;
+  readonly children: number;
+  readonly machineDirectories: number;
+}
+
+function heldBy(pid: number, data: string): Held {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  const gateways = join(data, "state", "gateways");
+  const machines = readdirSync(gateways).map((it) => join(gateways, it, "machines"));
+  return {
+    descriptors: readdirSync(`/proc/${pid}/fd`).length,
+    residentMiB: Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 1024,
+    children: readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).length,
+    machineDirectories: machines.flatMap((it) => (existsSync(it) ? readdirSync(it) : [])).length,
+  };
+}
+
+test("two hundred sessions, one after the other, leave nothing behind", { timeout: 900_000 }, async () => {
+  using data = testData();
+  await using client = await connect(data, ["--spares", "0"]);
+  let early: Held | undefined;
+  for (let index = 0; index < 200; index += 1) {
+    const opened = await client.call("openSession", {});
+    expect(opened.isError, opened.text).toBe(false);
+    const { sessionId } = opened.result;
+    // Each eighth does something; most of the time goes into opening.
+    if (index % 8 === 0) expect((await client.call("exec", { argv: ["true"], sessionId })).result.exitCode).toBe(0);
+    expect((await client.call("closeSession", { sessionId })).isError).toBe(false);
+    if (index === 40) early = heldBy(client.pid, data.directory);
+  }
+  const late = heldBy(client.pid, data.directory);
+  if (!early) throw new Error("nothing was measured");
+  expect(late.descriptors).toBeLessThanOrEqual(early.descriptors + 3);
+  expect(late.children).toBe(0);
+  expect(late.machineDirectories).toBe(0);
+  expect(late.residentMiB - early.residentMiB).toBeLessThan(64);
+  const events = auditRecords(data).map((it) => (it.body.kind === "event" ? it.body.event : ""));
+  expect(events.filter((it) => it === "session-opened")).toHaveLength(200);
+  expect(events.filter((it) => it === "session-closed")).toHaveLength(200);
+});
+
+test("a second session comes out of the pool, once, and is as isolated as the first", {
+  timeout: 240_000,
+}, async () => {
+  using data = testData();
+  await using client = await connect(data, ["--spares", "1"]);
+  const open = async () => (await client.call("openSession", {})).result as { sessionId: string };
+  const first = await open();
+  // Made in the background, at leisure.
+  await expect.poll(() => heldBy(client.pid, data.directory).machineDirectories, { timeout: 60_000 }).toBe(2);
+  await new Promise((resolve) => setTimeout(resolve, 5_000));
+  const second = await open();
+  const third = await open();
+  const facts = auditRecords(data).flatMap(({ body }) =>
+    body.kind === "event" && body.event === "session-opened" ? [JSON.stringify(body.facts)] : [],
+  );
+  expect(facts.map((it) => it.includes('"pooled":true'))).toEqual([false, true, false]);
+  const names = await Promise.all(
+    [first, second, third].map(
+      async ({ sessionId }) => (await client.call("exec", { argv: ["hostname"], sessionId })).result.stdout as string,
+    ),
+  );
+  expect(new Set(names).size).toBe(3);
+  const clock = Number(
+    (await client.call("exec", { argv: ["date", "+%s"], sessionId: second.sessionId })).result.stdout,
+  );
+  expect(Math.abs(clock - Date.now() / 1000)).toBeLessThan(5);
+});
