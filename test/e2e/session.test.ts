@@ -211,18 +211,18 @@ describe("several sessions", () => {
     const opened = await agent.call("openSession", { name: "second" });
     expect(opened.isError, opened.text).toBe(false);
     const { sessionId } = opened.result;
-    const boot = { argv: ["cat", "/proc/sys/kernel/random/boot_id"] };
-    const first = await agent.call("exec", boot);
-    const second = await agent.call("exec", { ...boot, sessionId });
+    const name = { argv: ["hostname"] };
+    const first = await agent.call("exec", name);
+    const second = await agent.call("exec", { ...name, sessionId });
     expect(first.result.stdout).not.toBe(second.result.stdout);
     await agent.call("writeFile", { path: "/workspace/mine.txt", content: "1", sessionId });
     expect((await agent.call("readFile", { path: "/workspace/mine.txt" })).text).toMatch(/^FILE_NOT_FOUND/);
     const closed = await agent.call("closeSession", { sessionId });
     expect(closed.isError, closed.text).toBe(false);
-    expect((await agent.call("exec", { ...boot, sessionId })).text).toMatch(/^SESSION_NOT_FOUND/);
+    expect((await agent.call("exec", { ...name, sessionId })).text).toMatch(/^SESSION_NOT_FOUND/);
     await using other = await connect(data);
     const { sessionId: own } = (await agent.call("sessionStatus")).result;
-    expect((await other.call("exec", { ...boot, sessionId: own })).text).toMatch(/^SESSION_NOT_FOUND/);
+    expect((await other.call("exec", { ...name, sessionId: own })).text).toMatch(/^SESSION_NOT_FOUND/);
   });
 });
 
