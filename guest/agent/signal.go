@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -37,7 +38,7 @@ var signals = map[string]syscall.Signal{
 }
 
 // The bound on how long SIGKILL is repeated against processes that fork faster than they are killed.
-const killDeadline = 5 * time.Second
+const killDeadline = 20 * time.Second
 
 func signalRun(w http.ResponseWriter, r *http.Request) {
 	var request signalRequest
@@ -77,6 +78,9 @@ func sendSignal(request signalRequest, signal syscall.Signal) (signalAnswer, err
 // container stands still while they are counted and killed.
 func signalOnce(request signalRequest, signal syscall.Signal, answer *signalAnswer) (int, error) {
 	if signal == syscall.SIGKILL {
+		// One after the other: the end of one kill would set free what another is about to kill.
+		killing.Lock()
+		defer killing.Unlock()
 		thaw, err := freeze()
 		if err != nil {
 			return 0, err
@@ -101,8 +105,10 @@ func kill(pids []int, signal syscall.Signal) (sent int) {
 	return sent
 }
 
+var killing sync.Mutex
+
 // How long a container with hundreds of running processes may take to come to a stop.
-const freezeDeadline = 2 * time.Second
+const freezeDeadline = 10 * time.Second
 
 // freeze stops all processes of the machine's containers; they can be killed while they are stopped. One that does not come to a stop
 // in time is left to run: the kill is repeated anyway.

@@ -51,7 +51,7 @@ const options = (directory: string, image: ImageManifest, said: string[] = []) =
   progress: (message: string) => said.push(message),
 });
 
-test("the machine's root holds the engine, its libraries and one program of ours: no shell, nothing set-uid", async () => {
+test("the machine's root holds the engine, its libraries and two programs of ours: no shell, nothing set-uid", async () => {
   const { root } = await openImageStore(BUILT).find("default");
   const directory = join(scratch(), "root");
   execFileSync("fsck.erofs", [`--extract=${directory}`, root]);
@@ -65,6 +65,7 @@ test("the machine's root holds the engine, its libraries and one program of ours
     "usr/bin/crun",
     "usr/bin/docker-init",
     "usr/libexec/glovebox/inside",
+    "usr/libexec/glovebox/runner",
     "usr/sbin/dockerd",
   ]);
   const others = files.filter(
