@@ -22,6 +22,14 @@ const OPENINGS = 8;
 const REFILL_MS = 8_000;
 const MEGABYTE = 1_000_000;
 
+/** Times what no gateway can save: the program itself, started by a program beside it. Milliseconds, a line each. */
+const INSIDE = `
+import os, sys, time
+for _ in range(int(sys.argv[1])):
+    began = time.perf_counter()
+    os.waitpid(os.posix_spawnp("true", ["true"], os.environ), 0)
+    print((time.perf_counter() - began) * 1000)`;
+
 /**
  * The whole path on real parts, with the client in the same process: what an MCP call costs, beside the bare operation on the
  * same inner engine in the same run.
@@ -64,6 +72,8 @@ async function benchCalls(config: Config, say: (message: string) => void): Promi
   await bare();
   const [execMs, bareMs] = await alternating(() => call("exec", { argv: ["true"] }), bare);
   const hostMs = await repeated(hostProcess);
+  const inside = (await call("exec", { argv: ["python3", "-c", INSIDE, String(REPEATS)] })) as { stdout: string };
+  const insideMs = inside.stdout.trim().split("\n").map(Number);
   const together = async (count: number) => {
     const times: number[] = [];
     for (let round = 0; round < Math.ceil((2 * REPEATS) / count); round += 1) {
@@ -86,6 +96,7 @@ async function benchCalls(config: Config, say: (message: string) => void): Promi
   return [
     row("gateway's own share of a call (MCP, policy, audit)", share, "ms", "fork + exec on the host", hostMs),
     row("exec through MCP", execMs, "ms", "docker exec, same engine", bareMs),
+    row("exec through MCP", execMs, "ms", "fork + exec inside the sandbox", insideMs),
     row("exec through MCP", execMs, "ms", "fork + exec on the host", hostMs),
     row("exec through MCP, each of 8 at once", eight, "ms", "alone", execMs),
     row("exec through MCP, each of 32 at once", thirtyTwo, "ms", "alone", execMs),

@@ -29,6 +29,7 @@ function stand({ maxSpares = 2, availableMiB = 100_000 } = {}) {
     return {
       machineId: life.id,
       pooled: false,
+      container: { run: () => Promise.reject(new Error("no such program")) },
       lost: life.end.signal,
       pause: say("pause"),
       resume: say("resume"),
