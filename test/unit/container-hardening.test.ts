@@ -18,7 +18,7 @@ test("the container is exactly this, field by field", () => {
     Hostname: "sandbox-1",
     User: "1000:1000",
     WorkingDir: "/workspace",
-    Entrypoint: ["/.glovebox/inside", "pause"],
+    Entrypoint: ["/.glovebox/runner"],
     Cmd: [],
     Env: ["HOME=/home/agent", "USER=agent", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1"],
     Healthcheck: { Test: ["NONE"] },
@@ -33,6 +33,8 @@ test("the container is exactly this, field by field", () => {
       SecurityOpt: ["no-new-privileges:true"],
       ReadonlyRootfs: true,
       Mounts: [
+        { Type: "bind", Source: "/usr/libexec/glovebox/runner", Target: "/.glovebox/runner", ReadOnly: true },
+        { Type: "bind", Source: "/run/glovebox/runner.sock", Target: "/.glovebox/runner.sock", ReadOnly: true },
         { Type: "bind", Source: "/usr/libexec/glovebox/inside", Target: "/.glovebox/inside", ReadOnly: true },
         { Type: "volume", Source: "", Target: "/workspace" },
         { Type: "volume", Source: "", Target: "/home/agent" },
