@@ -91,6 +91,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   const pool = stack.use(
     createPool({
       openSandbox: (options) => openSandbox(profile, sandboxPorts, options),
+      isCurrent: async ({ imageDigest }) => (await images.find(profile.image)).digest === imageDigest,
       admission,
       log,
       maxSpares: config.spares,

@@ -11,6 +11,8 @@ const WAKE_TIMEOUT_MS = 10_000;
 
 export interface PoolPorts {
   readonly openSandbox: OpenSandbox;
+  /** Whether it is what would be opened now; a new image may have been built since. */
+  readonly isCurrent: (sandbox: Sandbox) => Promise<boolean>;
   readonly admission: Admission;
   readonly log: Logger;
   /** The most sandboxes that wait ready; 0: none. */
@@ -36,7 +38,7 @@ export interface Pool extends AsyncDisposable {
  * lately, up to `maxSpares`, and none in a gateway that nobody has used for ten minutes; none is made while a session waits to be
  * opened, or when memory is short.
  */
-export function createPool({ openSandbox, admission, log, maxSpares }: PoolPorts): Pool {
+export function createPool({ openSandbox, isCurrent, admission, log, maxSpares }: PoolPorts): Pool {
   const spares = new Set<Sandbox>();
   const ending = new AbortController();
   let opened: number[] = [];
@@ -104,6 +106,7 @@ export function createPool({ openSandbox, admission, log, maxSpares }: PoolPorts
     for (const sandbox of spares) {
       spares.delete(sandbox);
       try {
+        if (!(await isCurrent(sandbox))) throw new Error("the image has changed since it was opened");
         await sandbox.resume(AbortSignal.any([signal, AbortSignal.timeout(WAKE_TIMEOUT_MS)]));
         return { ...sandbox, pooled: true };
       } catch (error) {

@@ -31,6 +31,7 @@ export interface Unattested {
 /** A machine with its container, attested. Disposal ends both, and rejects when something of them may be left. */
 export interface Sandbox extends AsyncDisposable {
   readonly machineId: string;
+  readonly imageDigest: string;
   readonly container: Container;
   readonly facts: MachineFacts;
   readonly attestation: Attestation;
@@ -75,6 +76,7 @@ export async function openSandbox(profile: Profile, ports: SandboxPorts, options
   const { facts, lost } = machine;
   return {
     machineId,
+    imageDigest: image.digest,
     container,
     facts,
     attestation,

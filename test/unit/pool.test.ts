@@ -36,9 +36,10 @@ function stand({ maxSpares = 2, availableMiB = 100_000 } = {}) {
       [Symbol.asyncDispose]: say("dispose"),
     } as unknown as Sandbox;
   };
-  const memory = { availableMiB };
+  const memory = { availableMiB, outdated: "" };
   const admission = createAdmission({ needMiB: 1024, availableMiB: () => memory.availableMiB, maxOpening: 4 });
-  const pool = createPool({ openSandbox, admission, log: createLog("silent"), maxSpares });
+  const isCurrent = async (sandbox: Sandbox) => sandbox.machineId !== memory.outdated;
+  const pool = createPool({ openSandbox, isCurrent, admission, log: createLog("silent"), maxSpares });
   return { pool, lives, memory };
 }
 
@@ -86,6 +87,16 @@ test("one that was lost while it waited is not handed out", async () => {
   const next = await pool.open(options);
   expect(next).toMatchObject({ machineId: "mach-2", pooled: false });
   expect(lives[1]?.events).toContain("dispose");
+  await pool[Symbol.asyncDispose]();
+});
+
+test("one of an image that was replaced meanwhile is not handed out", async () => {
+  const { pool, lives, memory } = stand();
+  await pool.open(options);
+  await settle();
+  memory.outdated = "mach-1";
+  expect(await pool.open(options)).toMatchObject({ machineId: "mach-2", pooled: false });
+  expect(lives[1]?.events).toEqual(["pause", "dispose"]);
   await pool[Symbol.asyncDispose]();
 });
 
