@@ -15,6 +15,7 @@ import (
 )
 
 type signalRequest struct {
+	// Of the program; 0 when it has ended, and its number may be another's by now.
 	PID    int    `json:"pid"`
 	Run    string `json:"run"`
 	Signal string `json:"signal"`
@@ -47,7 +48,7 @@ func signalRun(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	signal, known := signals[request.Signal]
-	if !known || request.PID <= 1 || request.Run == "" || strings.ContainsRune(request.Run, 0) {
+	if !known || request.PID < 0 || request.PID == 1 || request.Run == "" || strings.ContainsRune(request.Run, 0) {
 		http.Error(w, "pid, run or signal is not valid", http.StatusBadRequest)
 		return
 	}
@@ -74,19 +75,17 @@ func sendSignal(request signalRequest, signal syscall.Signal) (signalAnswer, err
 	}
 }
 
-// Answers how many processes the run had. Programs that fork would outrun a kill, and reading of hundreds that run takes minutes: their
-// container stands still while they are counted and killed.
+// Answers how many processes the run had. Programs that fork would outrun it, and reading of hundreds that run takes minutes: their
+// container stands still while they are counted and signalled.
 func signalOnce(request signalRequest, signal syscall.Signal, answer *signalAnswer) (int, error) {
-	if signal == syscall.SIGKILL {
-		// One after the other: the end of one kill would set free what another is about to kill.
-		killing.Lock()
-		defer killing.Unlock()
-		thaw, err := freeze()
-		if err != nil {
-			return 0, err
-		}
-		defer thaw()
+	// One after the other: the end of one would set free what another is about to signal.
+	signalling.Lock()
+	defer signalling.Unlock()
+	thaw, err := freeze()
+	if err != nil {
+		return 0, err
 	}
+	defer thaw()
 	processes, err := containerProcesses("/proc")
 	if err != nil {
 		return 0, err
@@ -105,7 +104,7 @@ func kill(pids []int, signal syscall.Signal) (sent int) {
 	return sent
 }
 
-var killing sync.Mutex
+var signalling sync.Mutex
 
 // How long a container with hundreds of running processes may take to come to a stop.
 const freezeDeadline = 10 * time.Second

@@ -76,10 +76,11 @@ function follow(host: AgentHost, spec: RunSpec, started: Started): Run {
     ...(spec.stdin && { stdin: input(connection) }),
     exit,
     signal: async (name) => {
-      if (over || host.broken.aborted) return;
+      if ((over && name !== "SIGKILL") || host.broken.aborted) return;
       killed ||= name === "SIGKILL";
+      const request = { pid: over ? 0 : pid, run: spec.run, signal: name };
       try {
-        await host.machine.signal({ pid, run: spec.run, signal: name }, deadline(SIGNAL_TIMEOUT_MS, host.broken));
+        await host.machine.signal(request, deadline(SIGNAL_TIMEOUT_MS, host.broken));
       } catch (error) {
         if (!host.broken.aborted) throw await containerFailure(error, host.broken);
       }

@@ -28,7 +28,10 @@ export interface Run {
   readonly stdin?: Writable;
   /** Resolves after both output streams have ended; never rejects. */
   readonly exit: Promise<RunExit>;
-  /** Signals the whole process group (see `Machine.signal`). Does nothing when the program has ended. */
+  /**
+   * Signals the whole process group (see `Machine.signal`). When the program has ended only SIGKILL does something: it ends what the
+   * program has left behind.
+   */
   signal(name: "SIGINT" | "SIGTERM" | "SIGKILL" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2"): Promise<void>;
 }
 

@@ -61,10 +61,10 @@ export function follow(run: Started): Run {
     ...(spec.stdin && { stdin: input(connection) }),
     exit,
     signal: async (name) => {
-      if (over || host.broken.aborted) return;
+      if ((over && name !== "SIGKILL") || host.broken.aborted) return;
       killed ||= name === "SIGKILL";
       try {
-        await sendSignal(host, { pid, run: spec.run, signal: name });
+        await sendSignal(host, { pid: over ? 0 : pid, run: spec.run, signal: name });
       } catch (error) {
         if (!host.broken.aborted) throw await containerFailure(error, host.broken);
       }

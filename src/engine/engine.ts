@@ -46,7 +46,7 @@ export interface MachineFacts {
 
 /** A process tree inside the machine to be signalled from outside the container, where the agent can't interfere. */
 export interface SignalRequest {
-  /** Process id in the guest, as the inner engine reports it. */
+  /** Process id in the guest; 0 when the program has ended, for what it left behind and can be told by the marker. */
   readonly pid: number;
   /** Value of the run's `GLOVEBOX_RUN` variable: finds descendants that left the process group. */
   readonly run: string;

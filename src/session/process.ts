@@ -161,7 +161,7 @@ export class Process {
     await this.#run.signal(name);
   }
 
-  /** Ends the program: SIGTERM to its group, and SIGKILL after a grace. Resolves when it has ended, or can't be ended. */
+  /** Ends the program and all that it started: SIGTERM to its group, and SIGKILL after a grace. Resolves when it has ended, or can't be ended. */
   cancel(cause: EndedBy): Promise<void> {
     if (this.#end) return this.ended;
     this.#cause ??= cause;
@@ -188,6 +188,8 @@ export class Process {
     for (let attempt = 0; attempt < KILL_ATTEMPTS && !this.#end; attempt++) {
       await this.#signalAndWait("SIGKILL", KILL_INTERVAL_MS);
     }
+    // A program that heeded the first signal may have left others behind, which did not.
+    await this.#run.signal("SIGKILL").catch(() => undefined);
   }
 
   /** A signal that can't be delivered is not an error of its own: `exit` tells of a lost machine, and killing is repeated. */

@@ -184,6 +184,24 @@ export function execSuite(get: () => Container): void {
     await gone(get(), "sleep 777");
   });
 
+  test("what a program left behind can still be killed when it has ended, and nothing else is", async () => {
+    const beside = await get().run(spec(["sleep", "6663"]), forever);
+    const run = await get().run(spec(["sh", "-c", "sleep 6664 & sleep 6664 &"]), forever);
+    for (const it of [beside, run]) {
+      it.stdout.resume();
+      it.stderr.resume();
+    }
+    expect(await run.exit).toEqual({ by: "exit", exitCode: 0 });
+    expect((await processes(get())).filter((it) => it.includes("sleep 6664"))).toHaveLength(2);
+    await run.signal("SIGTERM");
+    expect((await processes(get())).filter((it) => it.includes("sleep 6664"))).toHaveLength(2);
+    await run.signal("SIGKILL");
+    await gone(get(), "sleep 6664");
+    expect((await processes(get())).filter((it) => it.includes("sleep 6663"))).toHaveLength(1);
+    await beside.signal("SIGKILL");
+    await beside.exit;
+  });
+
   test.each(["kill -KILL 1", "kill -TERM 1", "kill -QUIT 1; kill -INT 1; kill -HUP 1; kill -ABRT 1", "kill -KILL -1"])(
     "an agent's `%s` does not end its sandbox",
     async (script) => {

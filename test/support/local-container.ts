@@ -73,7 +73,15 @@ async function startLocally(spec: RunSpec): Promise<Run & { readonly pid: number
   const streams = child.stdin ? { stdin: child.stdin } : {};
   const { stdout, stderr } = child;
   if (!stdout || !stderr) throw new Error("no output streams");
-  return { pid, stdout, stderr, ...streams, exit, signal: async (name) => signalGroup(pid, name) };
+  let over = false;
+  void exit.then(() => {
+    over = true;
+  });
+  // Later the number may be another's.
+  const signal: Run["signal"] = async (name) => {
+    if (!over) signalGroup(pid, name);
+  };
+  return { pid, stdout, stderr, ...streams, exit, signal };
 }
 
 function signalGroup(pid: number, name: NodeJS.Signals): void {
