@@ -26,7 +26,8 @@ type fileRequest struct {
 	Path string `json:"path"`
 	// Of read: what is longer is cut after one byte more.
 	MaxBytes int64 `json:"maxBytes"`
-	// Of write.
+	// Of write. The size is told because a transfer that is broken off can look as if it had come to its end.
+	SizeBytes     int64  `json:"sizeBytes"`
 	Mode          uint32 `json:"mode"`
 	CreateParents bool   `json:"createParents"`
 }
@@ -303,7 +304,10 @@ func (w *walk) write(names []string, r fileRequest, body io.Reader) error {
 	}
 	content := os.NewFile(uintptr(fd), draft)
 	defer content.Close()
-	_, err = io.Copy(content, body)
+	written, err := io.Copy(content, io.LimitReader(body, r.SizeBytes+1))
+	if err == nil && written != r.SizeBytes {
+		err = fmt.Errorf("%d bytes came instead of %d", written, r.SizeBytes)
+	}
 	if err == nil {
 		err = errors.Join(content.Chown(agentUser, agentUser), syscall.Fchmod(fd, r.Mode&0o777))
 	}

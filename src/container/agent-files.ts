@@ -19,6 +19,8 @@ interface Question {
   readonly act: "stat" | "read" | "write";
   readonly path: string;
   readonly maxBytes: number;
+  /** Of the content that follows. */
+  readonly sizeBytes: number;
   readonly mode: number;
   readonly createParents: boolean;
 }
@@ -43,7 +45,8 @@ export function agentFiles(
   ) => {
     signal.throwIfAborted();
     stepsOf(question.path);
-    const whole: Question = { maxBytes: 0, mode: 0, createParents: false, ...question };
+    const sizeBytes = body?.length ?? 0;
+    const whole: Question = { maxBytes: 0, sizeBytes, mode: 0, createParents: false, ...question };
     try {
       return await ask(machine, whole, body, deadline(TIMEOUT_MS, AbortSignal.any([signal, broken])));
     } catch (error) {
