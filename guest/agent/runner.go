@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,7 +21,16 @@ const (
 	agentUser    = 1000
 	hasStdin     = 1
 
-	startDeadline = 30 * time.Second
+	// A new process may be kept from becoming its program; it is woken this often, and killed after the deadline.
+	wakeInterval  = 200 * time.Millisecond
+	startDeadline = 20 * time.Second
+	// A runner that is silent even then is of no more use.
+	killPatience = 10 * time.Second
+)
+
+var (
+	errStuck  = errors.New("it did not start in time")
+	errKilled = errors.New("it was killed before it started")
 )
 
 // A failed start: errno, and what was being done.
@@ -159,17 +169,69 @@ func (r *runner) start(spec []byte, fds []int) (*started, error) {
 		r.forget(id)
 		return nil, err
 	}
-	select {
-	case err := <-program.ready:
-		if err != nil {
-			r.forget(id)
-			return nil, err
+	if err := r.await(program); err != nil {
+		r.forget(id)
+		return nil, err
+	}
+	return program, nil
+}
+
+// await answers when the program runs, or could not be started. Until it is the program, the new process shares the runner's memory
+// and the runner waits for it: whoever stops it (programs of its user can) would hold up everything else that is to start.
+func (r *runner) await(program *started) error {
+	wake := time.NewTicker(wakeInterval)
+	defer wake.Stop()
+	late := time.After(startDeadline)
+	overdue := false
+	for {
+		select {
+		case err := <-program.ready:
+			if err == nil && overdue {
+				program.kill()
+				return errStuck
+			}
+			return err
+		case <-wake.C:
+			r.signalStarting(syscall.SIGCONT)
+		case <-late:
+			if overdue {
+				endMachine(errors.New("the runner does not answer"))
+			}
+			overdue = true
+			r.signalStarting(syscall.SIGKILL)
+			late = time.After(killPatience)
 		}
-		return program, nil
-	case <-time.After(startDeadline):
-		// It may still start; nobody knows what of. The machine is of no more use.
-		endMachine(errors.New("the runner does not answer"))
-		return nil, nil
+	}
+}
+
+// signalStarting signals the runner's children that are not programs yet. There is no telling whose start they are: one that was
+// stopped early has not announced itself.
+func (r *runner) signalStarting(signal syscall.Signal) {
+	proc := fmt.Sprintf("/proc/%d/", r.pid)
+	own, err := os.Readlink(proc + "exe")
+	if err != nil {
+		return // it has ended, which is noticed elsewhere
+	}
+	children, err := os.ReadFile(fmt.Sprintf("%stask/%d/children", proc, r.pid))
+	if err != nil {
+		return
+	}
+	for _, child := range strings.Fields(string(children)) {
+		if program, err := os.Readlink("/proc/" + child + "/exe"); err != nil || program != own {
+			continue
+		}
+		if pid, err := strconv.Atoi(child); err == nil {
+			kill([]int{pid}, signal)
+		}
+	}
+}
+
+// kill ends a program that nobody waits for any more.
+func (s *started) kill() {
+	select {
+	case <-s.ended:
+	default:
+		kill([]int{s.pid}, syscall.SIGKILL)
 	}
 }
 
@@ -212,8 +274,15 @@ func (r *runner) take(kind, id uint32, value, stage int32, sender int) error {
 	if !known {
 		return nil // of a start that has failed: its process has ended as well
 	}
+	// A new process announces itself, once; the runner speaks of what has become of it.
+	if fromRunner := sender == r.pid; (kind == 'S') == fromRunner && kind != 'F' {
+		return errors.New("a message of another process")
+	}
 	switch kind {
 	case 'S':
+		if program.pid != 0 {
+			return errors.New("a program with two processes")
+		}
 		program.pid = sender
 	case 'F':
 		select {
@@ -221,11 +290,12 @@ func (r *runner) take(kind, id uint32, value, stage int32, sender int) error {
 		default:
 		}
 	case 'R':
+		var outcome error
 		if program.pid == 0 {
-			return errors.New("a program without a process")
+			outcome = errKilled
 		}
 		select {
-		case program.ready <- nil:
+		case program.ready <- outcome:
 		default:
 		}
 	case 'X':

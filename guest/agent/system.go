@@ -64,7 +64,9 @@ func harden() {
 		"kernel/perf_event_paranoid":       "3",
 		"kernel/sysrq":                     "0",
 		"user/max_user_namespaces":         "0",
-		"vm/unprivileged_userfaultfd":      "0",
+		// Whoever holds a lease on a file makes everybody wait who opens it, or runs it.
+		"fs/leases-enable":            "0",
+		"vm/unprivileged_userfaultfd": "0",
 	} {
 		if err := os.WriteFile("/proc/sys/"+path, []byte(value), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
 			report("sysctl %s: %v", path, err)

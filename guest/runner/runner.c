@@ -6,7 +6,9 @@
  * from here it takes process ids (vouched for by the kernel) and wait statuses, which a program could as well fake by itself.
  *
  * Who could interfere? Programs of the same user. They cannot signal process 1 of their pid namespace unless it asks for it, nor
- * trace it or open what it has open (PR_SET_DUMPABLE), and the agent accepts one connection only, made before any of them ran.
+ * trace it or open what it has open (PR_SET_DUMPABLE), nor change its limits (a filter that they inherit), and the agent accepts
+ * one connection only, made before any of them ran. They can stop a new process before it is a program, while this one waits for
+ * it: the agent wakes it.
  *
  * C, one thread, no allocation that outlives a start: when programs have used up the container's processes or memory, this one
  * still works. Go's runtime would end the sandbox as soon as it could not have another thread.
@@ -24,8 +26,12 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +40,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -262,6 +269,39 @@ static void reap(void)
             }
 }
 
+#if defined(__x86_64__)
+enum { ARCH = AUDIT_ARCH_X86_64, ARCH_32 = AUDIT_ARCH_I386, PRLIMIT_32 = 340, X32_BIT = 0x40000000 };
+#elif defined(__aarch64__)
+enum { ARCH = AUDIT_ARCH_AARCH64, ARCH_32 = AUDIT_ARCH_ARM, PRLIMIT_32 = 369, X32_BIT = 0 };
+#else
+#error "the numbers of prlimit are not known"
+#endif
+
+/*
+ * The kernel lets a program change the limits of any process of its user: this one would be left without descriptors, or be killed
+ * for the processor time that it has used. A filter above the container's own, which every program inherits, refuses it for process 1.
+ */
+static void keep_limits(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH_32, 4, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 0, 7),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, ~(uint32_t)X32_BIT),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prlimit64, 2, 4),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)), /* 32-bit programs come here */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PRLIMIT_32, 0, 2),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])), /* the lower half: both are little-endian */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 1, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        err(1, "limits");
+}
+
 static void connect_agent(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = AGENT_SOCKET};
@@ -282,6 +322,7 @@ int main(void)
     int children = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (children < 0)
         err(1, "signals");
+    keep_limits();
     connect_agent();
     struct pollfd sources[] = {{.fd = agent, .events = POLLIN}, {.fd = children, .events = POLLIN}};
     for (;;) {

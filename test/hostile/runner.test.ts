@@ -25,6 +25,8 @@ test.each([
   ["trace it", "ok(libc.ptrace(16, 1, 0, 0))"],
   ["seize it", "ok(libc.ptrace(0x4206, 1, 0, 0))"],
   ["see its environment", "open('/proc/1/environ')"],
+  ["take away its descriptors", "resource.prlimit(1, resource.RLIMIT_NOFILE, (3, 3))"],
+  ["have it killed for the time that it has used", "resource.prlimit(1, resource.RLIMIT_CPU, (0, 0))"],
   ["replace its program", "open('/.glovebox/runner', 'r+b')"],
   ["remove its socket", "os.unlink('/.glovebox/runner.sock')"],
   [
@@ -34,6 +36,7 @@ test.each([
 ])("a program of the same user can't %s [G10]", async (_name, attempt) => {
   const script = `
 import ctypes, os, resource, socket
+resource.prlimit(0, resource.RLIMIT_CORE, (0, 0))
 libc = ctypes.CDLL(None, use_errno=True)
 def ok(result):
     if result != 0: raise OSError(ctypes.get_errno(), 'refused')
@@ -104,26 +107,63 @@ while True:
   expect((await runToEnd(container, ["cat", "/home/agent/secret/file"])).stdout).toBe("secret\n");
 }, 120_000);
 
-test("names that stay behind are the agent's own: no draft of a file is left by a transfer that breaks off", async () => {
+test("of a transfer that breaks off nothing stays: no part of the file, no draft, and the old content if there was one", async () => {
   const { container } = sandbox;
-  const controller = new AbortController();
-  const writing = container.writeFile(
-    "/workspace/broken-off",
-    Buffer.alloc(30_000_000),
-    { mode: 0o644, createParents: false },
-    controller.signal,
-  );
-  setTimeout(() => controller.abort(new Error("enough")), 200);
-  await expect(writing).rejects.toThrow("enough");
+  const options = { mode: 0o644, createParents: false };
+  await container.writeFile("/workspace/kept", Buffer.from("old"), options, forever);
+  for (const afterMs of [100, 200, 300, 400, 500]) {
+    const controller = new AbortController();
+    const late = Buffer.alloc(30_000_000);
+    const writing = ["/workspace/broken-off", "/workspace/kept"].map((path) =>
+      container.writeFile(path, late, options, controller.signal),
+    );
+    setTimeout(() => controller.abort(new Error("enough")), afterMs);
+    for (const it of writing) await expect(it).rejects.toThrow("enough");
+  }
   await expect
     .poll(async () => (await runToEnd(container, ["sh", "-c", "ls -A /workspace | grep glovebox || true"])).stdout)
     .toBe("");
   await expect(container.stat("/workspace/broken-off", forever)).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
+  expect((await container.readFile("/workspace/kept", 100, forever)).toString()).toBe("old");
 }, 60_000);
 
-test("a program that takes away its limits spoils its own sandbox, which says so and does not wait", async () => {
-  await using own = await openTestSandbox();
-  await python(own.container, "import resource; resource.prlimit(1, resource.RLIMIT_NOFILE, (3, 3))");
-  await expect(own.container.run(spec(["true"]), forever)).rejects.toMatchObject({ code: "CONTAINER_FAILED" });
-  await works();
-}, 120_000);
+test("nobody can make others wait for a file by a lease on it", async () => {
+  const script = `
+import fcntl
+with open('/workspace/leased', 'w') as file:
+    try: fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK); print('held')
+    except OSError: print('refused')`;
+  expect((await python(sandbox.container, script)).stdout).toBe("refused\n");
+});
+
+// The runner waits for each new process until that is a program; these catch it before.
+test.each(["SIGSTOP", "SIGKILL"])(
+  "a program that sends %s to all others, for ever, spoils their starts and not the sandbox",
+  async (name) => {
+    const { container, machine } = sandbox;
+    const script = `
+import os, signal
+print('going', flush=True)
+while True:
+    try: os.kill(-1, signal.${name})
+    except OSError: pass`;
+    const hostile = await container.run(spec(["python3", "-c", script]), forever);
+    hostile.stderr.resume();
+    await said(hostile.stdout, "going");
+    hostile.stdout.resume();
+    const victims = Array.from({ length: 8 }, async () => {
+      const run = await container.run(spec(["sleep", "7761"]), AbortSignal.timeout(5_000));
+      run.stdout.resume();
+      run.stderr.resume();
+      await run.signal("SIGKILL");
+      return await run.exit;
+    });
+    await Promise.allSettled(victims);
+    await hostile.signal("SIGKILL");
+    await hostile.exit;
+    expect(machine.lost.aborted).toBe(false);
+    await works();
+    await gone(container, "sleep 7761");
+  },
+  120_000,
+);
