@@ -104,9 +104,8 @@ for family, kind in ((socket.AF_PACKET, socket.SOCK_RAW), (socket.AF_INET, socke
       "import socket; socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect('/.glovebox/runner.sock')";
     expect(await shell(`python3 -c "${calling}" 2>&1`)).toContain("ConnectionRefusedError");
     expect(await shell("ls /dev | grep -E 'vport|hvc|vd|sd|kmsg|mem|port|kvm'")).toBe("");
-    expect(await shell("cut -d' ' -f8 /proc/net/unix | grep -iE 'docker|containerd|glovebox'")).toBe(
-      "/run/glovebox/runner.sock\n",
-    );
+    const names = (await shell("cat /proc/net/unix")).match(/\S*(docker|containerd|glovebox)\S*/gi) ?? [];
+    expect(names.filter((it) => it !== "/run/glovebox/runner.sock")).toEqual([]);
   });
 
   test("no file of the host is visible", LONG, async () => {
