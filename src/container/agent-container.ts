@@ -14,12 +14,15 @@ export function agentContainer(id: string, machine: Machine): Container {
   const broken = AbortSignal.any([machine.lost, breakage.signal]);
   // As many listen as programs run and files are read.
   setMaxListeners(0, broken);
-  const breakWith = (reason: GatewayError) => breakage.abort(reason);
+  const breakWith = (reason: GatewayError) => {
+    breakage.abort(reason);
+    machine.condemn(reason);
+  };
   const host = { machine, broken, breakWith };
   return {
     id,
     run: (spec, signal) => startAgentRun(host, spec, signal),
-    ...agentFiles(machine, broken),
-    [Symbol.asyncDispose]: async () => breakWith(new GatewayError("SESSION_CLOSED", "the sandbox is closed")),
+    ...agentFiles(host),
+    [Symbol.asyncDispose]: async () => breakage.abort(new GatewayError("SESSION_CLOSED", "the sandbox is closed")),
   };
 }

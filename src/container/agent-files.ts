@@ -3,10 +3,9 @@ import type { Machine } from "../engine/engine.ts";
 import { GatewayError } from "../errors.ts";
 import { abortable, deadline } from "../lib/deadline.ts";
 import { printable } from "../lib/text.ts";
-import { converse, type FileMessage, fileMessage, give } from "./agent.ts";
+import { type AgentHost, agentFailure, converse, type FileMessage, fileMessage, give } from "./agent.ts";
 import { tooLarge } from "./archive.ts";
 import type { Container, Entry, EntryKind } from "./container.ts";
-import { containerFailure } from "./failure.ts";
 import { isKernelPath, stepsOf } from "./paths.ts";
 import { isLink, kindName, notFound, notWritable, unseen } from "./refusals.ts";
 
@@ -34,10 +33,7 @@ interface Answer {
  * File transfer by the guest agent, which needs no program of the image and works when the sandbox is out of processes or memory.
  * It follows no link, and holds each directory of a path open on the way: what a program swaps meanwhile leads nowhere else.
  */
-export function agentFiles(
-  machine: Pick<Machine, "connect">,
-  broken: AbortSignal,
-): Pick<Container, "stat" | "readFile" | "writeFile"> {
+export function agentFiles(host: AgentHost): Pick<Container, "stat" | "readFile" | "writeFile"> {
   const asked = async (
     question: Partial<Question> & Pick<Question, "act" | "path">,
     signal: AbortSignal,
@@ -48,9 +44,10 @@ export function agentFiles(
     const sizeBytes = body?.length ?? 0;
     const whole: Question = { maxBytes: 0, sizeBytes, mode: 0, createParents: false, ...question };
     try {
-      return await ask(machine, whole, body, deadline(TIMEOUT_MS, AbortSignal.any([signal, broken])));
+      const patience = deadline(TIMEOUT_MS, AbortSignal.any([signal, host.broken]));
+      return await ask(host.machine, whole, body, patience);
     } catch (error) {
-      throw await containerFailure(error, broken, signal);
+      throw await agentFailure(error, host, signal);
     }
   };
   return {

@@ -1,9 +1,8 @@
 import { finished } from "node:stream/promises";
-import type { Machine } from "../engine/engine.ts";
 import { GatewayError } from "../errors.ts";
 import { abortable, deadline } from "../lib/deadline.ts";
 import { printable } from "../lib/text.ts";
-import { type Conversation, converse, type RunMessage, runMessage } from "./agent.ts";
+import { type AgentHost, agentFailure, type Conversation, converse, type RunMessage, runMessage } from "./agent.ts";
 import type { Run, RunExit, RunSpec } from "./container.ts";
 import { containerFailure } from "./failure.ts";
 import { exitOf, input } from "./run.ts";
@@ -12,15 +11,6 @@ import { checkSpec } from "./spec.ts";
 const START_TIMEOUT_MS = 60_000;
 const SIGNAL_TIMEOUT_MS = 60_000;
 const SIGKILL = 9;
-
-/** What a run needs of its container. */
-export interface AgentHost {
-  readonly machine: Pick<Machine, "connect" | "signal">;
-  /** Aborts when the container is of no more use; the reason is a GatewayError. */
-  readonly broken: AbortSignal;
-  /** Declares the container to be of no more use. */
-  breakWith(reason: GatewayError): void;
-}
 
 type Ended = Extract<RunMessage, { ended: unknown }>["ended"];
 
@@ -50,7 +40,7 @@ export async function startAgentRun(host: AgentHost, spec: RunSpec, signal: Abor
   } catch (error) {
     // The agent kills what it has started, or is about to.
     conversation?.connection.destroy();
-    throw await containerFailure(error, host.broken, signal);
+    throw await agentFailure(error, host, signal);
   }
 }
 

@@ -2,12 +2,22 @@ import type { Duplex } from "node:stream";
 import { z } from "zod";
 import type { AgentService, Machine } from "../engine/engine.ts";
 import { GatewayError } from "../errors.ts";
+import { containerFailure } from "./failure.ts";
 import { demultiplex, type Outputs } from "./frames.ts";
 
 /**
  * What the gateway and the guest agent say to each other about the container (`guest/agent/run.go`, `files.go`): the question is
  * its length (32 bits, big-endian), that many bytes of JSON, and then input; the answer is frames.
  */
+
+/** What a run or a file's transfer needs of its container. */
+export interface AgentHost {
+  readonly machine: Pick<Machine, "connect" | "signal">;
+  /** Aborts when the container is of no more use; the reason is a GatewayError. */
+  readonly broken: AbortSignal;
+  /** Declares the container to be of no more use, and ends its machine. */
+  breakWith(reason: GatewayError): void;
+}
 
 const errorCode = z.string().max(300);
 
@@ -82,6 +92,16 @@ async function drained(connection: Duplex): Promise<void> {
 }
 
 const GIVE_BYTES = 256 * 1024;
+
+/** The error for a failed question, as `containerFailure` has it. A guest that broke the protocol, or broke off, is not asked again. */
+export async function agentFailure(error: unknown, host: AgentHost, signal: AbortSignal): Promise<unknown> {
+  const given = host.broken.aborted || signal.aborted;
+  const failure = await containerFailure(error, host.broken, signal);
+  if (!given && failure instanceof GatewayError && /^(CHANNEL_VIOLATION|MACHINE_LOST)$/.test(failure.code)) {
+    host.breakWith(failure);
+  }
+  return failure;
+}
 
 function parse<T>(schema: z.ZodType<T>, text: Buffer): T {
   try {

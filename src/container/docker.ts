@@ -4,7 +4,7 @@ import { Readable } from "node:stream";
 import Docker from "dockerode";
 import { z } from "zod";
 import type { Machine } from "../engine/engine.ts";
-import { GatewayError } from "../errors.ts";
+import { asGatewayError, GatewayError } from "../errors.ts";
 import { deadline } from "../lib/deadline.ts";
 import type { ContainerApi } from "./api.ts";
 import type { Container, ContainerSpec } from "./container.ts";
@@ -53,8 +53,11 @@ export async function engineContainer(id: string, machine: Machine, signal: Abor
   const broken = AbortSignal.any([machine.lost, breakage.signal]);
   // As many listen as programs run and files are read.
   setMaxListeners(0, broken);
-  const breakWith = (reason: unknown) => breakage.abort(reason);
-  const close = () => breakWith(new GatewayError("SESSION_CLOSED", "the sandbox is closed"));
+  const breakWith = (reason: unknown) => {
+    breakage.abort(reason);
+    machine.condemn(asGatewayError(reason));
+  };
+  const close = () => breakage.abort(new GatewayError("SESSION_CLOSED", "the sandbox is closed"));
   try {
     const abortSignal = deadline(OPEN_TIMEOUT_MS, AbortSignal.any([signal, broken]));
     const filters = { event: EVENTS, container: [id] };

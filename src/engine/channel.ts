@@ -39,6 +39,7 @@ export interface Channel extends Disposable {
   open(path: AgentService): Duplex;
   /** Aborts, with a `GatewayError` as reason, when the channel ends. */
   readonly closed: AbortSignal;
+  close(reason: GatewayError): void;
   /**
    * Asks the guest agent and reads its JSON answer.
    * @throws GatewayError CONTAINER_FAILED (the agent refused), CHANNEL_VIOLATION, MACHINE_LOST
@@ -90,6 +91,7 @@ export function openChannel(socket: Duplex): Channel {
   return {
     ready,
     closed: closed.signal,
+    close,
     dockerAgent: tunnelAgent(() => request({ ":method": "CONNECT", ":authority": "docker" })),
     open: (path) => new Tunnel(request({ ":method": "POST", ":path": path })),
     async ask(path, question, answer, signal) {

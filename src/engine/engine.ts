@@ -1,5 +1,6 @@
 import type { Agent } from "node:http";
 import type { Duplex } from "node:stream";
+import type { GatewayError } from "../errors.ts";
 import type { IsolationLevel } from "../policy/profile.ts";
 
 /** Files of one guest image and one agent image, all read-only; see `image/`. Paths are absolute on the host. */
@@ -74,6 +75,8 @@ export interface Machine extends AsyncDisposable {
   /** For dockerode: opens connections to the machine's own Docker engine and to nothing else. */
   readonly dockerAgent: Agent;
   readonly lost: AbortSignal;
+  /** Ends the machine, whose guest has broken its word; `lost` aborts with the reason. Does nothing when it is lost already. */
+  condemn(reason: GatewayError): void;
   /** Signals the process, its process group, its session and every process that carries its run marker. @throws GatewayError MACHINE_LOST */
   signal(request: SignalRequest, signal: AbortSignal): Promise<void>;
   /** Stops the machine's processors: it costs no time any more, and notices nothing. @throws GatewayError MACHINE_LOST */

@@ -3,6 +3,7 @@ import { request } from "node:http";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Engine, Machine, MachineSpec } from "../../src/engine/engine.ts";
+import { GatewayError } from "../../src/errors.ts";
 
 export interface EngineStand {
   readonly engine: Engine;
@@ -81,6 +82,19 @@ export function engineSuite(open: () => Promise<EngineStand>): void {
     await expect(victim.signal(request, new AbortController().signal)).rejects.toMatchObject({ code: "MACHINE_LOST" });
     await Promise.all([victim[Symbol.asyncDispose](), victim[Symbol.asyncDispose]()]);
     expect(readdirSync(own.directory)).toEqual([]);
+  });
+
+  test("a machine that is condemned is lost for that reason, and its process ends [G13]", {
+    timeout: BOOT_MS,
+  }, async () => {
+    const own = await stand.spec();
+    await using culprit = await stand.engine.open(own, { signal: AbortSignal.timeout(BOOT_MS), progress: quiet });
+    const reason = new GatewayError("CHANNEL_VIOLATION");
+    culprit.condemn(reason);
+    expect(culprit.lost.reason).toBe(reason);
+    culprit.condemn(new GatewayError("MACHINE_LOST"));
+    expect(culprit.lost.reason).toBe(reason);
+    await expect.poll(() => processesNaming(own.directory)).toEqual([]);
   });
 }
 

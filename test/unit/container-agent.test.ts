@@ -12,10 +12,11 @@ const spec = { run: "r", argv: ["x"] as [string], cwd: "/", env: {}, stdin: fals
 
 /** A machine whose agent answers each question with these bytes, cut as `pieces` says. */
 function answering(pieces: readonly Uint8Array[]) {
-  const signals: string[] = [];
-  const machine: Pick<Machine, "connect" | "signal" | "lost"> = {
+  const condemned: string[] = [];
+  const machine: Pick<Machine, "connect" | "signal" | "lost" | "condemn"> = {
     lost: new AbortController().signal,
-    signal: async ({ signal }) => void signals.push(signal),
+    condemn: ({ code }) => void condemned.push(code),
+    signal: async () => undefined,
     connect: () => {
       const left = [...pieces];
       return new Duplex({
@@ -26,7 +27,7 @@ function answering(pieces: readonly Uint8Array[]) {
       });
     },
   };
-  return { container: agentContainer("c", machine as Machine), signals };
+  return { container: agentContainer("c", machine as Machine), condemned };
 }
 
 function frame(type: number, payload: string | Uint8Array): Buffer {
@@ -42,8 +43,7 @@ const started = message({ started: { pid: 77 } });
 const ended = (how: object) => message({ ended: { outOfMemoryKills: 0, ...how } });
 
 /** How a run of these frames ends: its exit and output, or the code of the error that its start fails with. */
-async function outcomeOf(pieces: readonly Uint8Array[]): Promise<unknown> {
-  const { container } = answering(pieces);
+async function outcomeOf(pieces: readonly Uint8Array[], { container } = answering(pieces)): Promise<unknown> {
   try {
     const run = await container.run(spec, forever);
     const [stdout, stderr, exit] = await Promise.all([buffer(run.stdout), buffer(run.stderr), run.exit]);
@@ -94,13 +94,37 @@ test.each<[string, Buffer[]]>([
   ["an endless message", [frame(3, "x".repeat(70_000))]],
   ["an unknown kind of frame", [frame(4, "x")]],
   ["half a frame", [frame(1, "xxxx").subarray(0, 10)]],
-])("%s before the start is refused", async (_name, frames) => {
-  expect(await outcomeOf(frames)).toBe("CHANNEL_VIOLATION");
+])("%s ends the machine, before the start and after [G13]", async (_name, frames) => {
+  const before = answering(frames);
+  expect(await outcomeOf([], before)).toBe("CHANNEL_VIOLATION");
+  const after = answering([started, ...frames]);
+  expect(await outcomeOf([], after)).toMatchObject({ exit: { by: "machine-lost" } });
+  const file = answering(frames);
+  await expect(file.container.stat("/workspace", forever)).rejects.toMatchObject({ code: "CHANNEL_VIOLATION" });
+  for (const { condemned, container } of [before, after, file]) {
+    expect(condemned).toEqual(["CHANNEL_VIOLATION"]);
+    await expect(container.stat("/workspace", forever)).rejects.toBeInstanceOf(GatewayError);
+  }
+});
+
+test("what a caller gives up, or is refused, ends no machine", async () => {
+  const { container, condemned } = answering([message({ failed: { code: "ENOENT", stage: "program" } })]);
+  await expect(container.run(spec, forever)).rejects.toMatchObject({ code: "PROGRAM_NOT_FOUND" });
+  const reason = new GatewayError("MACHINE_LOST", "of another machine");
+  await expect(container.run(spec, AbortSignal.abort(reason))).rejects.toBe(reason);
+  const giveUp = new AbortController();
+  const reading = container.stat("/workspace", giveUp.signal);
+  giveUp.abort(reason);
+  await expect(reading).rejects.toBe(reason);
+  expect(condemned).toEqual([]);
 });
 
 test("an end that is not told of is a lost machine, before the start and after", async () => {
-  expect(await outcomeOf([])).toBe("MACHINE_LOST");
-  expect(await outcomeOf([started, frame(1, "x")])).toMatchObject({ exit: { by: "machine-lost" }, stdout: "x" });
+  const before = answering([]);
+  expect(await outcomeOf([], before)).toBe("MACHINE_LOST");
+  const after = answering([started, frame(1, "x")]);
+  expect(await outcomeOf([], after)).toMatchObject({ exit: { by: "machine-lost" }, stdout: "x" });
+  expect([before.condemned, after.condemned]).toEqual([["MACHINE_LOST"], ["MACHINE_LOST"]]);
 });
 
 test("whatever an agent says to a question about a file is an answer or one of our errors", async () => {

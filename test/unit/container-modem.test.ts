@@ -144,6 +144,7 @@ test.each(["null", "", "[]", '{"Id":"../../version"}', '{"Id":7}'])(
       },
       dockerAgent: it.agent,
       lost: new AbortController().signal,
+      condemn: () => undefined,
       signal: async () => undefined,
       pause: async () => undefined,
       resume: async () => undefined,

@@ -56,6 +56,10 @@ export function createMachine(parts: MachineParts): QemuMachine {
     connect: (service) => channel.open(service),
     dockerAgent: channel.dockerAgent,
     lost: lost.signal,
+    condemn: (reason) => {
+      lose(reason);
+      channel.close(reason);
+    },
     async signal({ pid, run, signal: name }, signal) {
       const ended = AbortSignal.any([signal, lost.signal]);
       const { remaining } = await abortable(
