@@ -51,6 +51,19 @@ const options = (directory: string, image: ImageManifest, said: string[] = []) =
   progress: (message: string) => said.push(message),
 });
 
+test.each(["agent", "inside"])(
+  "the tests of guest/%s pass, with the compiler that images are built with",
+  async (name) => {
+    const goroot = join(stage("toolchain"), "usr", "lib", "go-1.24");
+    const settings = { GOENV: "off", GOWORK: "off", GOTOOLCHAIN: "local", GOPROXY: "off", CGO_ENABLED: "0" };
+    const env = { GOROOT: goroot, GOCACHE: join(BUILT, "cache", "go-build"), PATH: "/nonexistent", ...settings };
+    for (const command of ["vet", "test"]) {
+      execFileSync(join(goroot, "bin", "go"), [command, "."], { cwd: join(SOURCES, name), env, encoding: "utf8" });
+    }
+  },
+  180_000,
+);
+
 test("the machine's root holds the engine, its libraries and two programs of ours: no shell, nothing set-uid", async () => {
   const { root } = await openImageStore(BUILT).find("default");
   const directory = join(scratch(), "root");
@@ -97,7 +110,7 @@ test("building again is the same bytes; an image is added, booted and removed; a
   const directory = scratch();
   const store = openImageStore(join(directory, "images"));
   // A static program that every store has: the layer above removes one file of the layer below and adds another.
-  const program = readFileSync(join(BUILT, "cache", engineStage(), "usr", "bin", "docker-init"));
+  const program = readFileSync(join(stage("engine"), "usr", "bin", "docker-init"));
   const lower = await tarOf([
     { name: "bin/program", mode: 0o4755, content: program },
     { name: "removed", content: "secret" },
@@ -136,10 +149,11 @@ test("building again is the same bytes; an image is added, booted and removed; a
   expect(readdirSync(join(directory, "images", "disks"))).toEqual([]);
 });
 
-function engineStage(): string {
-  const name = readdirSync(join(BUILT, "cache")).find((it) => it.startsWith("engine-"));
-  if (!name) throw new Error("the store has no stage of the engine");
-  return name;
+/** The directory of a finished stage of the real store. */
+function stage(name: string): string {
+  const found = readdirSync(join(BUILT, "cache")).find((it) => it.startsWith(`${name}-`));
+  if (!found) throw new Error(`the store has no stage \`${name}\``);
+  return join(BUILT, "cache", found);
 }
 
 interface Build extends AsyncDisposable {
