@@ -18,12 +18,18 @@ const SOCKET = "state.sock";
 /** On the guest's console once it has noticed that this host is gone (`guest/agent/channel.go`). */
 const WAITING = "glovebox: waiting for the next host";
 
+export interface Saved {
+  /** What the guest greets the next host with. */
+  readonly marker: Buffer;
+  /** The disk, complete until the machine is disposed of. */
+  readonly overlay: string;
+}
+
 /**
  * Stops a machine whose memory is a file, writes the state of its devices to `path`, and ends its process. What the machine had
- * in its memory and on its disk is then complete in those files. The machine must be idle: what travels on its channel is lost. Answers what the guest
- * greets the next host with.
+ * in its memory and on its disk is then complete in those files. The machine must be idle: what travels on its channel is lost.
  */
-export async function saveMachine(machine: QemuMachine, path: string, signal: AbortSignal): Promise<Buffer> {
+export async function saveMachine(machine: QemuMachine, path: string, signal: AbortSignal): Promise<Saved> {
   const { process, qmp, channel, overlay } = machine.surrender();
   const ended = deadline(SAVE_MS, signal);
   const marker = await settleGuest(channel, ended);
@@ -40,7 +46,7 @@ export async function saveMachine(machine: QemuMachine, path: string, signal: Ab
   qmp.execute("quit", ended).catch(() => undefined);
   const { exitCode } = await abortable(process.exited, ended);
   if (exitCode !== 0) throw new GatewayError("BOOT_FAILED", `QEMU ended with exit code ${exitCode} as it was saved.`);
-  return marker;
+  return { marker, overlay };
 }
 
 interface Inlet extends AsyncDisposable {

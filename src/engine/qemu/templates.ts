@@ -124,8 +124,7 @@ async function writeTemplate(draft: string, attempt: Boot, preparation: Preparat
   await using machine = await boot({ ...attempt, memory: at("memory") });
   const prepared = await preparation.prepare(machine, spec.hostname, signal);
   progress("saving the prepared machine");
-  const { overlay } = machine.surrender();
-  const marker = await saveMachine(machine, at("state"), signal);
+  const { marker, overlay } = await saveMachine(machine, at("state"), signal);
   await copyFile(overlay, at("disk"));
   for (const name of ["memory", "state", "disk"] as const) await chmod(at(name), 0o444);
   const facts: TemplateFacts = {
