@@ -107,6 +107,26 @@ export const ERROR_CODES = {
     title: "A disk is full.",
     fix: "Delete files in the sandbox, or raise `resources.diskMiB` in the profile; on the host, free space.",
   },
+  SNAPSHOT_NOT_FOUND: {
+    retryable: false,
+    title: "There is no such snapshot.",
+    fix: "Use a name from `listSessions`, or take one with `snapshotSession`.",
+  },
+  SNAPSHOT_EXISTS: {
+    retryable: false,
+    title: "There is a snapshot of this name already.",
+    fix: "Choose another name, or delete the old one with `deleteSnapshot`.",
+  },
+  SNAPSHOT_LIMIT: {
+    retryable: false,
+    title: "There are as many snapshots, or as large ones, as the profile permits.",
+    fix: "Delete one with `deleteSnapshot`, or raise `snapshots` in the profile.",
+  },
+  SNAPSHOT_UNUSABLE: {
+    retryable: false,
+    title: "The snapshot cannot be used any more.",
+    fix: "Start from a fresh session, and delete the snapshot; one fits only the image, profile and QEMU that it was taken with.",
+  },
   STILL_PREPARING: {
     retryable: true,
     title: "The sandbox is still being prepared.",

@@ -31,7 +31,7 @@ type beginAnswer struct {
 }
 
 // begin makes this machine one of its own, before any program of the agent runs or goes on: the clock, the random generator, the
-// container's name. A machine that was just copied shares all of these with its template, and one that was paused is behind.
+// container's name. A machine that was just copied shares all of these with the one that was saved, and one that was paused is behind.
 func begin(w http.ResponseWriter, r *http.Request) {
 	var request beginRequest
 	if err := decodeStrict(r.Body, &request); err != nil {
@@ -67,6 +67,7 @@ func beginSession(request beginRequest) (beginAnswer, error) {
 	if err != nil {
 		return beginAnswer{}, err
 	}
+	goOn()
 	return beginAnswer{bootID, release}, nil
 }
 

@@ -9,12 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"time"
 )
 
-// Serves HTTP/2 (prior knowledge) to the host on the virtio port. The host opens one connection in a machine's life; a machine that is
-// saved to be copied sees one more, from the host of the copy.
+// Serves HTTP/2 (prior knowledge) to the host on the virtio port. The host opens one connection in a machine's life; a copy of a machine
+// that was saved sees one more, from its own host.
 func serveChannel() error {
 	var device string
 	if err := waitFor("the channel", func() bool { device = findPort("glovebox"); return device != "" }); err != nil {
@@ -39,8 +37,9 @@ func newServer() *http.Server {
 	routes.HandleFunc("POST /file", file)
 	routes.HandleFunc("POST /signal", signalRun)
 	return &http.Server{
-		Protocols: &protocols,
-		HTTP2:     &http.HTTP2Config{MaxConcurrentStreams: 256, MaxReceiveBufferPerStream: 1 << 20, MaxReceiveBufferPerConnection: 16 << 20},
+		Protocols:   &protocols,
+		ConnContext: withPort,
+		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: 256, MaxReceiveBufferPerStream: 1 << 20, MaxReceiveBufferPerConnection: 16 << 20},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodConnect {
 				connect(w, r)
@@ -102,55 +101,8 @@ func findPort(name string) string {
 	return ""
 }
 
-// port makes a net.Conn of the device; *os.File has the rest of the methods.
-type port struct {
-	*os.File
-	// Of the device: a write that waits for the next host comes before all that is written for that host.
-	writing *sync.Mutex
-	started bool
-	closed  atomic.Bool
-	once    sync.Once
-	ended   chan struct{}
-}
-
-// The device reads end-of-file while the host's side is not connected: before the first byte that means not yet.
-func (p *port) Read(buffer []byte) (int, error) {
-	for {
-		n, err := p.File.Read(buffer)
-		if n > 0 {
-			p.started = true
-			return n, err
-		}
-		if p.started || !errors.Is(err, io.EOF) {
-			p.closed.Store(true) // before anybody answers to the end
-			return n, err
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
-// What is written after the end would reach the next host, in the middle of its conversation.
-func (p *port) Write(content []byte) (int, error) {
-	p.writing.Lock()
-	defer p.writing.Unlock()
-	if p.closed.Load() {
-		return 0, net.ErrClosed
-	}
-	return p.File.Write(content)
-}
-
-// The device stays open for the next host.
-func (p *port) Close() error {
-	p.closed.Store(true)
-	p.once.Do(func() { close(p.ended) })
-	return nil
-}
-
-func (p *port) LocalAddr() net.Addr  { return &net.UnixAddr{Name: "guest", Net: "virtio"} }
-func (p *port) RemoteAddr() net.Addr { return &net.UnixAddr{Name: "host", Net: "virtio"} }
-
 // hosts hands out the connection to the host and then waits for its end: a machine without its host has nothing left to do, unless
-// it was settled.
+// it is a copy and another one has greeted.
 type hosts struct {
 	device  *os.File
 	writing sync.Mutex
@@ -160,11 +112,11 @@ type hosts struct {
 func (l *hosts) Accept() (net.Conn, error) {
 	if l.current != nil {
 		<-l.current.ended
-		marker := settled.Swap(nil)
+		marker := l.current.greeted.Load()
 		if marker == nil {
 			return nil, errors.New("the host closed the channel")
 		}
-		if err := l.greet(*marker); err != nil {
+		if err := l.answer(*marker); err != nil {
 			return nil, err
 		}
 	}
@@ -172,13 +124,10 @@ func (l *hosts) Accept() (net.Conn, error) {
 	return l.current, nil
 }
 
-// greet waits for the next host and tells it where its own conversation begins: what comes before was meant for the last one.
-func (l *hosts) greet(marker []byte) error {
+// answer shows the next host where its own conversation begins: what comes before was meant for the last one.
+func (l *hosts) answer(marker []byte) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
-	// The present host waits for this line: a machine that is stopped before it has noticed the end of its connection would find itself
-	// connected again when it goes on, and never know.
-	report("waiting for the next host")
 	_, err := l.device.Write(marker)
 	return err
 }

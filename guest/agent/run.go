@@ -61,7 +61,8 @@ type runEnded struct {
 var runSlots = make(chan struct{}, maxRuns)
 
 // run starts a program, moves its input and outputs, and tells of its end: the body of the request is the length-prefixed request and
-// then the input; the answer is frames. A host that breaks off has the program killed.
+// then the input; the answer is frames. A host that breaks off has the program killed. In a copy of this machine the program goes on
+// with nobody at the other end of its streams.
 func run(w http.ResponseWriter, r *http.Request) {
 	var request runRequest
 	if err := readHead(r.Body, maxHeadBytes, &request); err != nil {
@@ -124,6 +125,9 @@ func follow(host context.Context, marker string, program *started, streams *stre
 	go func() {
 		select {
 		case <-host.Done():
+			if isCopied(host) {
+				return
+			}
 			if _, err := sendSignal(signalRequest{PID: program.pid, Run: marker}, syscall.SIGKILL); err != nil {
 				report("kill: %v", err)
 			}
@@ -156,17 +160,19 @@ func follow(host context.Context, marker string, program *started, streams *stre
 	copying.Wait()
 }
 
-// pass copies a pipe's content into frames, until its end or, after the program's, until it is empty.
+// pass copies a pipe's content into frames, until its end or, after the program's, until it is empty. What nobody takes any more is
+// thrown away: the program is about to be killed, or goes on in a copy of the machine it was started in.
 func pass(kind byte, pipe *os.File, out *frames) {
 	buffer := make([]byte, 32<<10)
+	taken := true
 	for late := 0; late < maxPipeBytes; {
 		n, err := pipe.Read(buffer)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			n, err = readNow(pipe, buffer)
 			late += n
 		}
-		if n > 0 && out.write(kind, buffer[:n]) != nil {
-			return
+		if n > 0 && taken {
+			taken = out.write(kind, buffer[:n]) == nil
 		}
 		if err != nil || n == 0 {
 			return

@@ -2,33 +2,55 @@ package main
 
 import (
 	"net/http"
-	"os"
+	"sync"
 	"sync/atomic"
-	"syscall"
 )
 
+const markerBytes = 32
+
 type settleRequest struct {
-	// What the next host is greeted with: random, in base64.
+	// What the host of a copy will greet with: random, in base64.
 	Marker []byte `json:"marker"`
 }
 
-// The marker for the next host, once the present one has announced that it saves this machine: its connection may then end without
-// the machine ending.
+// The marker by which this machine will know that it is a copy; nil but between `settle` and `begin`.
 var settled atomic.Pointer[[]byte]
 
-// settle prepares for being saved and copied: what is not on disk yet goes there, and what can be read again is dropped, so that
-// there is less to save.
+// The container's standstill from `settle` to `begin`.
+var standstill struct {
+	mutex sync.Mutex
+	end   func()
+}
+
+// settle prepares for being saved. The container stands still until `begin`, so that a copy's programs don't go on before it has
+// randomness and a name of its own.
 func settle(w http.ResponseWriter, r *http.Request) {
 	var request settleRequest
-	if err := decodeStrict(r.Body, &request); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+	if err := decodeStrict(r.Body, &request); err != nil || len(request.Marker) != markerBytes {
+		http.Error(w, "not a marker", http.StatusBadRequest)
 		return
 	}
-	syscall.Sync()
-	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+	standstill.mutex.Lock()
+	defer standstill.mutex.Unlock()
+	if standstill.end == nil {
+		thaw, err := freeze()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		standstill.end = thaw
 	}
 	settled.Store(&request.Marker)
 	writeJSON(w, struct{}{})
+}
+
+// goOn ends what `settle` began, if it did.
+func goOn() {
+	standstill.mutex.Lock()
+	defer standstill.mutex.Unlock()
+	settled.Store(nil)
+	if standstill.end != nil {
+		standstill.end()
+		standstill.end = nil
+	}
 }

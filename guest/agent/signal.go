@@ -106,37 +106,6 @@ func kill(pids []int, signal syscall.Signal) (sent int) {
 
 var signalling sync.Mutex
 
-// How long a container with hundreds of running processes may take to come to a stop.
-const freezeDeadline = 10 * time.Second
-
-// freeze stops all processes of the machine's containers; they can be killed while they are stopped. One that does not come to a stop
-// in time is left to run: the kill is repeated anyway.
-func freeze() (thaw func(), err error) {
-	cgroups, err := filepath.Glob("/sys/fs/cgroup/docker/*/cgroup.freeze")
-	if err != nil {
-		return nil, err
-	}
-	write := func(value string) {
-		for _, file := range cgroups {
-			if err := os.WriteFile(file, []byte(value), 0); err != nil {
-				report("%v", err)
-			}
-		}
-	}
-	write("1")
-	for deadline := time.Now().Add(freezeDeadline); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		running := false
-		for _, file := range cgroups {
-			events, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup.events"))
-			running = running || (err == nil && !strings.Contains(string(events), "frozen 1"))
-		}
-		if !running {
-			break
-		}
-	}
-	return func() { write("0") }, nil
-}
-
 type process struct {
 	pid, parent, group, session int
 	environment                 []byte

@@ -37,8 +37,8 @@ export interface MachineFacts {
   readonly engineVersion: string;
   readonly level: IsolationLevel;
   readonly acceleration: "kvm" | "hvf" | "tcg" | "none";
-  /** Booted for this session, or copied from a machine that was booted and prepared before. */
-  readonly start: "cold" | "template";
+  /** Booted for this session, copied from a machine that was booted and prepared before, or as a user's snapshot has it. */
+  readonly start: "cold" | "template" | "snapshot";
   /** A sentence when the machine runs but worse than it could (no usable hardware virtualisation, …). */
   readonly warning?: string;
   /** Process id of the machine on the host, for the ledger. */
@@ -83,6 +83,12 @@ export interface Machine extends AsyncDisposable {
   pause(signal: AbortSignal): Promise<void>;
   /** Lets it go on, with the right time and fresh randomness. @throws GatewayError MACHINE_LOST */
   resume(signal: AbortSignal): Promise<void>;
+  /**
+   * Writes the machine as it is, in memory and on disk, into an empty directory, for `Engine.openSaved`. It stands still meanwhile and
+   * then goes on as if nothing had been.
+   * @throws GatewayError MACHINE_LOST, DISK_FULL, BOOT_FAILED
+   */
+  save(directory: string, signal: AbortSignal): Promise<void>;
 }
 
 /** What a machine is made ready with before it is copied: copies of it start with this done. */
@@ -117,6 +123,12 @@ export interface Engine extends AsyncDisposable {
    * @throws GatewayError as `open`, and what `prepare` throws
    */
   openPrepared(spec: MachineSpec, preparation: Preparation, options: OpenOptions): Promise<Prepared>;
+  /**
+   * Opens a machine as it was when it was saved in `directory`, with its own clock, randomness and name. Programs that ran go on; nobody
+   * holds the other end of their streams. The directory may be removed afterwards.
+   * @throws GatewayError SNAPSHOT_UNUSABLE when it is damaged or was of another shape, and as `open`
+   */
+  openSaved(spec: MachineSpec, directory: string, options: OpenOptions): Promise<Machine>;
 }
 
 export interface OpenOptions {

@@ -23,6 +23,7 @@ const linux: CommandOptions = {
   memoryMiB: 1024,
   vcpus: 2,
   origin: "boot",
+  layered: false,
 };
 const mac: CommandOptions = { ...linux, host: { platform: "darwin", architecture: "arm64" }, acceleration: "hvf" };
 

@@ -4,7 +4,7 @@ import { type Channel, openChannel } from "../channel.ts";
 import type { GuestFacts } from "../engine.ts";
 import { awaitEngine, beginGuest } from "./guest.ts";
 import { type Attempt, bootFailed, failureOf, type Launched, launch, machineFacts, withLastWords } from "./launch.ts";
-import { createMachine, type QemuMachine } from "./machine.ts";
+import { createMachine, partsOf, type QemuMachine } from "./machine.ts";
 import { type BootLimits, startWatchdog } from "./watchdog.ts";
 
 export interface Boot extends Attempt {
@@ -32,7 +32,7 @@ export async function boot(attempt: Boot): Promise<QemuMachine> {
 }
 
 async function bootOnce(attempt: Boot): Promise<QemuMachine> {
-  const { spec, limits, signal, progress, memory } = attempt;
+  const { limits, signal, progress, memory } = attempt;
   await using owned = new AsyncDisposableStack();
   progress(`starting a machine (${attempt.verdict.acceleration})`);
   using watchdog = startWatchdog(limits);
@@ -53,7 +53,7 @@ async function bootOnce(attempt: Boot): Promise<QemuMachine> {
     throw bootFailed(await failureOf(launched, "The sandbox's machine did not boot."), error);
   }
   const facts = machineFacts(attempt, launched.process.pid, "cold");
-  return createMachine({ ...launched, channel, id: spec.id, facts, guest, owned: owned.move() });
+  return createMachine({ ...launched, ...partsOf(attempt), channel, facts, guest, owned: owned.move() });
 }
 
 async function bringUp(

@@ -21,20 +21,21 @@ export const FD = {
   root: 8,
   base: 9,
   overlay: 10,
+  /** The machine's directory, by which it finds the socket that its state goes to when it is saved. */
+  directory: 11,
   /** A template's, or a clone's. */
-  memory: 11,
-  /** A clone's. */
-  templateDisk: 12,
-  state: 13,
-  /** A template's: the machine's directory, by which it finds the socket that its state goes to. */
-  directory: 12,
+  memory: 12,
+  /** What its disk is written over besides the image's: a template's. */
+  layer: 13,
+  /** A saved machine's. */
+  state: 14,
 } as const;
 
 /**
  * Where a machine's memory and disk begin: empty and as the image has it, the same but kept in a file (a template in the making),
- * or as a template left them.
+ * as a template left them, or as they were when a machine was saved.
  */
-export type Origin = "boot" | "template-boot" | "clone";
+export type Origin = "boot" | "template-boot" | "clone" | "restore";
 
 /** Name of the channel's port: the guest agent looks for it. */
 const PORT_NAME = "glovebox";
@@ -50,6 +51,8 @@ export interface CommandOptions {
   readonly memoryMiB: number;
   readonly vcpus: number;
   readonly origin: Origin;
+  /** Whether there is a layer between the machine's disk and the image's. */
+  readonly layered: boolean;
 }
 
 export function qemuBinary(host: Host): string {
@@ -64,7 +67,8 @@ export function machineArguments(options: CommandOptions): string[] {
     ...descriptor(FD.root),
     ...descriptor(FD.base),
     ...descriptor(FD.overlay),
-    ...(options.origin === "clone" ? [...descriptor(FD.templateDisk), "-incoming", "defer"] : []),
+    ...(options.layered ? descriptor(FD.layer) : []),
+    ...(options.origin === "clone" || options.origin === "restore" ? ["-incoming", "defer"] : []),
     "-blockdev",
     JSON.stringify({
       driver: "raw",
@@ -77,7 +81,7 @@ export function machineArguments(options: CommandOptions): string[] {
       driver: "qcow2",
       "node-name": "data",
       file: openFile(FD.overlay, { discard: "unmap" }),
-      backing: options.origin === "clone" ? templateDisk() : baseDisk(),
+      backing: options.layered ? layer() : baseDisk(),
       discard: "unmap",
       "detect-zeroes": "unmap",
       // The disk dies with the machine: nothing to flush for.
@@ -105,8 +109,8 @@ function baseDisk(): Record<string, unknown> {
   return { driver: "raw", "read-only": true, file: openFile(FD.base, { "read-only": true }) };
 }
 
-function templateDisk(): Record<string, unknown> {
-  const file = openFile(FD.templateDisk, { "read-only": true });
+function layer(): Record<string, unknown> {
+  const file = openFile(FD.layer, { "read-only": true });
   return { driver: "qcow2", "read-only": true, file, backing: baseDisk() };
 }
 
@@ -146,7 +150,7 @@ function commonArguments(options: CommandOptions, kernelWords: readonly string[]
 /** A clone's pages are the template's until it writes to them. */
 function memory({ origin, memoryMiB }: CommandOptions): string {
   const size = `id=memory,size=${memoryMiB}M`;
-  if (origin === "boot") return `memory-backend-ram,${size}`;
+  if (origin === "boot" || origin === "restore") return `memory-backend-ram,${size}`;
   return `memory-backend-file,${size},share=${origin === "clone" ? "off" : "on"},mem-path=/proc/self/fd/${FD.memory}`;
 }
 

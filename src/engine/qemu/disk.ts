@@ -12,25 +12,25 @@ const MIB = 1024 * 1024;
 const HOST_RESERVE_MIB = 1024;
 
 export interface OverlayOptions {
-  readonly directory: string;
   /** What the disk begins as; only read. */
   readonly base: string;
   readonly sizeMiB: number;
 }
 
+/** Refuses when the host would have too little space after another `bytes`. @throws GatewayError DISK_FULL */
+export async function makeRoom(directory: string, bytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(directory);
+  const freeMiB = Math.floor((bavail * bsize) / MIB);
+  const neededMiB = HOST_RESERVE_MIB + Math.ceil(bytes / MIB);
+  if (freeMiB < neededMiB)
+    throw new GatewayError("DISK_FULL", `The host has ${freeMiB} MiB left for sandboxes; ${neededMiB} MiB are needed.`);
+}
+
 /**
  * Makes `path`, a copy-on-write disk over `base`.
- * @throws GatewayError DISK_FULL, IMAGE_MISSING, CONFIG_INVALID, QEMU_MISSING
+ * @throws GatewayError IMAGE_MISSING, CONFIG_INVALID, QEMU_MISSING
  */
 export async function createOverlay(path: string, options: OverlayOptions, signal: AbortSignal): Promise<void> {
-  const { bavail, bsize } = await statfs(options.directory);
-  const freeMiB = Math.floor((bavail * bsize) / MIB);
-  if (freeMiB < HOST_RESERVE_MIB) {
-    throw new GatewayError(
-      "DISK_FULL",
-      `The host has ${freeMiB} MiB left for sandboxes; ${HOST_RESERVE_MIB} MiB are needed.`,
-    );
-  }
   const baseMiB = Math.ceil((await sizeOf(options.base)) / MIB);
   if (options.sizeMiB < baseMiB) {
     throw new GatewayError(

@@ -10,8 +10,8 @@ const guestFacts = z.strictObject({
 const nothing = z.strictObject({});
 
 /**
- * Gives the guest the time and fresh randomness, which a clone and a machine that was paused need before any program of the
- * agent runs, and its container the name `hostname` if there is one.
+ * Gives the guest the time and fresh randomness, which a copy and a machine that stood still need before any program of the
+ * agent runs or goes on, and its container the name `hostname` if there is one.
  */
 export async function beginGuest(channel: Channel, hostname: string, signal: AbortSignal): Promise<GuestFacts> {
   const entropy = randomBytes(32).toString("base64");
@@ -24,8 +24,8 @@ export async function awaitEngine(channel: Channel, signal: AbortSignal): Promis
 }
 
 /**
- * Has the guest write out and drop what it need not remember, and expect another host at the other end of the channel. That host
- * is greeted with the answered bytes; what comes before them was meant for this one.
+ * Has the guest's container stand still until `beginGuest`, and the guest look out for the host of a copy: that one sends it the
+ * answered bytes, and gets them back when the guest has forgotten everything that it was about to say to this one.
  */
 export async function settleGuest(channel: Channel, signal: AbortSignal): Promise<Buffer> {
   const marker = randomBytes(32);

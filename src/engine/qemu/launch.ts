@@ -1,16 +1,18 @@
-import { rm } from "node:fs/promises";
+import { constants } from "node:fs";
+import { copyFile, type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GatewayError } from "../../errors.ts";
 import { printable } from "../../lib/text.ts";
 import type { MachineFacts, MachineSpec } from "../engine.ts";
 import { machineArguments } from "./command-line.ts";
-import { createOverlay } from "./disk.ts";
+import { createOverlay, makeRoom } from "./disk.ts";
 import { openFiles } from "./files.ts";
 import { confinedCommand, type QemuHost } from "./host.ts";
 import type { Verdict } from "./probe.ts";
 import { type QemuProcess, startQemu } from "./process.ts";
 import { createQmp, type Qmp } from "./qmp.ts";
+import type { OpenSave } from "./saved.ts";
 import type { Tail } from "./tail.ts";
 import type { LoadedTemplate } from "./template.ts";
 
@@ -33,7 +35,8 @@ export type LaunchFrom =
   | { readonly origin: "boot" }
   /** `memory` is an existing file, as large as the machine's memory. */
   | { readonly origin: "template-boot"; readonly memory: string }
-  | { readonly origin: "clone"; readonly template: LoadedTemplate };
+  | { readonly origin: "clone"; readonly template: LoadedTemplate }
+  | { readonly origin: "restore"; readonly saved: OpenSave };
 
 /** A QEMU that runs, with its monitor in use. Its process and files are owned by whoever launched it. */
 export interface Launched {
@@ -41,6 +44,8 @@ export interface Launched {
   readonly qmp: Qmp;
   /** The machine's disk: everything that it wrote. */
   readonly overlay: string;
+  /** What lies between that and the image's disk. */
+  readonly layer: FileHandle | undefined;
   /** Why the guest says that it shuts down, once it does. */
   readonly shutdown: () => string | undefined;
 }
@@ -53,29 +58,28 @@ export async function launch(
   onConsole: () => void,
 ): Promise<Launched> {
   const { image, directory } = spec;
+  const { origin } = from;
   const overlay = join(directory, "data.qcow2");
   owned.defer(() => rm(overlay, { force: true }));
-  await createOverlay(overlay, { directory, base: image.data, sizeMiB: spec.diskMiB }, signal);
+  await makeRoom(directory, origin === "restore" ? from.saved.diskBytes : 0);
+  if (origin === "restore") await copyFile(pathOf(from.saved.disk), overlay, constants.COPYFILE_FICLONE);
+  else await createOverlay(overlay, { base: image.data, sizeMiB: spec.diskMiB }, signal);
+  const layer = await openLayer(from, owned);
   await using files = await openFiles([
     { path: image.kernel, flags: "r" },
     { path: image.initramfs, flags: "r" },
     { path: image.root, flags: "r" },
     { path: image.data, flags: "r" },
     { path: overlay, flags: "r+" },
-    ...(from.origin === "template-boot"
-      ? [
-          { path: from.memory, flags: "r+" as const },
-          { path: directory, flags: "r" as const },
-        ]
-      : []),
+    { path: directory, flags: "r" },
+    ...(origin === "template-boot" ? [{ path: from.memory, flags: "r+" as const }] : []),
   ]);
   signal.throwIfAborted();
-  const { origin } = from;
-  const argv = machineArguments({ ...qemu, ...image, ...spec, acceleration: verdict.acceleration, origin });
-  const shared = origin === "clone" ? [from.template.memory.fd, from.template.disk.fd] : [];
+  const { acceleration } = verdict;
+  const argv = machineArguments({ ...qemu, ...image, ...spec, acceleration, origin, layered: layer !== undefined });
   const process = owned.use(
     await startQemu(confinedCommand(qemu, verdict.groups, argv), {
-      files: [...files.descriptors, ...shared],
+      files: [...files.descriptors, ...inherited(from, layer)],
       ...(origin === "clone" ? { state: from.template.state } : {}),
       onConsole,
     }),
@@ -84,7 +88,27 @@ export async function launch(
   const qmp = createQmp(process.qmp, ({ name, data }) => {
     if (name === "SHUTDOWN") shutdown = printable(String(data["reason"]), 100);
   });
-  return { process, qmp, overlay, shutdown: () => shutdown };
+  return { process, qmp, overlay, layer, shutdown: () => shutdown };
+}
+
+/** Opened once more: what it came from may be closed before the machine is saved. */
+async function openLayer(from: LaunchFrom, owned: AsyncDisposableStack): Promise<FileHandle | undefined> {
+  const source = from.origin === "clone" ? from.template.disk : from.origin === "restore" ? from.saved.layer : undefined;
+  if (!source) return undefined;
+  const layer = await open(pathOf(source));
+  owned.defer(() => layer.close());
+  return layer;
+}
+
+/** The descriptors of `FD` from `memory` on that are open already. */
+function inherited(from: LaunchFrom, layer: FileHandle | undefined): (number | "none")[] {
+  if (from.origin === "clone") return [from.template.memory.fd, layer?.fd ?? "none"];
+  if (from.origin === "restore") return ["none", layer?.fd ?? "none", from.saved.state.fd];
+  return [];
+}
+
+function pathOf(handle: FileHandle): string {
+  return `/proc/self/fd/${handle.fd}`;
 }
 
 export function machineFacts({ qemu, verdict }: Attempt, pid: number, start: MachineFacts["start"]): MachineFacts {

@@ -1,19 +1,28 @@
 import { z } from "zod";
 import { GatewayError } from "../../errors.ts";
-import { abortable } from "../../lib/deadline.ts";
+import { abortable, deadline } from "../../lib/deadline.ts";
 import type { Channel } from "../channel.ts";
 import type { GuestFacts, Machine, MachineFacts } from "../engine.ts";
 import { beginGuest } from "./guest.ts";
-import type { Launched } from "./launch.ts";
+import type { Attempt, Launched } from "./launch.ts";
+import { cancelMigration } from "./migration.ts";
 import type { QemuExit } from "./process.ts";
+import { writeSave } from "./saved.ts";
+import { shapeOf } from "./shape.ts";
 
 /** After its channel ended a machine is killed; its process normally says within milliseconds how it ended. */
 const EXIT_MS = 1_000;
+
+/** A machine that was saved goes on within this time. */
+const GO_ON_MS = 30_000;
 
 const signalAnswer = z.strictObject({ signalled: z.int().min(0), remaining: z.int().min(0) });
 
 export interface MachineParts extends Launched {
   readonly id: string;
+  readonly memoryMiB: number;
+  /** See `shapeOf`. */
+  readonly shape: string;
   readonly facts: MachineFacts;
   readonly guest: GuestFacts;
   readonly channel: Channel;
@@ -22,25 +31,34 @@ export interface MachineParts extends Launched {
 }
 
 export interface QemuMachine extends Machine {
-  /** Hands the machine over to be saved: from now on the end of its channel or process is no loss. Only disposal is left here. */
-  surrender(): MachineParts;
+  /** For whoever saves it. */
+  readonly parts: MachineParts;
+}
+
+/** What of a machine's parts is known before it starts. */
+export function partsOf(attempt: Attempt): Pick<MachineParts, "id" | "memoryMiB" | "shape"> {
+  const { id, memoryMiB } = attempt.spec;
+  return { id, memoryMiB, shape: shapeOf(attempt) };
 }
 
 export function createMachine(parts: MachineParts): QemuMachine {
   const { process, channel, qmp } = parts;
   const lost = new AbortController();
   let disposal: Promise<void> | undefined;
-  let surrendered = false;
+  let saving = Promise.resolve();
   const lose = (reason: GatewayError) => {
-    if (!disposal && !surrendered && !lost.signal.aborted) lost.abort(reason);
+    if (!disposal && !lost.signal.aborted) lost.abort(reason);
   };
   const onChannelClosed = () => {
-    if (surrendered) return;
     process.kill();
     const reason: unknown = channel.closed.reason;
     if (reason instanceof GatewayError && reason.code === "CHANNEL_VIOLATION") return lose(reason);
     // The process's end, which says more, is about to be seen.
     setTimeout(() => lose(new GatewayError("MACHINE_LOST", undefined, { cause: reason })), EXIT_MS).unref();
+  };
+  const condemn = (reason: GatewayError) => {
+    lose(reason);
+    channel.close(reason);
   };
   if (channel.closed.aborted) onChannelClosed();
   else channel.closed.addEventListener("abort", onChannelClosed, { once: true });
@@ -56,10 +74,8 @@ export function createMachine(parts: MachineParts): QemuMachine {
     connect: (service) => channel.open(service),
     dockerAgent: channel.dockerAgent,
     lost: lost.signal,
-    condemn: (reason) => {
-      lose(reason);
-      channel.close(reason);
-    },
+    parts,
+    condemn,
     async signal({ pid, run, signal: name }, signal) {
       const ended = AbortSignal.any([signal, lost.signal]);
       const { remaining } = await abortable(
@@ -78,15 +94,44 @@ export function createMachine(parts: MachineParts): QemuMachine {
       await qmp.execute("cont", ended);
       await beginGuest(channel, "", ended);
     },
-    surrender() {
-      surrendered = true;
-      return parts;
+    async save(directory, signal) {
+      const before = saving;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      saving = promise;
+      try {
+        await abortable(before, signal);
+        await save(parts, directory, AbortSignal.any([signal, lost.signal]), condemn);
+      } finally {
+        resolve();
+      }
     },
     async [Symbol.asyncDispose]() {
       disposal ??= parts.owned.disposeAsync();
       return await disposal;
     },
   };
+}
+
+/** Saves the machine and lets it go on, whatever came of it. One that can't go on is of no more use. */
+async function save(
+  parts: MachineParts,
+  directory: string,
+  signal: AbortSignal,
+  condemn: (reason: GatewayError) => void,
+): Promise<void> {
+  const { qmp, channel } = parts;
+  try {
+    await writeSave(parts, directory, signal);
+  } finally {
+    try {
+      const ended = deadline(GO_ON_MS, channel.closed);
+      await cancelMigration(qmp, ended);
+      await qmp.execute("cont", ended);
+      await beginGuest(channel, "", ended);
+    } catch (cause) {
+      condemn(new GatewayError("MACHINE_LOST", "The sandbox did not go on after it was saved.", { cause }));
+    }
+  }
 }
 
 function describe({ exitCode, signal }: QemuExit, shutdown: string | undefined): string {

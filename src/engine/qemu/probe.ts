@@ -83,7 +83,8 @@ export async function boots(qemu: QemuHost, options: TrialOptions, signal: Abort
     { path: image.kernel, flags: "r" },
     { path: image.initramfs, flags: "r" },
   ]);
-  const argv = probeArguments({ ...qemu, ...image, acceleration, directory, memoryMiB: 512, vcpus: 1, origin: "boot" });
+  const shape = { memoryMiB: 512, vcpus: 1, origin: "boot", layered: false } as const;
+  const argv = probeArguments({ ...qemu, ...image, acceleration, directory, ...shape });
   const seen = Promise.withResolvers<boolean>();
   await using trial: QemuProcess = await startQemu(confinedCommand(qemu, options.groups, argv), {
     files: files.descriptors,

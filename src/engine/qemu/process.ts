@@ -31,8 +31,8 @@ export interface QemuProcess extends AsyncDisposable {
 }
 
 export interface QemuStart {
-  /** The descriptors it gets from 6 on; the caller closes its own copies afterwards. */
-  readonly files: readonly number[];
+  /** The descriptors it gets from 6 on ("none": nothing that it could use); the caller closes its own copies afterwards. */
+  readonly files: readonly (number | "none")[];
   /** Saved state, which it can read from the descriptor after the files. */
   readonly state?: Buffer;
   readonly onConsole: (chunk: Buffer) => void;
@@ -41,12 +41,13 @@ export interface QemuStart {
 /** Starts `argv`. @throws GatewayError QEMU_MISSING */
 export async function startQemu(argv: readonly string[], { files, state, onConsole }: QemuStart): Promise<QemuProcess> {
   const [program = "", ...rest] = argv;
+  const inherited = files.map((it) => (it === "none" ? "ignore" : it));
   const child = spawn(program, rest, {
     cwd: "/",
     env: { PATH: process.env["PATH"], LC_ALL: "C" },
     // A session of its own: Ctrl-C in the gateway's terminal is the gateway's to handle.
     detached: true,
-    stdio: ["ignore", "ignore", "pipe", "pipe", "pipe", "pipe", ...files, ...(state ? ["pipe" as const] : [])],
+    stdio: ["ignore", "ignore", "pipe", "pipe", "pipe", "pipe", ...inherited, ...(state ? ["pipe" as const] : [])],
   });
   const exited = exitOf(child);
   await spawned(child);

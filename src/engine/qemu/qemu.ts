@@ -7,6 +7,7 @@ import { type Boot, boot } from "./boot.ts";
 import { CloneFailed, clone } from "./clone.ts";
 import { examineHost, type QemuHost } from "./host.ts";
 import { chooseAcceleration, type Verdict } from "./probe.ts";
+import { restore } from "./restore.ts";
 import { type LoadedTemplate, TemplateDamaged } from "./template.ts";
 import { Templates } from "./templates.ts";
 import { type BootLimits, bootLimits } from "./watchdog.ts";
@@ -63,6 +64,7 @@ export function createQemuEngine(options: QemuEngineOptions): Engine {
     name: "qemu",
     open: async (spec, it) => boot(await attemptAt(spec, it)),
     openPrepared: async (spec, preparation, it) => templates.open(await attemptAt(spec, it), preparation),
+    openSaved: async (spec, directory, it) => restore(await attemptAt(spec, it), directory),
     [Symbol.asyncDispose]: () => templates[Symbol.asyncDispose](),
   };
 }

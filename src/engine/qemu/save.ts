@@ -1,57 +1,65 @@
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
-import { chmod, open, rm } from "node:fs/promises";
+import { chmod, copyFile, open, rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { dirname, join } from "node:path";
+import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { setTimeout as sleep } from "node:timers/promises";
 import { GatewayError } from "../../errors.ts";
 import { abortable, deadline } from "../../lib/deadline.ts";
 import { FD } from "./command-line.ts";
 import { settleGuest } from "./guest.ts";
-import type { QemuMachine } from "./machine.ts";
-import { awaitMigration, SHARED_MEMORY_STAYS } from "./migration.ts";
+import type { MachineParts } from "./machine.ts";
+import { awaitMigration, prepareMigration, type Travels } from "./migration.ts";
 
-const SAVE_MS = 60_000;
-const POLL_MS = 10;
+const SAVE_MS = 120_000;
 const SOCKET = "state.sock";
-/** On the guest's console once it has noticed that this host is gone (`guest/agent/channel.go`). */
-const WAITING = "glovebox: waiting for the next host";
+const MIB = 1024 * 1024;
+/** The state of the devices, and what describes the memory. */
+const MAX_DEVICES_BYTES = 64 * MIB;
 
-export interface Saved {
-  /** What the guest greets the next host with. */
-  readonly marker: Buffer;
-  /** The disk, complete until the machine is disposed of. */
-  readonly overlay: string;
+/** Where a machine is saved to: files that do not exist yet. */
+export interface SaveTo {
+  readonly state: string;
+  readonly disk: string;
+  /** Where the layer below its disk goes to, if it has one. */
+  readonly layer?: string;
 }
 
 /**
- * Stops a machine whose memory is a file, writes the state of its devices to `path`, and ends its process. What the machine had
- * in its memory and on its disk is then complete in those files. The machine must be idle: what travels on its channel is lost.
+ * Stops a machine and writes what it has in its devices, on its disk and, when `everything` travels, in its memory. It stands still
+ * afterwards, also when this fails. What is on its way on the channel is not lost to the machine, only to a copy.
+ * @returns the bytes by which a copy is told from it
  */
-export async function saveMachine(machine: QemuMachine, path: string, signal: AbortSignal): Promise<Saved> {
-  const { process, qmp, channel, overlay } = machine.surrender();
-  const ended = deadline(SAVE_MS, signal);
+export async function stopAndSave(
+  { qmp, channel, overlay, layer, memoryMiB }: MachineParts,
+  to: SaveTo,
+  travels: Travels,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  const ended = deadline(SAVE_MS, AbortSignal.any([signal, channel.closed]));
   const marker = await settleGuest(channel, ended);
-  channel[Symbol.dispose]();
-  while (!process.console.text().includes(WAITING)) await sleep(POLL_MS, undefined, { signal: ended });
   await qmp.execute("stop", ended);
-  await using inlet = await openInlet(dirname(overlay));
-  const written = inlet.writeTo(path, ended);
-  written.catch(() => undefined);
-  await qmp.execute("migrate-set-capabilities", ended, SHARED_MEMORY_STAYS);
-  await qmp.execute("migrate", ended, { uri: `unix:/proc/self/fd/${FD.directory}/${SOCKET}` });
-  await Promise.all([awaitMigration(qmp, ended), written]);
-  // Its disk is written out when it ends by itself.
-  qmp.execute("quit", ended).catch(() => undefined);
-  const { exitCode } = await abortable(process.exited, ended);
-  if (exitCode !== 0) throw new GatewayError("BOOT_FAILED", `QEMU ended with exit code ${exitCode} as it was saved.`);
-  return { marker, overlay };
+  {
+    await using inlet = await openInlet(dirname(overlay));
+    // Each page has a head, of a few bytes.
+    const maxBytes = MAX_DEVICES_BYTES + (travels === "everything" ? memoryMiB * MIB * 1.01 : 0);
+    const written = inlet.writeTo(to.state, maxBytes, ended);
+    written.catch(() => undefined);
+    await prepareMigration(qmp, travels, ended);
+    await qmp.execute("migrate", ended, { uri: `unix:/proc/self/fd/${FD.directory}/${SOCKET}` });
+    await Promise.all([awaitMigration(qmp, ended), written]);
+  }
+  // Complete: QEMU writes out all that it holds of its disks when it hands them over.
+  await copyFile(overlay, to.disk);
+  if (layer && to.layer) await copyFile(`/proc/self/fd/${layer.fd}`, to.layer);
+  ended.throwIfAborted();
+  return marker;
 }
 
 interface Inlet extends AsyncDisposable {
   /** Writes what the first to connect sends, to its end. */
-  writeTo(path: string, signal: AbortSignal): Promise<void>;
+  writeTo(path: string, maxBytes: number, signal: AbortSignal): Promise<void>;
 }
 
 /**
@@ -79,10 +87,22 @@ async function openInlet(directory: string): Promise<Inlet> {
   stack.defer(() => chmod(directory, 0o700));
   const owned = stack.move();
   return {
-    writeTo: async (file, signal) => {
+    writeTo: async (file, maxBytes, signal) => {
       const socket = await abortable(connected.promise, signal);
-      await pipeline(socket, createWriteStream(file, { mode: 0o600 }), { signal });
+      await pipeline(socket, atMost(maxBytes), createWriteStream(file, { mode: 0o600 }), { signal });
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** A QEMU that was taken over could write without end. */
+function atMost(maxBytes: number): Transform {
+  let bytes = 0;
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      bytes += chunk.length;
+      if (bytes > maxBytes) done(new GatewayError("CHANNEL_VIOLATION", "The machine's state is longer than it can be."));
+      else done(null, chunk);
+    },
+  });
 }

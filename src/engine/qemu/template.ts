@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { GuestFacts } from "../engine.ts";
+import { digestOf, type FileDigest, fileDigest, isSame } from "./digest.ts";
 import { sealFile } from "./seal.ts";
 
 /** A saved machine: `template.json` beside the three files it tells of. */
@@ -11,25 +11,23 @@ export const TEMPLATE_FILES = { memory: "memory", state: "state", disk: "disk.qc
 
 const MAX_STATE_BYTES = 64 * 1024 * 1024;
 
-const digest = z.strictObject({ sizeBytes: z.int().min(1), sha256: z.string().regex(/^[0-9a-f]{64}$/) });
 const templateSchema = z.strictObject({
   version: z.literal(1),
   guest: z.strictObject({ bootId: z.string(), kernelRelease: z.string() }),
   prepared: z.string().max(1_000),
-  /** What the guest greets a copy's host with. */
+  /** By which a guest knows that it is a copy. */
   marker: z.base64().length(44),
-  memory: digest,
-  state: digest,
-  disk: digest,
+  memory: fileDigest,
+  state: fileDigest,
+  disk: fileDigest,
 });
 export type TemplateFacts = z.infer<typeof templateSchema>;
-export type FileDigest = z.infer<typeof digest>;
 
 /** A template whose contents have been compared with their digests, and that nobody can change any more. */
 export interface LoadedTemplate {
   readonly guest: GuestFacts;
   readonly prepared: string;
-  /** After these bytes the guest speaks to the host of the copy. */
+  /** By which the guest knows that it is a copy, and its host where its own conversation begins. */
   readonly marker: Buffer;
   /** Sealed: it can be mapped and never be written. */
   readonly memory: FileHandle;
@@ -61,23 +59,12 @@ export async function loadTemplate(directory: string, seal: string, signal: Abor
   return { guest, prepared, marker, memory, disk, state, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-export async function digestOf(path: string): Promise<FileDigest> {
-  const hash = createHash("sha256");
-  let sizeBytes = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) {
-    sizeBytes += chunk.length;
-    hash.update(chunk);
-  }
-  return { sizeBytes, sha256: hash.digest("hex") };
-}
-
 function sha256(content: Buffer): string {
   return createHash("sha256").update(content).digest("hex");
 }
 
 function compare(name: string, found: FileDigest, expected: FileDigest): void {
-  if (found.sizeBytes !== expected.sizeBytes || found.sha256 !== expected.sha256)
-    throw new TemplateDamaged(`its ${name} is not what was saved`);
+  if (!isSame(found, expected)) throw new TemplateDamaged(`its ${name} is not what was saved`);
 }
 
 function parseFacts(text: string): TemplateFacts {

@@ -1,16 +1,16 @@
 import { createHash } from "node:crypto";
-import { chmod, copyFile, mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
-import { cpus } from "node:os";
+import { chmod, mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { newId } from "../../lib/id.ts";
 import { type Lock, tryLock } from "../../lib/lock.ts";
 import type { Preparation } from "../engine.ts";
 import { type Boot, boot } from "./boot.ts";
-import { machineArguments } from "./command-line.ts";
 import type { Attempt } from "./launch.ts";
-import { saveMachine } from "./save.ts";
-import { digestOf, type LoadedTemplate, loadTemplate, TEMPLATE_FILES, type TemplateFacts } from "./template.ts";
+import { digestOf } from "./digest.ts";
+import { stopAndSave } from "./save.ts";
+import { shapeOf } from "./shape.ts";
+import { type LoadedTemplate, loadTemplate, TEMPLATE_FILES, type TemplateFacts } from "./template.ts";
 
 /** Templates that are kept, beside those in use; each holds what a booted machine has in memory, about half a gigabyte. */
 const KEPT = 4;
@@ -95,19 +95,8 @@ export class Templates {
 /** Hexadecimal digits of a template's key. */
 const KEY_CHARS = 32;
 
-/** Whatever decides whether the state of one machine can be taken up by another. */
-function keyOf({ qemu, verdict, spec }: Attempt, preparation: Preparation): string {
-  const shape = { ...spec, directory: "", acceleration: verdict.acceleration, origin: "clone" as const };
-  const facts = {
-    format: 2,
-    arguments: machineArguments({ ...qemu, ...spec.image, ...shape, kernel: "", initramfs: "" }),
-    image: spec.image.digest,
-    diskMiB: spec.diskMiB,
-    qemu: qemu.version.text,
-    // An accelerated machine has the features of this computer's processor.
-    processor: verdict.acceleration === "tcg" ? "" : cpus()[0]?.model,
-    preparation: preparation.key,
-  };
+function keyOf(attempt: Attempt, preparation: Preparation): string {
+  const facts = [shapeOf(attempt), preparation.key];
   return createHash("sha256").update(JSON.stringify(facts)).digest("hex").slice(0, KEY_CHARS);
 }
 
@@ -124,8 +113,7 @@ async function writeTemplate(draft: string, attempt: Boot, preparation: Preparat
   await using machine = await boot({ ...attempt, memory: at("memory") });
   const prepared = await preparation.prepare(machine, spec.hostname, signal);
   progress("saving the prepared machine");
-  const { marker, overlay } = await saveMachine(machine, at("state"), signal);
-  await copyFile(overlay, at("disk"));
+  const marker = await stopAndSave(machine.parts, { state: at("state"), disk: at("disk") }, "devices", signal);
   for (const name of ["memory", "state", "disk"] as const) await chmod(at(name), 0o444);
   const facts: TemplateFacts = {
     version: 1,
