@@ -126,6 +126,11 @@ async function openStand(config: Config, { booted = false } = {}): Promise<Stand
       machines.push(machine);
       return opened ?? { machine, prepared: await preparation.prepare(machine, spec.hostname, options.signal) };
     },
+    openSaved: async (...args) => {
+      const machine = await real.openSaved(...args);
+      machines.push(machine);
+      return machine;
+    },
     [Symbol.asyncDispose]: () => real[Symbol.asyncDispose](),
   };
   const gateway = stack.use(await openGateway(config, new AbortController().signal, engine));

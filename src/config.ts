@@ -27,6 +27,7 @@ export interface Config extends z.infer<typeof settingsSchema> {
   readonly imageDirectory: string;
   readonly stateDirectory: string;
   readonly templateDirectory: string;
+  readonly snapshotDirectory: string;
   readonly auditDirectory: string;
 }
 
@@ -66,6 +67,7 @@ export function loadConfig(options: ConfigOptions, env: NodeJS.ProcessEnv): Conf
     imageDirectory: join(dataDirectory, "images"),
     stateDirectory: join(dataDirectory, "state"),
     templateDirectory: join(dataDirectory, "templates"),
+    snapshotDirectory: join(dataDirectory, "snapshots"),
     auditDirectory: join(dataDirectory, "audit"),
   };
 }

@@ -24,8 +24,9 @@ import { createAdmission } from "./session/admission.ts";
 import { openLedger } from "./session/ledger.ts";
 import { createPool } from "./session/pool.ts";
 import { reconcile } from "./session/reconcile.ts";
-import { openSandbox, type SandboxPorts } from "./session/sandbox.ts";
+import { openSandbox, restoreSandbox, type SandboxPorts } from "./session/sandbox.ts";
 import { createSessions } from "./session/sessions.ts";
+import { removeDeleted, Snapshots } from "./session/snapshots.ts";
 
 export interface Gateway extends AsyncDisposable {
   readonly server: ServerPorts;
@@ -76,9 +77,11 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
       (await import("./container/docker.ts")).startContainer(spec, machine, signal),
     adoptContainer: agentContainer,
     attest: async (sandbox, signal) => {
-      const attestation = await attest({ ...sandbox, hostBootId, otherBootIds: bootIds, signal });
-      // Copies have their template's; what tells them apart is the name that each was given.
-      if (sandbox.machine.facts.start === "cold") bootIds.add(attestation.bootId);
+      // Copies have the boot id of what they were copied from; what tells them apart is the name that each was given.
+      const booted = sandbox.machine.facts.start === "cold";
+      const otherBootIds = booted ? bootIds : new Set<string>();
+      const attestation = await attest({ ...sandbox, hostBootId, otherBootIds, signal });
+      if (booted) bootIds.add(attestation.bootId);
       return attestation;
     },
   };
@@ -97,7 +100,20 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
       maxSpares: config.spares,
     }),
   );
-  const sessions = stack.use(createSessions({ profile, audit, log, openSandbox: pool.open }));
+  await removeDeleted(config.snapshotDirectory);
+  const sessions = stack.use(
+    createSessions({
+      profile,
+      audit,
+      log,
+      openSandbox: pool.open,
+      snapshots: new Snapshots(config.snapshotDirectory, ledger, profile.snapshots),
+      restoreSandbox: async (saved, options) => {
+        using _place = await admission.admit(options);
+        return await restoreSandbox(profile, sandboxPorts, saved, options);
+      },
+    }),
+  );
   const ports: CallPorts = {
     find: findCapability,
     decide: (request) => evaluate(bundle, request),

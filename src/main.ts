@@ -9,6 +9,7 @@ import { imageCommand } from "./cli/image.ts";
 import { installCommand, uninstallCommand } from "./cli/install.ts";
 import { policyCommand } from "./cli/policy.ts";
 import { serveCommand } from "./cli/serve.ts";
+import { snapshotCommand } from "./cli/snapshot.ts";
 import { loadConfig, PACKAGE_ROOT, VERSION } from "./config.ts";
 import { examineHost } from "./engine/qemu/host.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
@@ -49,6 +50,9 @@ program.addCommand(
   auditCommand({
     directory: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env).auditDirectory,
   }),
+);
+program.addCommand(
+  snapshotCommand({ directories: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env) }),
 );
 program.addCommand(doctorCommand({ config, describe: describeCall }));
 const install = {

@@ -41,6 +41,8 @@ export const EVENTS = [
   "session-lost",
   "session-refused",
   "process-ended",
+  /** By a person, at the command line; an agent's deletion is a call. */
+  "snapshot-deleted",
   "reconciled",
   "log-recovered",
   /** First record of every segment but the first; facts `{ openCalls: string[] }`: permitted and without an outcome so far. */

@@ -34,6 +34,11 @@ export const sessionId = plain(64)
   .optional()
   .describe("Session to act in, if not the default one.");
 
+export const sessionName = plain(64)
+  .regex(/^[A-Za-z0-9 ._-]+$/, "must be made of letters, digits, spaces, dots, underscores and dashes")
+  .optional()
+  .describe("For people who read the list of sessions.");
+
 export const processId = plain(64)
   .regex(/^proc-[0-9a-z]+$/, "must be a process id (see listProcesses)")
   .describe("As exec, shell or listProcesses gave it.");

@@ -8,6 +8,7 @@ import { readFile } from "./read-file.ts";
 import { searchFiles } from "./search-files.ts";
 import { closeSession, listSessions, openSession, resetSession, sessionStatus } from "./session.ts";
 import { shell } from "./shell.ts";
+import { deleteSnapshot, forkSession, restoreSession, snapshotSession } from "./snapshot.ts";
 import { writeFile } from "./write-file.ts";
 
 /** Every capability, in the order in which the tools are listed. */
@@ -28,6 +29,10 @@ export const CAPABILITIES: readonly Capability[] = [
   listSessions,
   sessionStatus,
   resetSession,
+  snapshotSession,
+  restoreSession,
+  forkSession,
+  deleteSnapshot,
   explainPolicy,
 ];
 

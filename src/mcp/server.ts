@@ -1,10 +1,10 @@
 import { Server } from "@modelcontextprotocol/sdk/server/index.js";
 import { CallToolRequestSchema, ListToolsRequestSchema, type Tool } from "@modelcontextprotocol/sdk/types.js";
-import { z } from "zod";
 import type { CallRequest, CallResult } from "../call/call.ts";
 import type { Capability } from "../capability/capability.ts";
 import { printable } from "../lib/text.ts";
 import type { Logger } from "../log.ts";
+import { jsonSchema } from "./json-schema.ts";
 import { stdioPrincipal } from "./principal.ts";
 import { toToolResult } from "./result.ts";
 
@@ -61,8 +61,8 @@ function toTool(capability: Capability): Tool {
     name,
     title: annotations.title,
     description,
-    inputSchema: z.toJSONSchema(capability.input, { io: "input" }) as Tool["inputSchema"],
-    outputSchema: z.toJSONSchema(capability.output, { io: "output" }) as NonNullable<Tool["outputSchema"]>,
+    inputSchema: jsonSchema(capability.input, "input") as Tool["inputSchema"],
+    outputSchema: jsonSchema(capability.output, "output") as NonNullable<Tool["outputSchema"]>,
     annotations: {
       title: annotations.title,
       readOnlyHint: annotations.readOnly,

@@ -50,6 +50,8 @@ export const profileSchema = z.strictObject({
       maxWriteBytes: count(1024, 268_435_456, 16_777_216),
     })
     .prefault({}),
+  /** Of one principal: each holds a sandbox's memory and disk. */
+  snapshots: z.strictObject({ count: count(0, 256, 8), totalMiB: count(0, 16_777_216, 16_384) }).prefault({}),
   limits: z.strictObject({ sessions: count(1, 256, 4), processes: count(1, 1024, 32) }).prefault({}),
   /** Whether the container's root file system can be written; the machine confines it all the same. */
   writableRoot: z.boolean().default(false),

@@ -55,6 +55,12 @@ export const SCHEMA = `namespace Glovebox {
   action "listSessions" appliesTo { principal: [Principal], resource: [Session], context: {} };
   action "sessionStatus" appliesTo { principal: [Principal], resource: [Session], context: {} };
   action "resetSession" appliesTo { principal: [Principal], resource: [Session], context: {} };
+  // By the name that the principal gave it.
+  action "snapshotSession" appliesTo { principal: [Principal], resource: [Session], context: { snapshot: String } };
+  action "restoreSession" appliesTo { principal: [Principal], resource: [Session], context: { snapshot: String } };
+  // Without a snapshot the session is copied as it is now.
+  action "forkSession" appliesTo { principal: [Principal], resource: [Session], context: { snapshot?: String } };
+  action "deleteSnapshot" appliesTo { principal: [Principal], resource: [Session], context: { snapshot: String } };
   action "explainPolicy" appliesTo { principal: [Principal], resource: [Session], context: { tool: String } };
 }
 `;

@@ -1,6 +1,17 @@
+import { createHash } from "node:crypto";
 import type { Container, ContainerSpec } from "../container/container.ts";
 import type { Attestation } from "../engine/attest.ts";
-import type { Engine, Machine, MachineFacts, MachineImage, OpenOptions, Preparation } from "../engine/engine.ts";
+import type {
+  Engine,
+  Machine,
+  MachineFacts,
+  MachineImage,
+  MachineSpec,
+  OpenOptions,
+  Preparation,
+  Prepared,
+} from "../engine/engine.ts";
+import { GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
 import type { Profile } from "../policy/profile.ts";
 import type { Ledger } from "./ledger.ts";
@@ -42,13 +53,53 @@ export interface Sandbox extends AsyncDisposable {
   /** Stops it, until `resume`; nothing in it may be running for anybody. @throws GatewayError MACHINE_LOST */
   pause(signal: AbortSignal): Promise<void>;
   resume(signal: AbortSignal): Promise<void>;
+  /** Writes it as it is into an empty directory, for `restoreSandbox`; it goes on meanwhile, with a pause. */
+  save(directory: string, signal: AbortSignal): Promise<SavedSandbox>;
 }
 
 export type OpenSandbox = (options: OpenOptions) => Promise<Sandbox>;
 
+/** What a saved sandbox is, besides its machine's files. */
+export interface SavedSandbox {
+  /** Digest of all that decided what its container is like, and for whom. */
+  readonly shape: string;
+  /** The container's id. */
+  readonly container: string;
+}
+
+export interface SavedIn extends SavedSandbox {
+  readonly directory: string;
+}
+
 /** Opens everything or nothing: what was acquired before a failure is given back before it is reported. */
-export async function openSandbox(profile: Profile, ports: SandboxPorts, options: OpenOptions): Promise<Sandbox> {
-  const { signal, progress } = options;
+export function openSandbox(profile: Profile, ports: SandboxPorts, options: OpenOptions): Promise<Sandbox> {
+  return furnish(profile, ports, options, (spec, preparation) => ports.engine.openPrepared(spec, preparation, options));
+}
+
+/**
+ * Opens a sandbox as another one was when it was saved. It is attested as any other.
+ * @throws GatewayError SNAPSHOT_UNUSABLE when the policy in force makes other containers, or the machine doesn't fit any more
+ */
+export function restoreSandbox(
+  profile: Profile,
+  ports: SandboxPorts,
+  saved: SavedIn,
+  options: OpenOptions,
+): Promise<Sandbox> {
+  return furnish(profile, ports, options, async (spec, preparation) => {
+    if (saved.shape !== digestOf(preparation)) throw new GatewayError("SNAPSHOT_UNUSABLE", OTHER_PROFILE);
+    return { machine: await ports.engine.openSaved(spec, saved.directory, options), prepared: saved.container };
+  });
+}
+
+const OTHER_PROFILE = "The snapshot was taken under another policy bundle or profile than the one in force.";
+
+async function furnish(
+  profile: Profile,
+  ports: SandboxPorts,
+  { signal, progress }: OpenOptions,
+  openMachine: (spec: MachineSpec, preparation: Preparation) => Promise<Prepared>,
+): Promise<Sandbox> {
   await using stack = new AsyncDisposableStack();
   progress("looking up the guest image");
   const image = await ports.findImage(profile.image);
@@ -67,9 +118,9 @@ export async function openSandbox(profile: Profile, ports: SandboxPorts, options
       return ports.startContainer(containerOf(name), it, until);
     },
   };
-  const opened = await ports.engine.openPrepared(spec, preparation, options);
-  const machine = stack.use(opened.machine);
-  const container = stack.use(ports.adoptContainer(opened.prepared, machine));
+  const { machine, prepared } = await openMachine(spec, preparation);
+  stack.use(machine);
+  const container = stack.use(ports.adoptContainer(prepared, machine));
   progress("attesting the isolation");
   const attestation = await ports.attest({ container, machine, hostname, profile }, signal);
   const owned = stack.move();
@@ -84,6 +135,14 @@ export async function openSandbox(profile: Profile, ports: SandboxPorts, options
     lost,
     pause: (until) => machine.pause(until),
     resume: (until) => machine.resume(until),
+    save: async (to, until) => {
+      await machine.save(to, until);
+      return { shape: digestOf(preparation), container: prepared };
+    },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+function digestOf({ key }: Preparation): string {
+  return createHash("sha256").update(key).digest("hex");
 }

@@ -4,6 +4,7 @@ import type { MachineFacts } from "../engine/engine.ts";
 import type { Profile } from "../policy/profile.ts";
 import type { Principal } from "../policy/request.ts";
 import type { Processes } from "./processes.ts";
+import type { SnapshotSummary } from "./snapshots.ts";
 import type { Turns } from "./turns.ts";
 
 /** `state.ts` has the transitions. */
@@ -54,8 +55,33 @@ export interface Sessions {
     progress: (message: string) => void;
   }): Promise<SessionSummary>;
   list(principal: Principal): readonly SessionSummary[];
+  readonly snapshots: SessionSnapshots;
   /** The default session (no id) that has not been opened has no summary. @throws GatewayError SESSION_NOT_FOUND */
   status(principal: Principal, sessionId?: string): SessionSummary | undefined;
+}
+
+interface OfSession {
+  readonly principal: Principal;
+  /** The default one when it is left out. */
+  readonly sessionId?: string;
+  readonly signal: AbortSignal;
+  readonly progress: (message: string) => void;
+}
+
+/** Sandboxes as they were: in memory, with programs that run, and on disk. Names are the principal's own. */
+export interface SessionSnapshots {
+  list(principal: Principal): Promise<readonly SnapshotSummary[]>;
+  /** The session goes on, with a pause. @throws GatewayError SNAPSHOT_EXISTS, SNAPSHOT_LIMIT, SESSION_NOT_FOUND, MACHINE_LOST, DISK_FULL */
+  take(options: OfSession & { snapshot: string }): Promise<SnapshotSummary>;
+  /**
+   * Replaces the session's sandbox by the snapshot's, under the same id. Until that has succeeded the session keeps the one it has.
+   * @throws GatewayError SNAPSHOT_NOT_FOUND, SNAPSHOT_UNUSABLE, SESSION_NOT_FOUND, and whatever opening throws
+   */
+  restore(options: OfSession & { snapshot: string }): Promise<SessionSummary>;
+  /** Opens another session: as the snapshot has it, or as this session is now. @throws GatewayError as `take` and `open` */
+  fork(options: OfSession & { snapshot?: string; name?: string }): Promise<SessionSummary>;
+  /** @throws GatewayError SNAPSHOT_NOT_FOUND */
+  delete(principal: Principal, snapshot: string): Promise<void>;
 }
 
 /** One call's hold on its session: while it lasts the session does not expire. */

@@ -1,15 +1,23 @@
 import { GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
 import type { Principal } from "../policy/request.ts";
+import type { OpenSandbox } from "./sandbox.ts";
 import type { Lease, SessionTable } from "./session.ts";
+import { type SessionSnapshotPorts, type Succession, sessionSnapshots } from "./session-snapshots.ts";
 import { Tenancy, type TenancyPorts } from "./tenancy.ts";
+
+export interface SessionsPorts extends TenancyPorts, SessionSnapshotPorts {
+  readonly openSandbox: OpenSandbox;
+}
 
 /** How often idle sessions are looked for. */
 const EXPIRY_INTERVAL_MS = 10_000;
 
 /** Opens, finds, expires and closes sessions; the owner of them all. */
-export function createSessions(ports: TenancyPorts): SessionTable & AsyncDisposable {
+export function createSessions(ports: SessionsPorts): SessionTable & AsyncDisposable {
   const tenancies = new Map<string, Tenancy>();
+  /** Being opened to take the place of others. */
+  const successors = new Set<Tenancy>();
   /** Ids of default sessions by principal, minted before they are opened so that every record can carry one. */
   const defaults = new Map<string, string>();
   let disposed = false;
@@ -40,19 +48,61 @@ export function createSessions(ports: TenancyPorts): SessionTable & AsyncDisposa
     return [...tenancies.values()].filter((it) => it.identity.principalId === principal.id);
   }
 
-  function open(principal: Principal, sessionId: string, name: string | undefined): Tenancy {
+  function open(principal: Principal, sessionId: string, name?: string, openSandbox = ports.openSandbox): Tenancy {
     if (disposed) throw new GatewayError("SHUTTING_DOWN");
     const limit = ports.profile.limits.sessions;
     if (ofPrincipal(principal).length >= limit) {
       throw new GatewayError("SESSION_LIMIT", `${limit} sessions are open, as many as the profile permits`);
     }
-    const tenancy = new Tenancy({ sessionId, principalId: principal.id, name }, ports, () => remove(tenancy));
+    const tenancy = create(principal, sessionId, name, openSandbox);
     tenancies.set(sessionId, tenancy);
     return tenancy;
   }
 
+  function create(
+    principal: Principal,
+    sessionId: string,
+    name: string | undefined,
+    openSandbox: OpenSandbox,
+  ): Tenancy {
+    const tenancy = new Tenancy({ sessionId, principalId: principal.id, name }, ports, openSandbox, () =>
+      remove(tenancy),
+    );
+    return tenancy;
+  }
+
+  /** The session of this id; the default one is opened if need be. */
+  function enter(principal: Principal, sessionId: string | undefined): Tenancy {
+    const id = idOf(principal, sessionId);
+    const mustExist = id !== defaults.get(principal.id);
+    return mustExist || tenancies.has(id) ? find(principal, id) : open(principal, id);
+  }
+
+  /** Opens a sandbox in the place of a session's own, which is ended when that has succeeded. */
+  function succeed(principal: Principal, sessionId: string | undefined, openSandbox: OpenSandbox): Succession {
+    if (disposed) throw new GatewayError("SHUTTING_DOWN");
+    const id = idOf(principal, sessionId);
+    const isDefault = id === defaults.get(principal.id);
+    const old = isDefault && !tenancies.has(id) ? undefined : find(principal, id);
+    if (!old) {
+      const tenancy = open(principal, id, undefined, openSandbox);
+      return { tenancy, done: tenancy.opened(), giveUp: () => undefined };
+    }
+    const tenancy = create(principal, id, old.identity.name, openSandbox);
+    successors.add(tenancy);
+    const done = tenancy.opened().then(async () => {
+      successors.delete(tenancy);
+      const overtaken = tenancies.get(id) !== old;
+      if (!overtaken) tenancies.set(id, tenancy);
+      await closeQuietly(overtaken ? tenancy : old, overtaken ? "the session was closed meanwhile" : "restored");
+      if (overtaken) throw new GatewayError("SESSION_CLOSED");
+    });
+    return { tenancy, done, giveUp: () => void (successors.has(tenancy) && closeQuietly(tenancy, "given up")) };
+  }
+
   function remove(tenancy: Tenancy): void {
     const { sessionId } = tenancy.identity;
+    successors.delete(tenancy);
     if (tenancies.get(sessionId) === tenancy) tenancies.delete(sessionId);
   }
 
@@ -75,9 +125,7 @@ export function createSessions(ports: TenancyPorts): SessionTable & AsyncDisposa
     return {
       session: (signal, progress) => {
         if (!held) {
-          const id = idOf(principal, sessionId);
-          const mustExist = sessionId !== undefined && sessionId !== defaults.get(principal.id);
-          held = mustExist || tenancies.has(id) ? find(principal, id) : open(principal, id, undefined);
+          held = enter(principal, sessionId);
           held.hold();
         }
         return held.ready(signal, progress);
@@ -105,6 +153,11 @@ export function createSessions(ports: TenancyPorts): SessionTable & AsyncDisposa
       await fresh.ready(signal, progress);
       return fresh.summary();
     },
+    snapshots: sessionSnapshots(ports, {
+      enter,
+      succeed,
+      open: (principal, name, openSandbox) => open(principal, newId("ses"), name, openSandbox),
+    }),
     list: (principal) => ofPrincipal(principal).map((it) => it.summary()),
     status: (principal, sessionId) => {
       const id = idOf(principal, sessionId);
@@ -114,7 +167,7 @@ export function createSessions(ports: TenancyPorts): SessionTable & AsyncDisposa
     [Symbol.asyncDispose]: async () => {
       disposed = true;
       clearInterval(expiry);
-      await Promise.all([...tenancies.values()].map((it) => closeQuietly(it, "shutdown")));
+      await Promise.all([...tenancies.values(), ...successors].map((it) => closeQuietly(it, "shutdown")));
     },
   };
 }

@@ -4,13 +4,12 @@ import { abortable, deadline } from "../lib/deadline.ts";
 import type { Logger } from "../log.ts";
 import type { Profile } from "../policy/profile.ts";
 import { Processes } from "./processes.ts";
-import type { OpenSandbox, Sandbox } from "./sandbox.ts";
+import type { OpenSandbox, Sandbox, SavedSandbox } from "./sandbox.ts";
 import type { Session, SessionState, SessionSummary } from "./session.ts";
 import { canMove } from "./state.ts";
 import { Turns } from "./turns.ts";
 
 export interface TenancyPorts {
-  readonly openSandbox: OpenSandbox;
   readonly profile: Profile;
   readonly audit: AuditWriter;
   readonly log: Logger;
@@ -54,10 +53,10 @@ export class Tenancy {
   #rest = Promise.resolve();
 
   /** `onFailed` is told when the opening fails, so that the next call can try again. */
-  constructor(identity: TenancyIdentity, ports: TenancyPorts, onFailed: () => void) {
+  constructor(identity: TenancyIdentity, ports: TenancyPorts, openSandbox: OpenSandbox, onFailed: () => void) {
     this.identity = identity;
     this.#ports = ports;
-    this.#opening = this.#prepare();
+    this.#opening = this.#prepare(openSandbox);
     this.#opening.catch((error: unknown) => {
       ports.log.warn({ sessionId: identity.sessionId, err: error }, "session not opened");
       if (this.#state === "opening") onFailed();
@@ -97,6 +96,19 @@ export class Tenancy {
     } finally {
       clearInterval(ticker);
     }
+  }
+
+  /** Writes the sandbox as it is into an empty directory. @throws GatewayError as `ready`, DISK_FULL */
+  async save(directory: string, signal: AbortSignal, progress: (message: string) => void): Promise<SavedSandbox> {
+    await this.ready(signal, progress);
+    if (!this.#open) throw new GatewayError("SESSION_CLOSED");
+    progress("saving the sandbox");
+    return await this.#open.sandbox.save(directory, signal);
+  }
+
+  /** Resolves when the sandbox is there, however long that takes. */
+  async opened(): Promise<void> {
+    await this.#opening;
   }
 
   /** Stops a sandbox that nobody uses: it costs no time any more, and the next call lets it go on. */
@@ -157,7 +169,7 @@ export class Tenancy {
     };
   }
 
-  async #prepare(): Promise<Open> {
+  async #prepare(openSandbox: OpenSandbox): Promise<Open> {
     const { profile } = this.#ports;
     const { sessionId, name } = this.identity;
     const { signal } = this.#ending;
@@ -166,7 +178,7 @@ export class Tenancy {
     };
     try {
       await using stack = new AsyncDisposableStack();
-      const sandbox = stack.use(await this.#ports.openSandbox({ signal, progress }));
+      const sandbox = stack.use(await openSandbox({ signal, progress }));
       const { machineId, container, facts: machine, attestation, pooled } = sandbox;
       const onEnded = (facts: Json) => this.#recordLater("process-ended", facts);
       const processes = stack.use(new Processes({ container, profile, onEnded }));

@@ -42,6 +42,10 @@ const TOOLS = [
   "listSessions",
   "sessionStatus",
   "resetSession",
+  "snapshotSession",
+  "restoreSession",
+  "forkSession",
+  "deleteSnapshot",
   "explainPolicy",
 ] as const;
 
@@ -62,6 +66,10 @@ const MAIN: Record<(typeof TOOLS)[number], string | undefined> = {
   listSessions: undefined,
   sessionStatus: undefined,
   resetSession: undefined,
+  snapshotSession: "snapshot",
+  restoreSession: "snapshot",
+  forkSession: undefined,
+  deleteSnapshot: "snapshot",
   explainPolicy: "tool",
 };
 

@@ -51,6 +51,7 @@ export function workbench(options: WorkbenchOptions = {}): Workbench {
     reset: unexpected,
     list: unexpected,
     status: unexpected,
+    snapshots: { list: unexpected, take: unexpected, restore: unexpected, fork: unexpected, delete: unexpected },
     ...options.sessions,
   };
   return {

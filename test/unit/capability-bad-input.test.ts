@@ -22,6 +22,10 @@ const GOOD: Record<string, Record<string, unknown>> = {
   listSessions: {},
   sessionStatus: {},
   resetSession: {},
+  snapshotSession: { snapshot: "a" },
+  restoreSession: { snapshot: "a" },
+  forkSession: {},
+  deleteSnapshot: { snapshot: "a" },
   explainPolicy: { tool: "exec" },
 };
 
@@ -174,6 +178,30 @@ const BAD: Record<string, readonly [change: Record<string, unknown>, field: stri
   listSessions: [],
   sessionStatus: [[{ sessionId: 1 }, "sessionId"]],
   resetSession: [[{ sessionId: ["ses-1"] }, "sessionId"]],
+  snapshotSession: [
+    [{ snapshot: undefined }, "snapshot"],
+    [{ snapshot: "" }, "snapshot"],
+    [{ snapshot: "../a" }, "snapshot"],
+    [{ snapshot: ".a" }, "snapshot"],
+    [{ snapshot: "a/b" }, "snapshot"],
+    [{ snapshot: "a\0" }, "snapshot"],
+    [{ snapshot: LONG }, "snapshot"],
+    [{ sessionId: 1 }, "sessionId"],
+  ],
+  restoreSession: [
+    [{ snapshot: undefined }, "snapshot"],
+    [{ snapshot: "a b" }, "snapshot"],
+    [{ sessionId: LONG }, "sessionId"],
+  ],
+  forkSession: [
+    [{ snapshot: "" }, "snapshot"],
+    [{ name: "a\u001b[31m" }, "name"],
+    [{ sessionId: ["ses-1"] }, "sessionId"],
+  ],
+  deleteSnapshot: [
+    [{ snapshot: undefined }, "snapshot"],
+    [{ snapshot: ".." }, "snapshot"],
+  ],
   explainPolicy: [
     [{ tool: undefined }, "tool"],
     [{ tool: "" }, "tool"],

@@ -61,6 +61,10 @@ const ARGUMENTS: Record<string, fc.Arbitrary<object>> = {
   listSessions: fc.constant({}),
   sessionStatus: fc.record({ sessionId }),
   resetSession: fc.record({ sessionId }),
+  snapshotSession: fc.record({ snapshot: fc.constant("before"), sessionId }),
+  restoreSession: fc.record({ snapshot: fc.constant("before"), sessionId }),
+  forkSession: fc.record({ snapshot: option(fc.constant("before")), name: option(fc.constant("copy")), sessionId }),
+  deleteSnapshot: fc.record({ snapshot: fc.constant("before") }),
   explainPolicy: fc.record({ tool: word, arguments: option(fc.dictionary(word, fc.jsonValue())) }),
 };
 

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { CAPABILITIES, findCapability } from "../../src/capability/registry.ts";
+import { jsonSchema } from "../../src/mcp/json-schema.ts";
 import { SCHEMA } from "../../src/policy/schema.ts";
 
 interface JsonSchema {
@@ -15,8 +16,8 @@ function jsonSchemas(name: string): { input: JsonSchema; output: JsonSchema } {
   const capability = findCapability(name);
   if (!capability) throw new Error(`no tool ${name}`);
   return {
-    input: z.toJSONSchema(capability.input, { io: "input" }) as JsonSchema,
-    output: z.toJSONSchema(capability.output, { io: "output" }) as JsonSchema,
+    input: jsonSchema(capability.input, "input") as JsonSchema,
+    output: jsonSchema(capability.output, "output") as JsonSchema,
   };
 }
 

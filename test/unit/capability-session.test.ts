@@ -2,7 +2,7 @@ import { release } from "node:os";
 import { describe, expect, test } from "vitest";
 import type { Explanation } from "../../src/capability/capability.ts";
 import { GatewayError } from "../../src/errors.ts";
-import type { SessionSummary } from "../../src/session/session.ts";
+import type { SessionSnapshots, SessionSummary } from "../../src/session/session.ts";
 import { workbench } from "../support/capability-context.ts";
 
 const READY: SessionSummary = {
@@ -48,6 +48,15 @@ const READY: SessionSummary = {
     },
   },
 };
+
+const TAKEN = { name: "before", takenAt: "2026-01-31T10:00:00.000Z", sessionId: "ses-1", bytes: 315_000_000 };
+
+function snapshotsThat(does: Partial<SessionSnapshots>): SessionSnapshots {
+  const unexpected = (): never => {
+    throw new GatewayError("INTERNAL", "not expected in this test");
+  };
+  return { list: unexpected, take: unexpected, restore: unexpected, fork: unexpected, delete: unexpected, ...does };
+}
 
 describe("sessions", () => {
   test("status shows both kernels, privileges and limits, and nothing of the host's processes", async () => {
@@ -99,6 +108,7 @@ describe("sessions", () => {
           return [READY, { ...READY, sessionId: "ses-2", state: "opening", detail: "booting" }];
         },
         close: async (principal, sessionId) => void asked.push(["close", principal.id, sessionId]),
+        snapshots: snapshotsThat({ list: async () => [TAKEN] }),
       },
     });
     const opened = await bench.call("openSession", { name: "build" });
@@ -110,6 +120,8 @@ describe("sessions", () => {
     expect(listed.result.sessions).toHaveLength(2);
     expect(JSON.stringify(listed.result)).not.toContain("isolation");
     expect(listed.text).toContain("ses-2 (build): opening (booting)");
+    expect(listed.result.snapshots).toEqual([TAKEN]);
+    expect(listed.text).toContain("snapshot before: taken 2026-01-31T10:00:00.000Z of ses-1, 301 MiB");
     expect((await bench.call("closeSession", { sessionId: "ses-1" })).result).toEqual({
       sessionId: "ses-1",
       state: "closed",
@@ -120,6 +132,43 @@ describe("sessions", () => {
       ["reset", "local:test", undefined],
       ["list", "local:test"],
       ["close", "local:test", "ses-1"],
+    ]);
+  });
+
+  test("snapshots are taken, restored, forked and deleted for the caller", async () => {
+    const asked: unknown[] = [];
+    const note = (
+      what: string,
+      { principal, sessionId, snapshot, name }: Record<string, unknown> & { principal: { id: string } },
+    ) => void asked.push([what, principal.id, sessionId, snapshot, name]);
+    const snapshots = snapshotsThat({
+      take: async (options) => {
+        note("take", { ...options });
+        return TAKEN;
+      },
+      restore: async (options) => {
+        note("restore", { ...options });
+        return READY;
+      },
+      fork: async (options) => {
+        note("fork", { ...options });
+        return { ...READY, sessionId: "ses-9" };
+      },
+      delete: async (principal, snapshot) => note("delete", { principal, snapshot }),
+    });
+    await using bench = workbench({ sessions: { snapshots } });
+    expect((await bench.call("snapshotSession", { snapshot: "before" })).result).toEqual(TAKEN);
+    await bench.call("restoreSession", { snapshot: "before", sessionId: "ses-1" });
+    const forked = await bench.call("forkSession", { name: "copy" });
+    expect(forked.result).toMatchObject({ sessionId: "ses-9", state: "ready" });
+    await bench.call("forkSession", { snapshot: "before" });
+    expect((await bench.call("deleteSnapshot", { snapshot: "before" })).text).toBe("before is deleted");
+    expect(asked).toEqual([
+      ["take", "local:test", undefined, "before", undefined],
+      ["restore", "local:test", "ses-1", "before", undefined],
+      ["fork", "local:test", undefined, undefined, "copy"],
+      ["fork", "local:test", undefined, "before", undefined],
+      ["delete", "local:test", undefined, "before", undefined],
     ]);
   });
 

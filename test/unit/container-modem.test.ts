@@ -148,6 +148,7 @@ test.each(["null", "", "[]", '{"Id":"../../version"}', '{"Id":7}'])(
       signal: async () => undefined,
       pause: async () => undefined,
       resume: async () => undefined,
+      save: async () => undefined,
       [Symbol.asyncDispose]: async () => undefined,
     };
     const spec = { hostname: "sandbox-1", image: `sha256:${"0".repeat(64)}`, profile: profileSchema.parse({}) };

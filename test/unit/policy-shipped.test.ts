@@ -82,6 +82,11 @@ const DECISIONS: readonly (readonly [tool: string, args: object, decisions: stri
   ["listSessions", {}, "+ - +"],
   ["sessionStatus", {}, "+ + +"],
   ["resetSession", {}, "+ + +"],
+  ["snapshotSession", { snapshot: "a" }, "+ - +"],
+  ["restoreSession", { snapshot: "a" }, "+ - +"],
+  ["forkSession", {}, "+ - +"],
+  ["forkSession", { snapshot: "a" }, "+ - +"],
+  ["deleteSnapshot", { snapshot: "a" }, "+ - +"],
   ["explainPolicy", { tool: "exec", arguments: { argv: ["ls"] } }, "+ + +"],
 ];
 

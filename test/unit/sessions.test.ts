@@ -1,16 +1,16 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import type { EventBody, RecordBody } from "../../src/audit/record.ts";
-import type { Machine } from "../../src/engine/engine.ts";
+import type { Machine, OpenOptions } from "../../src/engine/engine.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { createLog } from "../../src/log.ts";
 import { profileSchema } from "../../src/policy/profile.ts";
 import { openLedger } from "../../src/session/ledger.ts";
-import { openSandbox, type SandboxPorts } from "../../src/session/sandbox.ts";
-import { createSessions } from "../../src/session/sessions.ts";
-import type { TenancyPorts } from "../../src/session/tenancy.ts";
+import { openSandbox, restoreSandbox, type SandboxPorts } from "../../src/session/sandbox.ts";
+import { createSessions, type SessionsPorts } from "../../src/session/sessions.ts";
+import { Snapshots } from "../../src/session/snapshots.ts";
 
 /** Life and death of sessions, on a stand-in for the machine: the real one is tested in contract/ and e2e/. */
 const ada = { id: "local:ada", client: { name: "t", version: "1" }, transport: "stdio" as const };
@@ -19,9 +19,9 @@ const signal = new AbortController().signal;
 const progress = () => undefined;
 
 interface Stand {
-  readonly ports: TenancyPorts;
+  readonly ports: SessionsPorts;
   readonly records: RecordBody[];
-  readonly machines: { readonly end: AbortController; disposed: boolean; paused: boolean }[];
+  readonly machines: { readonly end: AbortController; disposed: boolean; paused: boolean; readonly from?: string }[];
   readonly stateDirectory: string;
   /** What opening a machine waits for. */
   gate: Promise<void>;
@@ -34,6 +34,7 @@ async function stand(profile: object = {}): Promise<Stand> {
     await ledger[Symbol.asyncDispose]();
     rmSync(stateDirectory, { recursive: true, force: true });
   });
+  const parsed = profileSchema.parse(profile);
   const records: RecordBody[] = [];
   const machines: Stand["machines"] = [];
   const sandboxPorts: SandboxPorts = {
@@ -43,34 +44,42 @@ async function stand(profile: object = {}): Promise<Stand> {
       name: "stand-in",
       open: () => Promise.reject(new Error("sessions are opened prepared")),
       openPrepared: async (_spec, _preparation, options) => {
-        const aborted = new Promise<never>((_, reject) => {
-          options.signal.addEventListener("abort", () => reject(options.signal.reason));
-        });
-        await Promise.race([made.gate, aborted]);
-        const machine = { end: new AbortController(), disposed: false, paused: false };
-        machines.push(machine);
-        const opened = {
-          lost: machine.end.signal,
-          facts: { level: "microvm" },
-          pause: async () => {
-            machine.paused = true;
-          },
-          resume: async () => {
-            machine.paused = false;
-          },
-          [Symbol.asyncDispose]: async () => {
-            machine.disposed = true;
-          },
-        };
-        return { machine: opened as unknown as Machine, prepared: "container" };
+        return { machine: await machineOf(options), prepared: "container" };
+      },
+      openSaved: async (_spec, directory, options) => {
+        if (!existsSync(join(directory, "saved"))) throw new GatewayError("SNAPSHOT_UNUSABLE");
+        return await machineOf(options, directory);
       },
       [Symbol.asyncDispose]: async () => undefined,
     },
     domain: "tests",
-    containerShape: () => "",
+    containerShape: () => JSON.stringify(profile),
     startContainer: async () => "container",
     adoptContainer: () => ({ [Symbol.asyncDispose]: async () => undefined }) as never,
     attest: async () => ({}) as never,
+  };
+  const machineOf = async (options: OpenOptions, from?: string): Promise<Machine> => {
+    const aborted = new Promise<never>((_, reject) => {
+      options.signal.addEventListener("abort", () => reject(options.signal.reason));
+    });
+    await Promise.race([made.gate, aborted]);
+    const machine = { end: new AbortController(), disposed: false, paused: false, ...(from ? { from } : {}) };
+    machines.push(machine);
+    const opened = {
+      lost: machine.end.signal,
+      facts: { level: "microvm" },
+      pause: async () => {
+        machine.paused = true;
+      },
+      resume: async () => {
+        machine.paused = false;
+      },
+      save: async (directory: string) => writeFileSync(join(directory, "saved"), "as it was"),
+      [Symbol.asyncDispose]: async () => {
+        machine.disposed = true;
+      },
+    };
+    return opened as unknown as Machine;
   };
   const made: Stand = {
     records,
@@ -78,10 +87,12 @@ async function stand(profile: object = {}): Promise<Stand> {
     stateDirectory,
     gate: Promise.resolve(),
     ports: {
-      profile: profileSchema.parse(profile),
+      profile: parsed,
       audit: { append: async (body) => void records.push(body) },
       log: createLog("silent"),
-      openSandbox: (options) => openSandbox(profileSchema.parse(profile), sandboxPorts, options),
+      openSandbox: (options) => openSandbox(parsed, sandboxPorts, options),
+      snapshots: new Snapshots(join(stateDirectory, "snapshots"), ledger, parsed.snapshots),
+      restoreSandbox: (saved, options) => restoreSandbox(parsed, sandboxPorts, saved, options),
     },
   };
   return made;
@@ -147,7 +158,7 @@ test("a failed opening is recorded, leaves nothing, and the next call tries agai
 
 test("an opening that cannot be recorded is undone [G5]", async () => {
   const made = await stand();
-  const refusing: TenancyPorts = {
+  const refusing: SessionsPorts = {
     ...made.ports,
     audit: { append: () => Promise.reject(new GatewayError("AUDIT_UNWRITABLE")) },
   };
@@ -180,6 +191,124 @@ test("closing while opening aborts the opening", async () => {
   await sessions.close(ada, summary?.sessionId ?? "");
   await expect(opening).rejects.toMatchObject({ code: "SESSION_CLOSED" });
   expect(sessions.list(ada)).toEqual([]);
+});
+
+test("a session goes back to its snapshot under its own id, and keeps what it has when that fails", async () => {
+  const made = await stand();
+  await using sessions = createSessions(made.ports);
+  const { snapshots } = sessions;
+  const id = sessions.idOf(ada, undefined);
+  await sessions.lease(ada, undefined, "call").session(signal, progress);
+  const taken = await snapshots.take({ principal: ada, snapshot: "a", signal, progress });
+  expect(taken).toMatchObject({ name: "a", sessionId: id });
+  expect(await snapshots.list(ada)).toEqual([taken]);
+  expect(readdirSync(join(made.stateDirectory, "gateways", "gw-test", "machines"))).toHaveLength(1);
+
+  const restored = await snapshots.restore({ principal: ada, snapshot: "a", signal, progress });
+  expect(restored).toMatchObject({ sessionId: id, state: "ready" });
+  expect(made.machines.map((it) => it.disposed)).toEqual([true, false]);
+  expect(events(made.records)).toEqual(["session-opened", "session-opened", "session-closed"]);
+
+  made.gate = Promise.reject(new GatewayError("BOOT_FAILED"));
+  made.gate.catch(() => undefined);
+  const failing = snapshots.restore({ principal: ada, snapshot: "a", signal, progress });
+  await expect(failing).rejects.toMatchObject({ code: "BOOT_FAILED" });
+  expect(sessions.status(ada)).toMatchObject({ sessionId: id, state: "ready" });
+  expect(made.machines[1]?.disposed).toBe(false);
+});
+
+test("a lost session, and one that was never opened, begin anew from a snapshot", async () => {
+  const made = await stand();
+  await using sessions = createSessions(made.ports);
+  const { snapshots } = sessions;
+  await snapshots.take({ principal: ada, snapshot: "a", signal, progress });
+  made.machines[0]?.end.abort(new GatewayError("MACHINE_LOST"));
+  await snapshots.restore({ principal: ada, snapshot: "a", signal, progress });
+  expect(sessions.status(ada)).toMatchObject({ state: "ready" });
+  await using later = createSessions(made.ports);
+  expect(later.status(ada)).toBeUndefined();
+  await later.snapshots.restore({ principal: ada, snapshot: "a", signal, progress });
+  expect(later.status(ada)).toMatchObject({ state: "ready" });
+  expect(made.machines.map((it) => it.from !== undefined)).toEqual([false, true, true]);
+});
+
+test("a restoring that is cancelled leaves the session as it is, and nothing of its own", async () => {
+  const made = await stand();
+  await using sessions = createSessions(made.ports);
+  await sessions.snapshots.take({ principal: ada, snapshot: "a", signal, progress });
+  made.gate = new Promise(() => undefined);
+  const caller = new AbortController();
+  const restoring = sessions.snapshots.restore({ principal: ada, snapshot: "a", signal: caller.signal, progress });
+  restoring.catch(() => undefined);
+  await vi.waitFor(() =>
+    expect(readdirSync(join(made.stateDirectory, "gateways", "gw-test", "machines"))).toHaveLength(2),
+  );
+  caller.abort(new GatewayError("CANCELLED"));
+  await expect(restoring).rejects.toMatchObject({ code: "CANCELLED" });
+  await vi.waitFor(() =>
+    expect(readdirSync(join(made.stateDirectory, "gateways", "gw-test", "machines"))).toHaveLength(1),
+  );
+  expect(sessions.status(ada)).toMatchObject({ state: "ready" });
+});
+
+test("a fork is a session of its own, of what is now or of a snapshot, and counts as one", async () => {
+  const made = await stand({ limits: { sessions: 3, processes: 8 } });
+  await using sessions = createSessions(made.ports);
+  const { snapshots } = sessions;
+  await snapshots.take({ principal: ada, snapshot: "a", signal, progress });
+  const ofNow = await snapshots.fork({ principal: ada, name: "now", signal, progress });
+  const ofThen = await snapshots.fork({ principal: ada, snapshot: "a", signal, progress });
+  expect(new Set([ofNow.sessionId, ofThen.sessionId, sessions.idOf(ada, undefined)]).size).toBe(3);
+  expect(ofNow.name).toBe("now");
+  await expect(snapshots.fork({ principal: ada, signal, progress })).rejects.toMatchObject({ code: "SESSION_LIMIT" });
+  // Of the two machines' and the draft's directories, the draft's is gone.
+  expect(readdirSync(join(made.stateDirectory, "gateways", "gw-test", "machines"))).toHaveLength(3);
+  expect(made.machines.map((it) => it.from !== undefined)).toEqual([false, true, true]);
+});
+
+test("snapshots have limits and names of their own for each principal [G18]", async () => {
+  const made = await stand({ snapshots: { count: 2, totalMiB: 16 } });
+  await using sessions = createSessions(made.ports);
+  const { snapshots } = sessions;
+  const take = (principal: typeof ada, snapshot: string) => snapshots.take({ principal, snapshot, signal, progress });
+  await take(ada, "a");
+  await expect(take(ada, "a")).rejects.toMatchObject({ code: "SNAPSHOT_EXISTS" });
+  await take(ada, "b");
+  await expect(take(ada, "c")).rejects.toMatchObject({ code: "SNAPSHOT_LIMIT" });
+  expect(await snapshots.list(eve)).toEqual([]);
+  await expect(snapshots.delete(eve, "a")).rejects.toMatchObject({ code: "SNAPSHOT_NOT_FOUND" });
+  const restoring = snapshots.restore({ principal: eve, snapshot: "a", signal, progress });
+  await expect(restoring).rejects.toMatchObject({ code: "SNAPSHOT_NOT_FOUND" });
+  await take(eve, "a");
+  await snapshots.delete(ada, "a");
+  expect((await snapshots.list(ada)).map((it) => it.name)).toEqual(["b"]);
+  expect((await snapshots.list(eve)).map((it) => it.name)).toEqual(["a"]);
+  await expect(snapshots.delete(ada, "a")).rejects.toMatchObject({ code: "SNAPSHOT_NOT_FOUND" });
+  expect(readdirSync(join(made.stateDirectory, "snapshots")).filter((it) => it !== "lock")).toHaveLength(2);
+});
+
+test("a snapshot that would be too large is not kept", async () => {
+  const made = await stand({ snapshots: { count: 2, totalMiB: 0 } });
+  await using sessions = createSessions(made.ports);
+  const taking = sessions.snapshots.take({ principal: ada, snapshot: "a", signal, progress });
+  await expect(taking).rejects.toMatchObject({ code: "SNAPSHOT_LIMIT" });
+  expect(readdirSync(join(made.stateDirectory, "gateways", "gw-test", "machines"))).toHaveLength(1);
+  expect(await sessions.snapshots.list(ada)).toEqual([]);
+});
+
+test("a snapshot of another profile is refused, and so is one whose files are gone", async () => {
+  const made = await stand();
+  const other = await stand({ resources: { pids: 99 } });
+  await using sessions = createSessions(made.ports);
+  await sessions.snapshots.take({ principal: ada, snapshot: "a", signal, progress });
+  await using strangers = createSessions({ ...other.ports, snapshots: made.ports.snapshots });
+  const options = { principal: ada, snapshot: "a", signal, progress };
+  await expect(strangers.snapshots.restore(options)).rejects.toMatchObject({ code: "SNAPSHOT_UNUSABLE" });
+  expect(strangers.status(ada)).toBeUndefined();
+  const root = join(made.stateDirectory, "snapshots");
+  for (const id of readdirSync(root).filter((it) => it !== "lock")) rmSync(join(root, id, "saved"), { force: true });
+  await expect(sessions.snapshots.restore(options)).rejects.toMatchObject({ code: "SNAPSHOT_UNUSABLE" });
+  expect(sessions.status(ada)).toMatchObject({ state: "ready" });
 });
 
 test("an idle session rests, and the next call lets it go on", async () => {

@@ -29,7 +29,12 @@ export async function clone(attempt: Attempt, template: LoadedTemplate): Promise
   let guest: GuestFacts;
   try {
     const patience = deadline(CLONE_MS, signal);
-    ({ channel, guest } = await takeUp(launched, template, { travels: "devices", hostname: spec.hostname, owned }, patience));
+    ({ channel, guest } = await takeUp(
+      launched,
+      template,
+      { travels: "devices", hostname: spec.hostname, owned },
+      patience,
+    ));
   } catch (error) {
     signal.throwIfAborted();
     throw new CloneFailed(await failureOf(launched, "A copy of the saved machine did not start."), error);

@@ -93,7 +93,8 @@ export async function launch(
 
 /** Opened once more: what it came from may be closed before the machine is saved. */
 async function openLayer(from: LaunchFrom, owned: AsyncDisposableStack): Promise<FileHandle | undefined> {
-  const source = from.origin === "clone" ? from.template.disk : from.origin === "restore" ? from.saved.layer : undefined;
+  const source =
+    from.origin === "clone" ? from.template.disk : from.origin === "restore" ? from.saved.layer : undefined;
   if (!source) return undefined;
   const layer = await open(pathOf(source));
   owned.defer(() => layer.close());

@@ -22,7 +22,9 @@ export async function awaitMigration(qmp: Qmp, signal: AbortSignal): Promise<voi
     const answer = status.parse(await qmp.execute("query-migrate", signal));
     if (answer.status === "completed") return;
     if (answer.status === "failed" || answer.status === "cancelled") {
-      throw new GatewayError("BOOT_FAILED", "QEMU did not write or take the saved state.", { cause: answer["error-desc"] });
+      throw new GatewayError("BOOT_FAILED", "QEMU did not write or take the saved state.", {
+        cause: answer["error-desc"],
+      });
     }
     await sleep(POLL_MS, undefined, { signal });
   }

@@ -101,7 +101,8 @@ function atMost(maxBytes: number): Transform {
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
       bytes += chunk.length;
-      if (bytes > maxBytes) done(new GatewayError("CHANNEL_VIOLATION", "The machine's state is longer than it can be."));
+      if (bytes > maxBytes)
+        done(new GatewayError("CHANNEL_VIOLATION", "The machine's state is longer than it can be."));
       else done(null, chunk);
     },
   });

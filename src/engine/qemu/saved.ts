@@ -1,8 +1,9 @@
-import { chmod, type FileHandle, open, readFile, writeFile } from "node:fs/promises";
+import { chmod, type FileHandle, open, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { GatewayError } from "../../errors.ts";
 import { digestOf, fileDigest, isSame } from "./digest.ts";
+import { makeRoom } from "./disk.ts";
 import type { MachineParts } from "./machine.ts";
 import { stopAndSave } from "./save.ts";
 import type { Origins } from "./take-up.ts";
@@ -29,8 +30,23 @@ export interface OpenSave extends Origins, AsyncDisposable {
   readonly layer: FileHandle | undefined;
 }
 
-/** Writes the machine into an empty directory; it stands still afterwards, also when this fails. */
+/**
+ * Writes the machine into an empty directory; it stands still afterwards, also when this fails.
+ * @throws GatewayError DISK_FULL
+ */
 export async function writeSave(parts: MachineParts, directory: string, signal: AbortSignal): Promise<void> {
+  const { blocks } = await stat(parts.overlay);
+  await makeRoom(directory, parts.memoryMiB * 1024 * 1024 + blocks * 512);
+  try {
+    await writeFiles(parts, directory, signal);
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOSPC")
+      throw new GatewayError("DISK_FULL", "The host's disk became full while the sandbox was saved.", { cause });
+    throw cause;
+  }
+}
+
+async function writeFiles(parts: MachineParts, directory: string, signal: AbortSignal): Promise<void> {
   const at = (name: keyof typeof FILES) => join(directory, FILES[name]);
   const to = { state: at("state"), disk: at("disk"), ...(parts.layer ? { layer: at("layer") } : {}) };
   const marker = await stopAndSave(parts, to, "everything", signal);
