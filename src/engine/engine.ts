@@ -100,6 +100,8 @@ export interface Preparation {
   readonly key: string;
   /** Runs once on the machine that is to be copied, or on the one that is opened if there is nothing to copy. */
   prepare(machine: Machine, hostname: string, signal: AbortSignal): Promise<string>;
+  /** Runs on the machine that is to be copied, after `prepare`: what copies will do first, so that they find it in memory. */
+  rehearse?(machine: Machine, prepared: string, signal: AbortSignal): Promise<void>;
 }
 
 export interface Prepared {

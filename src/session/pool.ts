@@ -1,5 +1,6 @@
 import type { Logger } from "../log.ts";
 import type { Admission } from "./admission.ts";
+import { runOnce } from "./rehearse.ts";
 import type { OpenSandbox, Sandbox } from "./sandbox.ts";
 
 /** How long an opened sandbox counts as demand. */
@@ -17,15 +18,6 @@ export interface PoolPorts {
   readonly log: Logger;
   /** The most sandboxes that wait ready; 0: none. */
   readonly maxSpares: number;
-}
-
-/** Runs what most programs begin with, so that the first one finds it in memory. An image without this program is none the worse. */
-async function warmUp({ container }: Sandbox, signal: AbortSignal): Promise<void> {
-  const spec = { run: "warm-up", argv: ["true"], cwd: "/", env: {}, stdin: false } as const;
-  const run = await container.run(spec, signal).catch(() => undefined);
-  run?.stdout.resume();
-  run?.stderr.resume();
-  await run?.exit;
 }
 
 /** Sandboxes of one profile: opened when they are asked for, or waiting ready. */
@@ -80,7 +72,8 @@ export function createPool({ openSandbox, isCurrent, admission, log, maxSpares }
   async function add(): Promise<void> {
     const sandbox = await openSandbox({ signal: ending.signal, progress: () => undefined });
     try {
-      await warmUp(sandbox, ending.signal);
+      // What a program costs at first, this one has paid.
+      await runOnce(sandbox.container, ["true"], ending.signal);
       await sandbox.pause(AbortSignal.timeout(PAUSE_TIMEOUT_MS));
       ending.signal.throwIfAborted();
     } catch (error) {

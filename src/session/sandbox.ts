@@ -15,6 +15,7 @@ import { GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
 import type { Profile } from "../policy/profile.ts";
 import type { Ledger } from "./ledger.ts";
+import { rehearse } from "./rehearse.ts";
 
 /** What a sandbox is made with; `gateway.ts` picks the drivers. */
 export interface SandboxPorts {
@@ -116,6 +117,11 @@ async function furnish(
     prepare: (it, name, until) => {
       progress("starting the container");
       return ports.startContainer(containerOf(name), it, until);
+    },
+    rehearse: async (it, id, until) => {
+      progress("rehearsing what sandboxes do first");
+      await using container = ports.adoptContainer(id, it);
+      await rehearse(container, until);
     },
   };
   const { machine, prepared } = await openMachine(spec, preparation);

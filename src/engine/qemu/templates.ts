@@ -112,6 +112,7 @@ async function writeTemplate(draft: string, attempt: Boot, preparation: Preparat
   }
   await using machine = await boot({ ...attempt, memory: at("memory") });
   const prepared = await preparation.prepare(machine, spec.hostname, signal);
+  await preparation.rehearse?.(machine, prepared, signal);
   progress("saving the prepared machine");
   const marker = await stopAndSave(machine.parts, { state: at("state"), disk: at("disk") }, "devices", signal);
   for (const name of ["memory", "state", "disk"] as const) await chmod(at(name), 0o444);
