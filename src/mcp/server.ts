@@ -36,9 +36,9 @@ export function createServer(ports: ServerPorts): Server {
     const token = _meta?.progressToken;
     const signal = AbortSignal.any([extra.signal, ports.stopping]);
     let count = 0;
-    let lastAt = 0;
+    let lastAt = -PROGRESS_INTERVAL_MS;
     const progress = (text: string) => {
-      const now = Date.now();
+      const now = performance.now();
       if (token === undefined || signal.aborted || now - lastAt < PROGRESS_INTERVAL_MS) return;
       lastAt = now;
       count += 1;

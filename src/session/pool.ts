@@ -39,7 +39,7 @@ export function createPool({ openSandbox, isCurrent, admission, log, maxSpares }
   let timer: NodeJS.Timeout | undefined;
 
   const wanted = (): number => {
-    opened = opened.filter((it) => Date.now() - it < DEMAND_MS);
+    opened = opened.filter((it) => performance.now() - it < DEMAND_MS);
     return Math.min(maxSpares, opened.length);
   };
 
@@ -114,7 +114,7 @@ export function createPool({ openSandbox, isCurrent, admission, log, maxSpares }
   return {
     async open(options) {
       options.signal.throwIfAborted();
-      opened.push(Date.now());
+      opened.push(performance.now());
       opening += 1;
       try {
         const spare = await take(options.signal);

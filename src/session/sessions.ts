@@ -24,8 +24,8 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
 
   const expiry = setInterval(() => {
     for (const tenancy of tenancies.values()) {
-      if (tenancy.isIdle(Date.now())) void closeQuietly(tenancy, "idle");
-      else tenancy.rest(Date.now());
+      if (tenancy.isIdle()) void closeQuietly(tenancy, "idle");
+      else tenancy.rest();
     }
   }, EXPIRY_INTERVAL_MS);
   expiry.unref();

@@ -46,7 +46,8 @@ export class Tenancy {
   #open: Open | undefined;
   #state: SessionState = "opening";
   #detail = "starting";
-  #lastUsedAt = Date.now();
+  /** By a clock that nobody sets: one that is put forward must close no session, and one that is put back keep none open. */
+  #lastUsedAt = performance.now();
   #leases = 0;
   #asleep = false;
   /** Pausing and waking, one after the other; rejects never. */
@@ -66,17 +67,17 @@ export class Tenancy {
   /** A call holds the session from here until `release`. */
   hold(): void {
     this.#leases += 1;
-    this.#lastUsedAt = Date.now();
+    this.#lastUsedAt = performance.now();
   }
 
   release(): void {
     this.#leases -= 1;
-    this.#lastUsedAt = Date.now();
+    this.#lastUsedAt = performance.now();
   }
 
-  isIdle(now: number): boolean {
+  isIdle(): boolean {
     const busy = this.#leases > 0 || (this.#open?.processes.running ?? 0) > 0 || this.#state === "closing";
-    return !busy && now - this.#lastUsedAt > this.#ports.profile.timeouts.idleMs;
+    return !busy && performance.now() - this.#lastUsedAt > this.#ports.profile.timeouts.idleMs;
   }
 
   /** @throws GatewayError STILL_PREPARING, MACHINE_LOST, SESSION_CLOSED, or what opening failed with */
@@ -112,10 +113,10 @@ export class Tenancy {
   }
 
   /** Stops a sandbox that nobody uses: it costs no time any more, and the next call lets it go on. */
-  rest(now: number): void {
+  rest(): void {
     const open = this.#open;
     if (!open || this.#state !== "ready" || this.#leases > 0 || open.processes.running > 0) return;
-    if (now - this.#lastUsedAt < REST_AFTER_MS) return;
+    if (performance.now() - this.#lastUsedAt < REST_AFTER_MS) return;
     this.#rest = this.#rest.then(async () => {
       // A call may have come meanwhile; it waits for this, and wakes what is asleep.
       if (this.#asleep || this.#leases > 0 || this.#state !== "ready") return;
@@ -157,12 +158,13 @@ export class Tenancy {
   summary(): SessionSummary {
     const { sessionId, name } = this.identity;
     const { sandbox, processes } = this.#open ?? {};
+    const leftMs = this.#lastUsedAt + this.#ports.profile.timeouts.idleMs - performance.now();
     return {
       sessionId,
       ...(name === undefined ? {} : { name }),
       state: this.#state,
       openedAt: new Date(this.#openedAt).toISOString(),
-      expiresAt: new Date(this.#lastUsedAt + this.#ports.profile.timeouts.idleMs).toISOString(),
+      expiresAt: new Date(Date.now() + leftMs).toISOString(),
       runningProcesses: processes?.running ?? 0,
       ...(sandbox ? { isolation: { machine: sandbox.facts, attestation: sandbox.attestation } } : {}),
       ...(this.#detail === "" ? {} : { detail: this.#detail }),

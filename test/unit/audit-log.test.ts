@@ -1,6 +1,6 @@
 import { readdirSync, statSync, truncateSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { type AuditLog, openAuditLog } from "../../src/audit/log.ts";
 import type { RecordBody } from "../../src/audit/record.ts";
 import { verifyLog } from "../../src/audit/verify.ts";
@@ -155,4 +155,26 @@ test("something in the place of the audit directory, or of a chain's files, refu
   await expect(open(join(directory, "file"))).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
   writeFileSync(join(directory, `chain-${"0".repeat(25)}`), "");
   await expect(open(directory)).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
+});
+
+test("a computer's clock that is put forward or back leaves the log whole, in the order in which things happened [G7]", async () => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const directory = join(scratch(), "audit");
+  const jumpsMs = [0, 86_400_000, -30 * 86_400_000, 5_000];
+  {
+    await using log = await openAuditLog({ directory, gateway: "gw-test" });
+    for (const [n, jumpMs] of jumpsMs.entries()) {
+      vi.setSystemTime(Date.now() + jumpMs);
+      await log.append(event({ n }));
+    }
+  }
+  vi.setSystemTime(Date.now() - 365 * 86_400_000);
+  {
+    await using log = await openAuditLog({ directory, gateway: "gw-next" });
+    await log.append(event({ n: jumpsMs.length }));
+  }
+  expect((await verifyLog(directory)).problems).toEqual([]);
+  const facts = recordsOf(onlyChain(directory)).map((it) => it.body.kind === "event" && it.body.facts);
+  expect(facts.filter((it) => it && typeof it === "object" && "n" in it)).toEqual([0, 1, 2, 3, 4].map((n) => ({ n })));
 });

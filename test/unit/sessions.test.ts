@@ -101,7 +101,7 @@ async function stand(profile: object = {}): Promise<Stand> {
 const events = (records: readonly RecordBody[]) =>
   records.filter((it): it is EventBody => it.kind === "event").map((it) => it.event);
 
-beforeEach(() => void vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "Date"] }));
+beforeEach(() => void vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance", "Date"] }));
 afterEach(() => void vi.useRealTimers());
 
 test("the default session opens at first use, once for concurrent calls", async () => {
@@ -329,6 +329,22 @@ test("an idle session rests, and the next call lets it go on", async () => {
   expect(machines[0]?.paused).toBe(false);
   await vi.advanceTimersByTimeAsync(120_000);
   expect(machines[0]?.paused).toBe(false);
+});
+
+test("a computer's clock that is put forward or back closes no session and keeps none open", async () => {
+  const { ports } = await stand({ timeouts: { idleMs: 60_000 } });
+  await using sessions = createSessions(ports);
+  await sessions.open({ principal: ada, signal, progress });
+  for (const jumpMs of [30 * 86_400_000, -60 * 86_400_000]) {
+    vi.setSystemTime(Date.now() + jumpMs);
+    await vi.advanceTimersByTimeAsync(20_000);
+    const [summary] = sessions.list(ada);
+    const leftMs = Date.parse(summary?.expiresAt ?? "") - Date.now();
+    expect(leftMs).toBeGreaterThan(0);
+    expect(leftMs).toBeLessThanOrEqual(60_000);
+  }
+  await vi.advanceTimersByTimeAsync(40_000);
+  await vi.waitFor(() => expect(sessions.list(ada)).toEqual([]));
 });
 
 test("an idle session is closed, one that is held or lately used is not", async () => {

@@ -28,9 +28,9 @@ export async function readMachineProcess(directory: string): Promise<MachineProc
 export async function endMachineProcess(directory: string): Promise<number | undefined> {
   const found = await readMachineProcess(directory);
   if (!found) return undefined;
-  const until = Date.now() + END_MS;
+  const until = performance.now() + END_MS;
   for (let now: MachineProcess | undefined = found; now; now = await readMachineProcess(directory)) {
-    if (Date.now() > until)
+    if (performance.now() > until)
       throw new GatewayError("INTERNAL", `The left-over machine process ${now.pid} does not end.`);
     kill(now.pid);
     await sleep(10);
