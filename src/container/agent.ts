@@ -3,7 +3,8 @@ import { z } from "zod";
 import type { AgentService, Machine } from "../engine/engine.ts";
 import { GatewayError } from "../errors.ts";
 import { containerFailure } from "./failure.ts";
-import { demultiplex, type Outputs } from "./frames.ts";
+import { demultiplex } from "./frames.ts";
+import type { Outputs } from "./outputs.ts";
 
 /**
  * What the gateway and the guest agent say to each other about the container (`guest/agent/run.go`, `files.go`): the question is

@@ -1,5 +1,6 @@
-import { type Duplex, Readable } from "node:stream";
+import type { Duplex } from "node:stream";
 import { GatewayError } from "../errors.ts";
+import { type Outputs, outputsOf, type Take } from "./outputs.ts";
 
 /** The engine copies output in pieces of 32 KiB; a frame that claims more than this isn't one. */
 const MAX_FRAME_BYTES = 1_048_576;
@@ -7,17 +8,6 @@ const MAX_MESSAGE_BYTES = 65_536;
 const HEADER_BYTES = 8;
 /** By the type in a header. The engine uses the first two. */
 const STREAMS = [undefined, "stdout", "stderr", "message"] as const;
-/** What each output stream holds for a reader that is behind; then the program waits. */
-const BUFFER_BYTES = 65_536;
-
-export interface Outputs {
-  readonly stdout: Readable;
-  readonly stderr: Readable;
-  /** Resolves at the first byte, or at the end when there is none. */
-  readonly stirred: Promise<void>;
-  /** Resolves when the connection has ended: cleanly, or with what was wrong with it (never rejects). */
-  readonly ended: Promise<Error | undefined>;
-}
 
 /** A piece of one output stream, or of a message of the guest agent's. */
 export interface Piece {
@@ -32,43 +22,25 @@ export type OnMessage = (message: Buffer) => void;
 
 /**
  * Takes an exec's connection apart: frames of an 8-byte header (stream type, three zeros, length) and their payload, handed on
- * piece by piece as they come, never gathered. Nothing more is read while either reader is behind. The streams end, without an
- * error, however the connection does: `ended` tells how. The engine sends no messages: without `onMessage` they are a violation.
+ * piece by piece as they come, never gathered. Nothing more is read while either reader is behind. The engine sends no messages:
+ * without `onMessage` they are a violation.
  */
 export function demultiplex(connection: Duplex, onMessage?: OnMessage): Outputs {
-  const stir = Promise.withResolvers<void>();
-  const sinks = { stdout: sink(), stderr: sink() };
-  const pump = async () => {
-    const split = frameSplitter(onMessage !== undefined);
-    let message: Buffer[] = [];
-    for await (const chunk of connection as AsyncIterable<Buffer>) {
-      stir.resolve();
-      for (const { stream, bytes, last } of split(chunk)) {
-        if (stream !== "message") {
-          await sinks[stream].put(bytes);
-          continue;
-        }
-        message.push(bytes);
-        if (!last) continue;
-        onMessage?.(Buffer.concat(message));
-        message = [];
+  const split = frameSplitter(onMessage !== undefined);
+  let message: Buffer[] = [];
+  const take: Take = async (chunk, sinks) => {
+    for (const { stream, bytes, last } of split(chunk)) {
+      if (stream !== "message") {
+        await sinks[stream].put(bytes);
+        continue;
       }
+      message.push(bytes);
+      if (!last) continue;
+      onMessage?.(Buffer.concat(message));
+      message = [];
     }
-    split.end();
   };
-  // An error that comes when nobody iterates any more is the connection's end and nothing else.
-  connection.on("error", () => stir.resolve());
-  const ended = pump()
-    .then(
-      () => undefined,
-      (error: unknown) => (error instanceof Error ? error : new GatewayError("INTERNAL", undefined, { cause: error })),
-    )
-    .finally(() => {
-      stir.resolve();
-      sinks.stdout.end();
-      sinks.stderr.end();
-    });
-  return { stdout: sinks.stdout.readable, stderr: sinks.stderr.readable, stirred: stir.promise, ended };
+  return outputsOf(connection, take, split.end);
 }
 
 interface Splitter {
@@ -121,34 +93,4 @@ function readHeader(header: Buffer): { stream: Piece["stream"]; bytes: number } 
 
 function violation(message: string): GatewayError {
   return new GatewayError("CHANNEL_VIOLATION", message);
-}
-
-interface Sink {
-  readonly readable: Readable;
-  /** Resolves when the reader wants more. What nobody reads any more (destroyed) is dropped. */
-  put(bytes: Buffer): Promise<void> | void;
-  end(): void;
-}
-
-function sink(): Sink {
-  let wanted = Promise.withResolvers<void>();
-  const readable = new Readable({
-    highWaterMark: BUFFER_BYTES,
-    read: () => wanted.resolve(),
-    destroy: (error, done) => {
-      wanted.resolve();
-      done(error);
-    },
-  });
-  // Only a reader that destroys the stream makes it fail, and that reader knows.
-  readable.on("error", () => undefined);
-  return {
-    readable,
-    put: (bytes) => {
-      wanted = Promise.withResolvers();
-      if (readable.destroyed || readable.push(bytes)) return;
-      return wanted.promise;
-    },
-    end: () => readable.push(null),
-  };
 }

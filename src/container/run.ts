@@ -7,7 +7,7 @@ import type { ContainerApi } from "./api.ts";
 import type { Run, RunExit, RunSpec } from "./container.ts";
 import { type ContainerEvents, oomKilledSince } from "./events.ts";
 import { containerFailure } from "./failure.ts";
-import type { Outputs } from "./frames.ts";
+import type { Outputs } from "./outputs.ts";
 import { sendSignal } from "./signal.ts";
 
 /** What a run needs of its container. */
