@@ -31,6 +31,8 @@ type runRequest struct {
 	Cwd   string   `json:"cwd"`
 	Env   []string `json:"env"`
 	Stdin bool     `json:"stdin"`
+	// Of a program that is to have a terminal. Its input is that terminal's, whether the host has any or not.
+	Terminal *terminalSize `json:"terminal"`
 }
 
 // The messages to the host: one of the fields is there.
@@ -82,15 +84,17 @@ func run(w http.ResponseWriter, r *http.Request) {
 		out.message(runMessage{Failed: &runFailed{Code: "there is no container", Stage: "start"}})
 		return
 	}
-	streams, err := openStreams(request.Stdin)
+	streams, err := request.open()
 	if err != nil {
 		out.message(runMessage{Failed: failure(err)})
 		return
 	}
 	defer streams.close()
 	kills := runner.outOfMemoryKills()
-	program, err := startPatiently(r.Context(), runner, request.encode(), streams.childs)
-	streams.closeChilds()
+	program, err := startPatiently(r.Context(), runner, request.encode(), streams)
+	if !streams.terminal() {
+		streams.closeChilds()
+	}
 	if err != nil {
 		out.message(runMessage{Failed: failure(err)})
 		return
@@ -108,9 +112,9 @@ func run(w http.ResponseWriter, r *http.Request) {
 }
 
 // startPatiently waits a while for a place among the container's processes: those of a run that is being killed are about to go.
-func startPatiently(host context.Context, runner *runner, spec []byte, fds []int) (*started, error) {
+func startPatiently(host context.Context, runner *runner, spec []byte, streams *streams) (*started, error) {
 	for deadline := time.Now().Add(processPatience); ; time.Sleep(20 * time.Millisecond) {
-		program, err := runner.start(spec, fds)
+		program, err := runner.start(spec, streams)
 		var failed startError
 		if !errors.As(err, &failed) || failed.errno != syscall.EAGAIN || time.Now().After(deadline) || host.Err() != nil {
 			return program, err
@@ -139,11 +143,13 @@ func follow(host context.Context, marker string, program *started, streams *stre
 		go func() {
 			// A program that does not read its input is no failure.
 			_, _ = io.Copy(streams.stdin, input)
-			streams.stdin.Close()
+			if !streams.terminal() {
+				streams.stdin.Close()
+			}
 		}()
 	}
 	var copying sync.WaitGroup
-	for kind, pipe := range map[byte]*os.File{frameStdout: streams.stdout, frameStderr: streams.stderr} {
+	for kind, pipe := range streams.outputs() {
 		copying.Add(1)
 		go func() {
 			defer copying.Done()
@@ -151,8 +157,10 @@ func follow(host context.Context, marker string, program *started, streams *stre
 		}()
 	}
 	<-program.ended
+	// Where nobody else has the terminal open, its output ends here.
+	streams.closeChilds()
 	soon := time.Now().Add(lastOutput)
-	for _, pipe := range []*os.File{streams.stdout, streams.stderr} {
+	for _, pipe := range streams.outputs() {
 		if err := pipe.SetReadDeadline(soon); err != nil {
 			report("deadline: %v", err)
 		}
@@ -193,6 +201,13 @@ func readNow(pipe *os.File, buffer []byte) (n int, err error) {
 		return 0, io.EOF
 	}
 	return n, err
+}
+
+func (r runRequest) open() (*streams, error) {
+	if r.Terminal != nil {
+		return openTerminal(*r.Terminal)
+	}
+	return openStreams(r.Stdin)
 }
 
 // encode writes the request as the runner reads it.

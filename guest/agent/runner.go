@@ -20,6 +20,7 @@ const (
 	runnerSocket = "/run/glovebox/runner.sock"
 	agentUser    = 1000
 	hasStdin     = 1
+	hasTerminal  = 2
 
 	// A new process may be kept from becoming its program; it is woken this often, and killed after the deadline.
 	wakeInterval  = 200 * time.Millisecond
@@ -77,9 +78,8 @@ func currentRunner() *runner {
 	return container.runner
 }
 
-// start has the runner start a program. It answers when the program runs; `fds` are standard output, error and, perhaps, input, and
-// still the caller's to close.
-func (r *runner) start(spec []byte, fds []int) (*started, error) {
+// start has the runner start a program. It answers when the program runs; the streams are still the caller's to close.
+func (r *runner) start(spec []byte, streams *streams) (*started, error) {
 	memory, err := specFile(spec)
 	if err != nil {
 		return nil, err
@@ -92,10 +92,9 @@ func (r *runner) start(spec []byte, fds []int) (*started, error) {
 	r.starts[id] = program
 	var request [8]byte
 	binary.NativeEndian.PutUint32(request[0:], id)
-	if len(fds) == 3 {
-		binary.NativeEndian.PutUint32(request[4:], hasStdin)
-	}
-	err = syscall.Sendmsg(r.socket, request[:], syscall.UnixRights(append([]int{memory}, fds...)...), nil, syscall.MSG_NOSIGNAL)
+	binary.NativeEndian.PutUint32(request[4:], streams.flags())
+	rights := syscall.UnixRights(append([]int{memory}, streams.childs...)...)
+	err = syscall.Sendmsg(r.socket, request[:], rights, nil, syscall.MSG_NOSIGNAL)
 	r.mutex.Unlock()
 	if err != nil {
 		r.forget(id)

@@ -3,13 +3,36 @@ package main
 import (
 	"errors"
 	"os"
+	"slices"
 	"syscall"
 )
 
-// streams are the pipes of one program: the agent's ends, and the program's until they have been handed over.
+// streams are the pipes of one program, or its terminal: the agent's ends, and the program's.
 type streams struct {
+	// Of a terminal the first two are one, and there is no third.
 	stdin, stdout, stderr *os.File
-	childs                []int
+	// Output, error and, perhaps, input; of a terminal they are one.
+	childs []int
+}
+
+func (s *streams) terminal() bool { return s.stdin != nil && s.stdin == s.stdout }
+
+// flags tell the runner what the descriptors are.
+func (s *streams) flags() (flags uint32) {
+	if s.stdin != nil {
+		flags |= hasStdin
+	}
+	if s.terminal() {
+		flags |= hasTerminal
+	}
+	return flags
+}
+
+func (s *streams) outputs() map[byte]*os.File {
+	if s.terminal() {
+		return map[byte]*os.File{frameStdout: s.stdout}
+	}
+	return map[byte]*os.File{frameStdout: s.stdout, frameStderr: s.stderr}
 }
 
 func openStreams(withStdin bool) (*streams, error) {
@@ -39,7 +62,6 @@ func openStreams(withStdin bool) (*streams, error) {
 		made.stdin, err = open(false)
 	}
 	if err != nil {
-		made.closeChilds()
 		made.close()
 		return nil, err
 	}
@@ -47,13 +69,14 @@ func openStreams(withStdin bool) (*streams, error) {
 }
 
 func (s *streams) closeChilds() {
-	for _, fd := range s.childs {
+	for _, fd := range slices.Compact(s.childs) {
 		syscall.Close(fd)
 	}
 	s.childs = nil
 }
 
 func (s *streams) close() {
+	s.closeChilds()
 	for _, file := range []*os.File{s.stdin, s.stdout, s.stderr} {
 		if file != nil {
 			file.Close()

@@ -15,6 +15,7 @@
  *
  * Protocol, on a SOCK_SEQPACKET socket; all integers in the machine's own order:
  *   agent -> runner   {u32 id, u32 flags} with descriptors: spec, standard output, standard error, and standard input if flags & 1
+ *                     flags & 2: they are a terminal, which becomes the program's own
  *       spec          {u32 argc, u32 envc} cwd NUL argv... NUL-terminated each, env... NUL-terminated each
  *   runner -> agent   {u32 kind, u32 id, i32 value, i32 stage}
  *       'S'           sent by the new process itself, before it becomes the program: the kernel tells the agent its process id
@@ -35,6 +36,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -47,7 +49,7 @@
 
 #define AGENT_SOCKET "/.glovebox/runner.sock"
 
-enum { HAS_STDIN = 1 };
+enum { HAS_STDIN = 1, HAS_TERMINAL = 2 };
 enum { MAX_FDS = 4, MAX_SPEC = 4 << 20, MAX_STRINGS = 65536, MAX_RUNS = 1024 };
 enum { STAGE_START = 1, STAGE_DIRECTORY = 2, STAGE_PROGRAM = 3 };
 
@@ -169,11 +171,12 @@ static int become(struct spec *spec)
 }
 
 /* In the new process, which borrows this one's memory until it is another program. */
-__attribute__((noreturn)) static void child(uint32_t id, struct spec *spec, const int *fds)
+__attribute__((noreturn)) static void child(struct request *request, struct spec *spec, const int *fds)
 {
-    reply('S', id, 0, 0);
+    reply('S', request->id, 0, 0);
     int stage = STAGE_START;
-    if (setsid() >= 0 && dup2(fds[0], 0) >= 0 && dup2(fds[1], 1) >= 0 && dup2(fds[2], 2) >= 0) {
+    if (setsid() >= 0 && dup2(fds[0], 0) >= 0 && dup2(fds[1], 1) >= 0 && dup2(fds[2], 2) >= 0 &&
+        (!(request->flags & HAS_TERMINAL) || ioctl(0, TIOCSCTTY, 0) == 0)) {
         stage = STAGE_DIRECTORY;
         if (chdir(spec->cwd) == 0) {
             sigset_t none;
@@ -183,25 +186,25 @@ __attribute__((noreturn)) static void child(uint32_t id, struct spec *spec, cons
             errno = become(spec);
         }
     }
-    reply('F', id, errno, stage);
+    reply('F', request->id, errno, stage);
     _exit(127);
 }
 
-static void start(uint32_t id, struct spec *spec, const int *fds)
+static void start(struct request *request, struct spec *spec, const int *fds)
 {
     int slot = 0;
     while (slot < MAX_RUNS && runs[slot].pid)
         slot++;
     if (slot == MAX_RUNS)
-        return reply('F', id, EAGAIN, STAGE_START);
+        return reply('F', request->id, EAGAIN, STAGE_START);
     pid_t pid = vfork();
     if (pid == 0)
-        child(id, spec, fds);
+        child(request, spec, fds);
     if (pid < 0)
-        return reply('F', id, errno, STAGE_START);
+        return reply('F', request->id, errno, STAGE_START);
     runs[slot].pid = pid;
-    runs[slot].id = id;
-    reply('R', id, 0, 0);
+    runs[slot].id = request->id;
+    reply('R', request->id, 0, 0);
 }
 
 static void open_and_start(struct request *request, const int *fds, int count)
@@ -220,7 +223,7 @@ static void open_and_start(struct request *request, const int *fds, int count)
     else if (!read_spec(text, (size_t)file.st_size, &spec))
         reply('F', request->id, EINVAL, STAGE_START);
     else
-        start(request->id, &spec, (int[]){input, fds[1], fds[2]});
+        start(request, &spec, (int[]){input, fds[1], fds[2]});
     if (!has_stdin && input >= 0)
         close(input);
     free(spec.argv);

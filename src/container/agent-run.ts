@@ -1,3 +1,4 @@
+import type { Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { GatewayError } from "../errors.ts";
 import { abortable, deadline } from "../lib/deadline.ts";
@@ -5,8 +6,9 @@ import { printable } from "../lib/text.ts";
 import { type AgentHost, agentFailure, type Conversation, converse, type RunMessage, runMessage } from "./agent.ts";
 import type { Run, RunExit, RunSpec } from "./container.ts";
 import { containerFailure } from "./failure.ts";
-import { exitOf, input } from "./run.ts";
-import { checkSpec } from "./spec.ts";
+import { inputOf } from "./input.ts";
+import { exitOf } from "./run.ts";
+import { checkSpec, variablesOf } from "./spec.ts";
 
 const START_TIMEOUT_MS = 60_000;
 const SIGNAL_TIMEOUT_MS = 60_000;
@@ -19,10 +21,10 @@ export async function startAgentRun(host: AgentHost, spec: RunSpec, signal: Abor
   checkSpec(spec);
   signal.throwIfAborted();
   host.broken.throwIfAborted();
-  const { run, argv, cwd, stdin } = spec;
-  const env = Object.entries(spec.env).map(([name, value]) => `${name}=${value}`);
+  const { run, argv, cwd, terminal } = spec;
   // GLOVEBOX_RUN is the agent's to set: a run's own would stand before it.
-  const question = { run, argv, cwd, env: env.filter((it) => !it.startsWith("GLOVEBOX_RUN=")), stdin };
+  const env = variablesOf(spec).filter((it) => !it.startsWith("GLOVEBOX_RUN="));
+  const question = { run, argv, cwd, env, stdin: spec.stdin, ...(terminal && { terminal }) };
   const started = Promise.withResolvers<number>();
   const last: { ended?: Ended } = {};
   let conversation: Conversation | undefined;
@@ -32,11 +34,12 @@ export async function startAgentRun(host: AgentHost, spec: RunSpec, signal: Abor
       else if ("failed" in message) started.reject(failureOf(message.failed, argv[0], cwd));
       else last.ended = message.ended;
     });
-    if (!stdin) conversation.connection.end();
+    const stdin = inputOf(spec, conversation.connection);
+    if (!spec.stdin) stdin.end();
     void conversation.ended.then((problem) => started.reject(problem ?? unexplained()));
     const patience = deadline(START_TIMEOUT_MS, AbortSignal.any([signal, host.broken]));
     const pid = await abortable(started.promise, patience);
-    return follow(host, spec, { ...conversation, pid, last });
+    return follow(host, spec, { ...conversation, stdin, pid, last });
   } catch (error) {
     // The agent kills what it has started, or is about to.
     conversation?.connection.destroy();
@@ -45,12 +48,13 @@ export async function startAgentRun(host: AgentHost, spec: RunSpec, signal: Abor
 }
 
 interface Started extends Conversation {
+  readonly stdin: Writable;
   readonly pid: number;
   readonly last: { ended?: Ended };
 }
 
 function follow(host: AgentHost, spec: RunSpec, started: Started): Run {
-  const { connection, stdout, stderr, pid } = started;
+  const { connection, stdin, stdout, stderr, pid } = started;
   let over = false;
   let killed = false;
   const hangUp = () => connection.destroy();
@@ -63,7 +67,7 @@ function follow(host: AgentHost, spec: RunSpec, started: Started): Run {
   return {
     stdout,
     stderr,
-    ...(spec.stdin && { stdin: input(connection) }),
+    ...(spec.stdin && { stdin }),
     exit,
     signal: async (name) => {
       if ((over && name !== "SIGKILL") || host.broken.aborted) return;
@@ -126,6 +130,7 @@ function words(code: string): string {
     ENOEXEC: "not a program",
     EAGAIN: "the sandbox runs as many processes as its profile permits",
     ENOMEM: "the sandbox is out of memory",
+    ENOSPC: "the sandbox has as many terminals as its kernel permits",
   };
   return known[code] ?? printable(code, 300);
 }

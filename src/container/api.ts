@@ -1,4 +1,5 @@
 import type { Duplex, Readable } from "node:stream";
+import type { TerminalSize } from "./container.ts";
 
 /** An exec, as the engine tells of it. */
 export interface ExecState {
@@ -14,6 +15,7 @@ export interface ExecOptions {
   /** `NAME=value`. */
   readonly env: readonly string[];
   readonly stdin: boolean;
+  readonly terminal?: TerminalSize | undefined;
 }
 
 /**
@@ -24,7 +26,7 @@ export interface ExecOptions {
 export interface ContainerApi {
   createExec(options: ExecOptions, signal: AbortSignal): Promise<string>;
   /** Starts it and resolves to its connection, perhaps before the program runs. `signal` covers the start alone. */
-  startExec(execId: string, stdin: boolean, signal: AbortSignal): Promise<Duplex>;
+  startExec(execId: string, options: ExecOptions, signal: AbortSignal): Promise<Duplex>;
   inspectExec(execId: string, signal: AbortSignal): Promise<ExecState>;
   /** Freezes all of the container's processes. */
   pause(signal: AbortSignal): Promise<void>;

@@ -11,6 +11,14 @@ export interface RunSpec {
   readonly env: Readonly<Record<string, string>>;
   /** Whether `stdin` stays open for writing; otherwise the program reads end-of-file. */
   readonly stdin: boolean;
+  /** Present when the program is to have a terminal of its own (see `Run`). */
+  readonly terminal?: TerminalSize;
+}
+
+/** 1 to 1000 of each. */
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
 }
 
 /** How a program ended, as the container layer sees it. */
@@ -20,6 +28,14 @@ export type RunExit =
   | { readonly by: "out-of-memory"; readonly exitCode: number }
   | { readonly by: "machine-lost" };
 
+/**
+ * A program that runs. One that has a terminal leads a session of its own there: all three of its standard streams are that
+ * terminal, `stdout` is all that comes out of it (`stderr` is empty), and `TERM` is `xterm-256color` where the spec doesn't say
+ * otherwise. `stdin` is its keyboard: ^C interrupts, lines are echoed and edited, and one longer than 4095 bytes is cut, until the
+ * program sets it otherwise. A keyboard has no end: ending `stdin`, or not asking for it, types ^D (twice when the last line is not
+ * complete), which a program reads as end-of-file once; one that reads on waits. When the program ends, its terminal is gone: what it
+ * has left behind there is hung up.
+ */
 export interface Run {
   /** Bytes as the program wrote them; the reader's pace is the program's pace (back-pressure reaches it). */
   readonly stdout: Readable;

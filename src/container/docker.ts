@@ -101,7 +101,7 @@ function queue(): RunHost["exclusive"] {
 
 function containerApi(docker: Docker, container: Docker.Container): ContainerApi {
   return {
-    createExec: async ({ argv, cwd, env, stdin }, abortSignal) => {
+    createExec: async ({ argv, cwd, env, stdin, terminal }, abortSignal) => {
       const exec = await container.exec({
         Cmd: [...argv],
         WorkingDir: cwd,
@@ -110,14 +110,15 @@ function containerApi(docker: Docker, container: Docker.Container): ContainerApi
         AttachStdin: stdin,
         AttachStdout: true,
         AttachStderr: true,
-        Tty: false,
+        Tty: terminal !== undefined,
+        ...(terminal && { ConsoleSize: [terminal.rows, terminal.columns] }),
         Privileged: false,
         abortSignal,
       });
       return checked(idSchema, exec.id);
     },
-    startExec: (execId, stdin, abortSignal) =>
-      docker.getExec(execId).start({ hijack: true, stdin, Detach: false, Tty: false, abortSignal }),
+    startExec: (execId, { stdin, terminal }, abortSignal) =>
+      docker.getExec(execId).start({ hijack: true, stdin, Detach: false, Tty: terminal !== undefined, abortSignal }),
     inspectExec: async (execId, abortSignal) => {
       const state = checked(execStateSchema, await docker.getExec(execId).inspect({ abortSignal }));
       return { pid: state.Pid, ...(typeof state.ExitCode === "number" && { exitCode: state.ExitCode }) };

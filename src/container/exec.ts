@@ -7,11 +7,12 @@ import type { ContainerApi, ExecState } from "./api.ts";
 import type { Run, RunSpec } from "./container.ts";
 import { containerFailure } from "./failure.ts";
 import { demultiplex } from "./frames.ts";
+import { inputOf } from "./input.ts";
 import { EngineRefusal } from "./modem.ts";
-import type { Outputs } from "./outputs.ts";
+import { type Outputs, undivided } from "./outputs.ts";
 import { follow, type RunHost } from "./run.ts";
 import { sendSignal } from "./signal.ts";
-import { checkSpec } from "./spec.ts";
+import { checkSpec, variablesOf } from "./spec.ts";
 
 const START_TIMEOUT_MS = 60_000;
 const MAX_ATTEMPTS = 10;
@@ -33,18 +34,23 @@ export async function startRun(host: RunHost, spec: RunSpec, signal: AbortSignal
 async function start(host: RunHost, spec: RunSpec, signal: AbortSignal): Promise<Run> {
   const { api, events, broken } = host;
   const starting = AbortSignal.any([signal, broken]);
-  const env = Object.entries({ ...spec.env, GLOVEBOX_RUN: spec.run }).map(([name, value]) => `${name}=${value}`);
-  const execId = await api.createExec({ argv: spec.argv, cwd: spec.cwd, env, stdin: spec.stdin }, starting);
+  const { run, argv, cwd, terminal } = spec;
+  const env = variablesOf({ ...spec, env: { ...spec.env, GLOVEBOX_RUN: run } });
+  // Without a writer of its own a terminal still gets its end-of-file from here.
+  const options = { argv, cwd, env, stdin: spec.stdin || terminal !== undefined, terminal };
+  const execId = await api.createExec(options, starting);
   const kills = events.oomKills();
   const ended = events.execEnded(execId);
   let connection: Duplex | undefined;
   try {
     // From here on the program may run: what is aborted now has to be ended, so the request itself is never left in doubt.
-    connection = await api.startExec(execId, spec.stdin, deadline(START_TIMEOUT_MS, broken));
-    const outputs = demultiplex(connection);
+    connection = await api.startExec(execId, options, deadline(START_TIMEOUT_MS, broken));
+    const outputs = terminal ? undivided(connection) : demultiplex(connection);
     const { pid, exitCode } = await started(api, execId, outputs, starting);
     if (pid === 0) throw await notStarted(outputs, exitCode);
-    return follow({ host, spec, execId, pid, connection, outputs, ended, kills });
+    const stdin = inputOf(spec, connection);
+    if (terminal && !spec.stdin) stdin.end();
+    return follow({ host, spec, execId, pid, connection, outputs, stdin, ended, kills });
   } catch (error) {
     events.forget(execId);
     if (connection && signal.aborted) await giveUp(host, spec, execId);

@@ -52,6 +52,11 @@ export function outputsOf(connection: Duplex, take: Take, atEnd: () => void = ()
   return { stdout: sinks.stdout.readable, stderr: sinks.stderr.readable, stirred: stir.promise, ended };
 }
 
+/** All that comes is one output: what the engine sends of a terminal. */
+export function undivided(connection: Duplex): Outputs {
+  return outputsOf(connection, (chunk, { stdout }) => stdout.put(chunk));
+}
+
 function sink(): Sink {
   let wanted = Promise.withResolvers<void>();
   const readable = new Readable({

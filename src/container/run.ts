@@ -1,4 +1,4 @@
-import { type Duplex, Writable } from "node:stream";
+import type { Duplex, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Machine } from "../engine/engine.ts";
@@ -36,6 +36,7 @@ export interface Started {
   readonly pid: number;
   readonly connection: Duplex;
   readonly outputs: Outputs;
+  readonly stdin: Writable;
   /** The engine's report of the program's end. */
   readonly ended: Promise<number>;
   /** Out-of-memory kills that were counted before the start. */
@@ -44,7 +45,7 @@ export interface Started {
 
 /** The caller's hold on it. */
 export function follow(run: Started): Run {
-  const { host, spec, pid, connection, outputs } = run;
+  const { host, spec, pid, connection, outputs, stdin } = run;
   let over = false;
   let killed = false;
   const hangUp = () => connection.destroy();
@@ -58,7 +59,7 @@ export function follow(run: Started): Run {
   return {
     stdout: outputs.stdout,
     stderr: outputs.stderr,
-    ...(spec.stdin && { stdin: input(connection) }),
+    ...(spec.stdin && { stdin }),
     exit,
     signal: async (name) => {
       if ((over && name !== "SIGKILL") || host.broken.aborted) return;
@@ -109,16 +110,4 @@ const SIGNALS = (
 export function exitOf(exitCode: number): RunExit {
   const name = SIGNALS[exitCode - 129];
   return name === undefined ? { by: "exit", exitCode } : { by: "signal", exitCode, signal: `SIG${name}` };
-}
-
-/** The writing half of the connection; its end is the program's end-of-file. */
-export function input(connection: Duplex): Writable {
-  const stdin = new Writable({
-    write: (chunk, _encoding, done) => void connection.write(chunk, done),
-    final: (done) => void connection.end(done),
-  });
-  // A program that doesn't read its input to the end is not a failure; the writer's callbacks tell of it.
-  stdin.on("error", () => undefined);
-  connection.once("close", () => stdin.destroy());
-  return stdin;
 }

@@ -52,9 +52,16 @@ export async function said(stream: Readable, words: string): Promise<string> {
     if (stream.readableEnded) throw new Error(`the stream ended without \`${words}\`: ${text}`);
     const chunk: Buffer | null = stream.read();
     if (chunk) text += chunk.toString();
-    else await Promise.race([once(stream, "readable"), once(stream, "end")]);
+    else await stirred(stream);
   }
   return text;
+}
+
+async function stirred(stream: Readable): Promise<void> {
+  const enough = new AbortController();
+  const { signal } = enough;
+  await Promise.race([once(stream, "readable", { signal }), once(stream, "end", { signal })]);
+  enough.abort();
 }
 
 /** Command lines of the agent's programs, but the container's first and the one that looks. */

@@ -8,6 +8,7 @@ import { execSuite } from "./container-exec-suite.ts";
 import { filesSuite } from "./container-files-suite.ts";
 import { limitsSuite } from "./container-limits-suite.ts";
 import { forever, python, runToEnd, spec, type TestSandbox } from "./container-suite.ts";
+import { terminalSuite } from "./container-terminal-suite.ts";
 
 /** The container layer on real machines, real engines and the real image, by each way to reach it. */
 describe.each(["agent", "engine"] as const)("a container by way of the %s", (driver) => {
@@ -54,6 +55,7 @@ describe.each(["agent", "engine"] as const)("a container by way of the %s", (dri
   });
 
   describe("programs", () => execSuite(() => sandbox.container));
+  describe("terminals", () => terminalSuite(() => sandbox.container));
   describe("files", () => filesSuite(() => sandbox.container));
   describe("limits", () => limitsSuite(() => sandbox.container));
 

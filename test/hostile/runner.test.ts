@@ -136,6 +136,40 @@ with open('/workspace/leased', 'w') as file:
   expect((await python(sandbox.container, script)).stdout).toBe("refused\n");
 });
 
+test("input that nobody reads keeps no terminal when its program has ended", async () => {
+  const { container } = sandbox;
+  const typed = Buffer.from("typed ahead\n".repeat(20_000));
+  await runToEnd(container, ["sleep", "0.5"], { terminal: { columns: 80, rows: 24 }, input: typed });
+  await expect.poll(async () => (await runToEnd(container, ["ls", "/dev/pts"])).stdout).toBe("ptmx\n");
+});
+
+// What is typed on one terminal can be read on no other, but by those who may open it: all programs of the container.
+test("a program can't make a terminal of another run its own", async () => {
+  const { container } = sandbox;
+  const terminal = { columns: 80, rows: 24 };
+  const victim = await container.run(spec(["sh", "-c", "tty; sleep 600"], { terminal }), forever);
+  victim.stderr.resume();
+  const name = (await said(victim.stdout, "\n")).trim();
+  const script = `
+import fcntl, os, sys, termios
+if os.fork() > 0: sys.exit(os.wait()[1])
+os.setsid()
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
+for name, steal in {
+    'own': lambda: fcntl.ioctl(fd, termios.TIOCSCTTY, 0),
+    'force': lambda: fcntl.ioctl(fd, termios.TIOCSCTTY, 1),
+    'type': lambda: fcntl.ioctl(fd, termios.TIOCSTI, b'x'),
+    'front': lambda: os.tcsetpgrp(fd, os.getpid()),
+    'console': lambda: fcntl.ioctl(fd, termios.TIOCCONS),
+}.items():
+    try: steal(); print(name)
+    except OSError: pass`;
+  expect(await python(container, script, name)).toMatchObject({ stdout: "", stderr: "" });
+  victim.stdout.resume();
+  await victim.signal("SIGKILL");
+  await victim.exit;
+});
+
 // The runner waits for each new process until that is a program; these catch it before.
 test.each(["SIGSTOP", "SIGKILL"])(
   "a program that sends %s to all others, for ever, spoils their starts and not the sandbox",

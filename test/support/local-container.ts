@@ -53,6 +53,7 @@ export function localContainer(): LocalContainer {
 }
 
 async function startLocally(spec: RunSpec): Promise<Run & { readonly pid: number }> {
+  if (spec.terminal) throw new GatewayError("CONTAINER_FAILED", "there are no terminals here");
   const [file, ...args] = spec.argv;
   const child = spawn(file, args, {
     cwd: spec.cwd,
