@@ -13,6 +13,8 @@ export const MAX_ARGUMENT_BYTES = 131_000;
 const MAX_ENV = 64;
 /** A program that fails at once, for want of a port or a file, shall say so in the answer to the call that started it. */
 const BACKGROUND_YIELD_MS = 500;
+/** Wider than usual: what programs wrap at the edge is hard to read for whoever has no screen. */
+const TERMINAL = { columns: 120, rows: 40 };
 
 const env = z
   .record(
@@ -40,6 +42,10 @@ export const runOptions = {
     .boolean()
     .default(false)
     .describe("Return at once with a processId; standard input stays open for writeProcess."),
+  terminal: z
+    .boolean()
+    .default(false)
+    .describe("For programs that insist on a terminal: stdout is what it shows, stdin what is typed (\\u0003 is ^C)."),
   yieldMs: z.int().min(0).max(600_000).optional().describe("If it runs longer, return with a processId to read on."),
   maxOutputBytes: z
     .int()
@@ -85,6 +91,7 @@ export function runFacts(args: RunOptions): Record<string, Fact> {
     envNames: Object.keys(args.env).sort(),
     stdinBytes: Buffer.byteLength(args.stdin),
     background: args.background,
+    terminal: args.terminal,
     timeoutMs: args.timeoutMs ?? 0,
   };
 }
@@ -92,12 +99,13 @@ export function runFacts(args: RunOptions): Record<string, Fact> {
 /** Values of variables may be secrets: names only. */
 export function runAudit(args: RunOptions): Record<string, Json> {
   const stdin = args.stdin === "" ? undefined : digest(Buffer.from(args.stdin));
-  const { background, timeoutMs, sessionId } = args;
+  const { background, terminal, timeoutMs, sessionId } = args;
   return present({
     cwd: targetPath(args.cwd),
     env: Object.keys(args.env).sort(),
     stdin,
     background,
+    terminal,
     timeoutMs,
     sessionId,
   });
@@ -114,7 +122,16 @@ export async function runProgram(
   const session = await context.session();
   const { background, env } = args;
   const stdin = Buffer.from(args.stdin);
-  const spec = { argv, cwd: targetPath(args.cwd), env, stdin, keepStdinOpen: background, timeoutMs, callId };
+  const spec = {
+    argv,
+    cwd: targetPath(args.cwd),
+    env,
+    stdin,
+    keepStdinOpen: background,
+    ...(args.terminal && { terminal: TERMINAL }),
+    timeoutMs,
+    callId,
+  };
   const process = await session.processes.start(spec, signal);
   const stopReporting = reportOutput(process, context.progress);
   try {

@@ -13,6 +13,8 @@ export const SCHEMA = `namespace Glovebox {
 
   action "exec" appliesTo { principal: [Principal], resource: [Session], context: {
     cwd: Path, stdinBytes: Long, background: Bool,
+    // Whether it gets a terminal, where programs do more than their arguments say: git starts a pager, python3 asks for more.
+    terminal: Bool,
     // Names of variables that the call adds to the environment.
     envNames: Set<String>,
     // 0 when the call leaves it to the profile.
@@ -24,7 +26,7 @@ export const SCHEMA = `namespace Glovebox {
     argc: Long,
   } };
   action "shell" appliesTo { principal: [Principal], resource: [Session], context: {
-    cwd: Path, envNames: Set<String>, stdinBytes: Long, background: Bool, timeoutMs: Long,
+    cwd: Path, envNames: Set<String>, stdinBytes: Long, background: Bool, terminal: Bool, timeoutMs: Long,
     scriptBytes: Long,
     // Lower-case hexadecimal.
     scriptSha256: String,

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Container, Run, RunExit } from "../container/container.ts";
+import type { Container, Run, RunExit, TerminalSize } from "../container/container.ts";
 import { GatewayError } from "../errors.ts";
 import { abortable } from "../lib/deadline.ts";
 import { OutputBuffer } from "./output.ts";
@@ -26,6 +26,8 @@ export interface ProcessSpec {
   readonly stdin?: Buffer;
   /** Whether more input may follow; otherwise the program reads end-of-file after `stdin`. */
   readonly keepStdinOpen: boolean;
+  /** Present when the program is to have a terminal. */
+  readonly terminal?: TerminalSize;
   readonly timeoutMs: number;
   /** The call that started it. */
   readonly callId: string;
@@ -85,9 +87,10 @@ export class Process {
     ports: ProcessPorts,
     signal: AbortSignal,
   ): Promise<Process> {
-    const { argv, cwd, env, keepStdinOpen } = spec;
+    const { argv, cwd, env, keepStdinOpen, terminal } = spec;
     const stdin = keepStdinOpen || (spec.stdin?.length ?? 0) > 0;
-    return new Process(await container.run({ run: ports.id, argv, cwd, env, stdin }, signal), spec, ports);
+    const run = { run: ports.id, argv, cwd, env, stdin, ...(terminal && { terminal }) };
+    return new Process(await container.run(run, signal), spec, ports);
   }
 
   private constructor(run: Run, spec: ProcessSpec, ports: ProcessPorts) {

@@ -151,6 +151,25 @@ describe("in the sandbox", () => {
       .toBe("ended");
   });
 
+  test("a program in a terminal shows what it would to a person, and takes keys", { timeout: 60_000 }, async () => {
+    const size = await agent.call("exec", { argv: ["stty", "size"], terminal: true });
+    expect(size.result).toMatchObject({ exitCode: 0, stdout: "40 120\r\n", stderr: "" });
+    const colours = await agent.call("shell", { script: "printf '\\033[31mred\\033[0m\\n' >&2", terminal: true });
+    expect(colours.result).toMatchObject({ stdout: "\u001b[31mred\u001b[0m\r\n", stderr: "" });
+    expect(colours.text).toMatch(/--- stdout\nred$/);
+    const started = await agent.call("exec", { argv: ["python3", "-q"], terminal: true, background: true });
+    const { processId } = started.result;
+    const shown = async () => (await agent.call("readProcess", { processId })).result.stdout;
+    await expect.poll(shown, { timeout: 20_000 }).toContain(">>> ");
+    await agent.call("writeProcess", { processId, stdin: "print(6 * 7)\nwhile True: pass\n\n" });
+    await expect.poll(shown, { timeout: 20_000 }).toContain("42\r\n");
+    await agent.call("writeProcess", { processId, stdin: "\u0003" });
+    await expect.poll(shown, { timeout: 20_000 }).toContain("KeyboardInterrupt");
+    await agent.call("writeProcess", { processId, stdin: "exit(3)\n", close: true });
+    const state = async () => (await agent.call("readProcess", { processId })).result;
+    await expect.poll(state, { timeout: 20_000 }).toMatchObject({ state: "ended", endedBy: "exit", exitCode: 3 });
+  });
+
   test("calls in one session run at the same time", { timeout: 60_000 }, async () => {
     // The first waits for the second: it would never end if they ran one after the other.
     const waits = agent.call("shell", {

@@ -62,6 +62,7 @@ const BAD: Record<string, readonly [change: Record<string, unknown>, field: stri
     [{ timeoutMs: 1000.5 }, "timeoutMs"],
     [{ timeoutMs: "1000" }, "timeoutMs"],
     [{ background: "yes" }, "background"],
+    [{ terminal: { columns: 80, rows: 24 } }, "terminal"],
     [{ yieldMs: -1 }, "yieldMs"],
     [{ maxOutputBytes: 1 }, "maxOutputBytes"],
     [{ sessionId: "" }, "sessionId", "must be a session id"],

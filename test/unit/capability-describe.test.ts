@@ -23,6 +23,7 @@ const running = {
   stdin: option(word),
   timeoutMs: option(fc.integer({ min: 100, max: 3_600_000 })),
   background: option(fc.boolean()),
+  terminal: option(fc.boolean()),
   sessionId,
 };
 const processId = fc.constantFrom("proc-1", "proc-abc");

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { GatewayError } from "../../src/errors.ts";
 import { workbench } from "../support/capability-context.ts";
+import { localContainer } from "../support/local-container.ts";
 
 const BASE = { cwd: "/" };
 const sh = (script: string, more: object = {}) => ({ script, ...BASE, ...more });
@@ -25,6 +26,22 @@ describe("exec and shell", () => {
     const argv = ["sh", "-c", 'printf "%s|" "$@" "$X"; cat', "-", "a b", "", "$HOME", "é\n", "--"];
     const { result } = await bench.call("exec", { argv, env: { X: "1 2" }, stdin: "in\0put", ...BASE });
     expect(result.stdout).toBe("a b||$HOME|é\n|--|1 2|in\0put");
+  });
+
+  test("ask for a terminal when they are told to, and only then", async () => {
+    const container = localContainer();
+    await using bench = workbench({ container });
+    const argv = ["sh", "-c", "exit 0"];
+    await expect(bench.call("exec", { argv, terminal: true, ...BASE })).rejects.toMatchObject({
+      code: "CONTAINER_FAILED",
+    });
+    await expect(bench.call("shell", sh("true", { terminal: true }))).rejects.toMatchObject({
+      code: "CONTAINER_FAILED",
+    });
+    await bench.call("exec", { argv, ...BASE });
+    const [first, second, third] = container.runs;
+    for (const it of [first, second]) expect(it).toMatchObject({ terminal: { columns: 120, rows: 40 }, stdin: false });
+    expect(third).not.toHaveProperty("terminal");
   });
 
   test("a script may begin with a dash, and is bash", async () => {

@@ -35,7 +35,7 @@ function bundleOf(...policies: readonly string[]): Bundle {
 const principal = { id: "local:ada", client: { name: "c", version: "1" }, transport: "stdio" as const };
 
 function execOf(argv: readonly string[], cwd = "/workspace"): PolicyRequest {
-  const rest = { cwd, envNames: [], stdinBytes: 0, background: false, timeoutMs: 0 };
+  const rest = { cwd, envNames: [], stdinBytes: 0, background: false, terminal: false, timeoutMs: 0 };
   return {
     principal,
     action: "exec",

@@ -30,6 +30,8 @@ const EDIT = { edits: [{ oldText: "a", newText: "b" }] };
 const DECISIONS: readonly (readonly [tool: string, args: object, decisions: string])[] = [
   ["exec", { argv: ["python3", "main.py"] }, "+ + +"],
   ["exec", { argv: ["python3", "main.py"], background: true, stdin: "x" }, "+ + +"],
+  ["exec", { argv: ["python3", "main.py"], terminal: false }, "+ + +"],
+  ["exec", { argv: ["python3", "main.py"], terminal: true }, "+ - +"],
   ["exec", { argv: ["python3", "main.py"], timeoutMs: 600_000 }, "+ + +"],
   ["exec", { argv: ["python3", "main.py"], timeoutMs: 600_001 }, "+ - +"],
   ["exec", { argv: ["python3", "main.py"], env: { PATH: "/workspace" } }, "+ - +"],
@@ -52,6 +54,7 @@ const DECISIONS: readonly (readonly [tool: string, args: object, decisions: stri
   ["exec", { argv: ["mount"] }, "- - +"],
   ["exec", { argv: ["docker", "ps"] }, "- - +"],
   ["shell", { script: "ls" }, "+ - +"],
+  ["shell", { script: "ls", terminal: true }, "+ - +"],
   ["listProcesses", {}, "+ + +"],
   ["readProcess", PROCESS, "+ + +"],
   ["writeProcess", { ...PROCESS, stdin: "x" }, "+ + +"],
