@@ -112,7 +112,8 @@ func TestReadHead(t *testing.T) {
 		t.Fatalf("got %+v, %v, %d bytes left", request, err, body.Len())
 	}
 	for _, bad := range [][]byte{
-		nil, {0, 0}, head("{")[:4], head(""), head(`{"root":true}`), head(strings.Repeat(" ", 101)), head(`{"run":1}`), {255, 255, 255, 255},
+		nil, {0, 0}, head("{")[:4], head(""), head(`{"root":true}`), head(strings.Repeat(" ", 101)), head(`{"run":1}`),
+		head(`{"terminal":{"columns":65536,"rows":1}}`), head(`{"terminal":{"columns":-1,"rows":1}}`), {255, 255, 255, 255},
 	} {
 		if err := readHead(bytes.NewReader(bad), 100, &runRequest{}); err == nil {
 			t.Errorf("took %q", bad)

@@ -250,6 +250,12 @@ time.sleep(5571)`;
     await runToEnd(get(), ["rm", "/tmp/left"]);
   }, 30_000);
 
+  test("a flood that goes on after its program's end, heedless of the hang-up, keeps nothing open", async () => {
+    const { exit } = await show(["sh", "-c", "trap '' HUP; yes & sleep 0.3; exit 4"]);
+    expect(exit).toEqual({ by: "exit", exitCode: 4 });
+    await gone(get(), "yes");
+  }, 60_000);
+
   test.each(["SIGHUP", "SIGTERM", "SIGKILL"] as const)("%s ends a program and its terminal", async (name) => {
     const run = await open(["sh", "-c", "echo ready; exec sleep 600"]);
     await said(run.stdout, "ready");

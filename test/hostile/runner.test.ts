@@ -170,6 +170,20 @@ for name, steal in {
   await victim.exit;
 });
 
+test("a program that turns its terminal into any other kind of line ends as others do", async () => {
+  const script = `
+import fcntl, os, struct, termios
+for discipline in range(32):
+    try: fcntl.ioctl(0, termios.TIOCSETD, struct.pack('i', discipline)); os.write(1, b'x')
+    except OSError: pass
+os._exit(6)`;
+  const { exit } = await runToEnd(sandbox.container, ["python3", "-c", script], {
+    terminal: { columns: 80, rows: 24 },
+  });
+  expect(exit).toEqual({ by: "exit", exitCode: 6 });
+  await works();
+});
+
 // The runner waits for each new process until that is a program; these catch it before.
 test.each(["SIGSTOP", "SIGKILL"])(
   "a program that sends %s to all others, for ever, spoils their starts and not the sandbox",
