@@ -140,7 +140,9 @@ test("input that nobody reads keeps no terminal when its program has ended", asy
   const { container } = sandbox;
   const typed = Buffer.from("typed ahead\n".repeat(20_000));
   await runToEnd(container, ["sleep", "0.5"], { terminal: { columns: 80, rows: 24 }, input: typed });
-  await expect.poll(async () => (await runToEnd(container, ["ls", "/dev/pts"])).stdout).toBe("ptmx\n");
+  await expect
+    .poll(async () => (await runToEnd(container, ["ls", "/dev/pts"])).stdout, { timeout: 20_000 })
+    .toBe("ptmx\n");
 });
 
 // What is typed on one terminal can be read on no other, but by those who may open it: all programs of the container.
