@@ -1,4 +1,15 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
@@ -130,4 +141,15 @@ function commandLine(pid: string): string {
 /** The path of a shipped bundle. */
 export function shippedPolicy(name: "default" | "locked-down" | "development"): string {
   return join(POLICIES, name);
+}
+
+/** The default policy, with room for so many sessions of the smallest kind. */
+export function roomyPolicy({ directory }: TestData, sessions: number): string {
+  const bundle = join(directory, "policy");
+  cpSync(shippedPolicy("default"), bundle, { recursive: true });
+  writeFileSync(
+    join(bundle, "profile.yaml"),
+    `resources:\n  memoryMiB: 512\n  diskMiB: 4096\nlimits:\n  sessions: ${sessions}\n`,
+  );
+  return bundle;
 }

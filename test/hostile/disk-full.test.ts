@@ -1,0 +1,82 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { verifyLog } from "../../src/audit/verify.ts";
+import { auditRecords, connect, machinePids, type TestData, testData } from "../support/gateway.ts";
+
+/** The file system on which machines have their disks runs full. */
+const isRoot = process.getuid?.() === 0;
+if (!isRoot) console.warn("skipped: a file system that is full can be made by root only (mount)");
+
+const MIB = 1024 * 1024;
+
+/** The gateway's state on a file system of its own, a little larger than what must be free to open a machine. */
+function smallState(data: TestData): string {
+  const state = join(data.directory, "state");
+  mkdirSync(state);
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=1200m,mode=0711", "glovebox-test", state]);
+  onTestFinished(() => void execFileSync("umount", ["--lazy", state]));
+  return state;
+}
+
+function fill(directory: string, leaveMiB: number): void {
+  const { bavail, bsize } = statfsSync(directory);
+  const bytes = bavail * bsize - leaveMiB * MIB;
+  writeFileSync(join(directory, "ballast"), Buffer.alloc(bytes));
+}
+
+const release = (directory: string) => rmSync(join(directory, "ballast"));
+
+test.runIf(isRoot)(
+  "no room on the host: a new sandbox and a snapshot are refused and say what to do, open ones go on; with room all works again",
+  { timeout: 240_000 },
+  async () => {
+    const data = testData();
+    onTestFinished(() => data[Symbol.dispose]());
+    const state = smallState(data);
+    await using agent = await connect(data, ["--spares", "0"]);
+    expect((await agent.call("exec", { argv: ["true"] })).isError).toBe(false);
+    fill(state, 500);
+    const refused = await agent.call("openSession", {});
+    expect(refused.text).toMatch(/^DISK_FULL[\s\S]*1024 MiB are needed[\s\S]*on the host, free space/);
+    expect((await agent.call("snapshotSession", { snapshot: "a" })).text).toMatch(/^DISK_FULL/);
+    expect((await agent.call("exec", { argv: ["echo", "fine"] })).result.stdout).toBe("fine\n");
+    expect(machinePids(data)).toHaveLength(1);
+    release(state);
+    const opened = await agent.call("openSession", {});
+    expect(opened.isError, opened.text).toBe(false);
+    expect((await agent.call("listSessions")).result).toMatchObject({ snapshots: [] });
+  },
+);
+
+test.runIf(isRoot)(
+  "a sandbox whose disk can't grow on the host sees errors, or is lost; its neighbour and the log see nothing [G6] [G14]",
+  { timeout: 300_000 },
+  async () => {
+    const data = testData();
+    onTestFinished(() => data[Symbol.dispose]());
+    const state = smallState(data);
+    await using agent = await connect(data, ["--spares", "0"]);
+    expect((await agent.call("exec", { argv: ["true"] })).isError).toBe(false);
+    const { sessionId } = (await agent.call("openSession", {})).result;
+    fill(state, 8);
+    const writes =
+      "import os\nwith open('/workspace/big', 'wb') as f:\n  for _ in range(64): f.write(os.urandom(1 << 20)); f.flush(); os.fsync(f.fileno())";
+    const written = await agent.call("exec", { argv: ["python3", "-c", writes], timeoutMs: 120_000 });
+    if (written.isError) expect(written.text).toMatch(/^MACHINE_LOST/);
+    else expect(written.result.exitCode === 0 && written.result.endedBy === "exit").toBe(false);
+    const neighbour = await agent.call("exec", { argv: ["sh", "-c", "cat /etc/os-release | wc -l"], sessionId });
+    expect(neighbour.result, neighbour.text).toMatchObject({ exitCode: 0 });
+    release(state);
+    const afresh = await agent.call("resetSession");
+    expect(afresh.isError, afresh.text).toBe(false);
+    const kept = await agent.call("writeFile", { path: "/workspace/a", content: "works" });
+    expect(kept.isError, kept.text).toBe(false);
+    await agent[Symbol.asyncDispose]();
+    const bodies = auditRecords(data).map((it) => it.body);
+    for (const it of bodies.filter((body) => body.kind === "intent"))
+      expect(bodies.filter((body) => body.kind === "outcome" && body.callId === it.callId)).toHaveLength(1);
+    expect((await verifyLog(join(data.directory, "audit"))).problems).toEqual([]);
+  },
+);
