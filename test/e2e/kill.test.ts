@@ -1,0 +1,124 @@
+import { readdirSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { verifyLog } from "../../src/audit/verify.ts";
+import {
+  auditRecords,
+  connect,
+  machinePids,
+  processGone,
+  type TestClient,
+  type TestData,
+  testData,
+} from "../support/gateway.ts";
+
+/** The gateway is killed in the middle of what it does; the next one finds nothing of it but the log [G6] [G15]. */
+
+const MEGABYTES = "x".repeat(8_000_000);
+
+async function killedDuring(data: TestData, work: (victim: TestClient) => Promise<void>): Promise<void> {
+  const victim = await connect(data, ["--spares", "0"]);
+  const machines = new Set<number>();
+  const watching = setInterval(() => machinePids(data).forEach((it) => void machines.add(it)), 20);
+  try {
+    await work(victim);
+  } finally {
+    process.kill(victim.pid, "SIGKILL");
+    await processGone(victim.pid);
+    clearInterval(watching);
+  }
+  for (const pid of machines) await processGone(pid);
+  await victim.client.close();
+}
+
+/** Begins a call that nobody will see the end of. */
+function begin(victim: TestClient, tool: string, args: Record<string, unknown> = {}): void {
+  victim.call(tool, args).catch(() => undefined);
+}
+
+const after = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+async function nothingIsLeft(data: TestData): Promise<void> {
+  {
+    await using next = await connect(data, ["--spares", "0"]);
+    await next.call("listSessions");
+    expect(machinePids(data)).toEqual([]);
+    expect(readdirSync(join(data.directory, "state", "gateways"))).toHaveLength(1);
+    const worked = await next.call("exec", { argv: ["echo", "works"] }, { timeoutMs: 200_000 });
+    expect(worked.result?.stdout, worked.text).toBe("works\n");
+  }
+  const bodies = auditRecords(data).map((it) => it.body);
+  for (const it of bodies.filter((body) => body.kind === "intent" && body.decision === "permit"))
+    expect(
+      bodies.filter((body) => body.kind === "outcome" && body.callId === (it as { callId: string }).callId),
+    ).toHaveLength(1);
+  expect((await verifyLog(join(data.directory, "audit"))).problems).toEqual([]);
+}
+
+test("while a machine boots to become a template", { timeout: 400_000 }, async () => {
+  using data = testData();
+  unlinkSync(join(data.directory, "templates"));
+  for (const ms of [600, 3_000, 9_000]) {
+    await killedDuring(data, async (victim) => {
+      begin(victim, "openSession");
+      await after(ms);
+    });
+  }
+  await nothingIsLeft(data);
+  // Of the drafts of the dead nothing is left either: one template, and its lock.
+  const templates = readdirSync(join(data.directory, "templates"));
+  expect(templates.filter((it) => it.startsWith("."))).toEqual([]);
+  expect(templates.filter((it) => !it.endsWith(".lock"))).toHaveLength(1);
+});
+
+test("while a session is opened as a copy", { timeout: 300_000 }, async () => {
+  using data = testData();
+  for (const ms of [100, 300, 500, 800, 1_200]) {
+    await killedDuring(data, async (victim) => {
+      begin(victim, "openSession");
+      await after(ms);
+    });
+  }
+  await nothingIsLeft(data);
+});
+
+test("while files go in and out", { timeout: 300_000 }, async () => {
+  using data = testData();
+  for (const ms of [30, 150, 400]) {
+    await killedDuring(data, async (victim) => {
+      const written = await victim.call("writeFile", { path: "/workspace/a", content: MEGABYTES });
+      expect(written.isError, written.text).toBe(false);
+      for (const path of ["b", "c", "d"]) begin(victim, "writeFile", { path, content: MEGABYTES });
+      begin(victim, "readFile", { path: "a", encoding: "base64", limit: 8_000_000 });
+      await after(ms);
+    });
+  }
+  await nothingIsLeft(data);
+});
+
+test("while its neighbour on the same data directory works, which nothing of it touches", {
+  timeout: 300_000,
+}, async () => {
+  using data = testData();
+  await using neighbour = await connect(data, ["--spares", "0"]);
+  await neighbour.call("writeFile", { path: "/workspace/a", content: "mine" });
+  const own = machinePids(data);
+  const running = neighbour.call("shell", { script: "for i in 1 2 3 4 5 6 7 8; do sleep 1; done; cat /workspace/a" });
+  const victim = await connect(data, ["--spares", "0"]);
+  await victim.call("exec", { argv: ["true"] });
+  expect(machinePids(data)).toHaveLength(own.length + 1);
+  process.kill(victim.pid, "SIGKILL");
+  await processGone(victim.pid);
+  // The next one cleans up after the dead, and leaves the living alone.
+  {
+    await using next = await connect(data, ["--spares", "0"]);
+    await next.call("listSessions");
+    expect(machinePids(data)).toEqual(own);
+    expect((await next.call("exec", { argv: ["echo", "works"] })).result.stdout).toBe("works\n");
+  }
+  expect((await running).result).toMatchObject({ exitCode: 0, stdout: "mine" });
+  expect((await neighbour.call("exec", { argv: ["cat", "/workspace/a"] })).result.stdout).toBe("mine");
+  await victim.client.close();
+  await neighbour[Symbol.asyncDispose]();
+  expect((await verifyLog(join(data.directory, "audit"))).problems).toEqual([]);
+});
