@@ -7,6 +7,7 @@ import { printable } from "../lib/text.ts";
 import type { Profile } from "../policy/profile.ts";
 import { failedFacts } from "./attest-rules.ts";
 import type { Machine } from "./engine.ts";
+import { factsOf, WITNESS } from "./witness.ts";
 
 const TIMEOUT_MS = 60_000;
 const MAX_OUTPUT_BYTES = 262_144;
@@ -21,7 +22,6 @@ const list = (maxChars: number) => z.array(text(maxChars)).max(256).readonly();
 const ids = z.array(z.int().min(0)).max(256).readonly();
 const capabilitySet = z.string().regex(/^[0-9a-f]{1,16}$/);
 
-/** The same shape as `Facts` in guest/inside/attest.go. */
 const attestationSchema = z.strictObject({
   bootId: z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/),
   kernelRelease: text(128),
@@ -99,11 +99,8 @@ export async function readHostBootId(): Promise<string | undefined> {
   }
 }
 
-async function ask(container: AttestOptions["container"], signal: AbortSignal): Promise<string> {
-  const run = await container.run(
-    { run: "attest", argv: ["/.glovebox/inside", "attest"], cwd: "/", env: {}, stdin: false },
-    signal,
-  );
+async function ask(container: AttestOptions["container"], signal: AbortSignal): Promise<Buffer> {
+  const run = await container.run({ run: "attest", argv: WITNESS, cwd: "/", env: {}, stdin: false }, signal);
   const kill = () => run.signal("SIGKILL").catch(() => undefined);
   signal.addEventListener("abort", kill, { once: true });
   try {
@@ -111,14 +108,14 @@ async function ask(container: AttestOptions["container"], signal: AbortSignal): 
     const exit = await run.exit;
     signal.throwIfAborted();
     if (exit.by === "exit" && exit.exitCode === 0) return stdout;
-    throw belowFloor(`the facts could not be gathered (${exit.by}): ${printable(stderr, 500)}`);
+    throw belowFloor(`the facts could not be gathered (${exit.by}): ${printable(stderr.toString(), 500)}`);
   } finally {
     signal.removeEventListener("abort", kill);
   }
 }
 
 /** The beginning of a stream, which is read to its end. */
-async function head(stream: AsyncIterable<Buffer>): Promise<string> {
+async function head(stream: AsyncIterable<Buffer>): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of stream) {
@@ -126,14 +123,14 @@ async function head(stream: AsyncIterable<Buffer>): Promise<string> {
     bytes += chunk.length;
   }
   if (bytes > MAX_OUTPUT_BYTES) throw belowFloor("the facts are too long");
-  return Buffer.concat(chunks).toString();
+  return Buffer.concat(chunks);
 }
 
-function parse(output: string): Attestation {
+function parse(output: Buffer): Attestation {
   try {
-    return attestationSchema.parse(JSON.parse(output));
+    return attestationSchema.parse(factsOf(output));
   } catch (cause) {
-    const why = cause instanceof z.ZodError ? z.prettifyError(cause) : "not JSON";
+    const why = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause);
     throw belowFloor(`the facts can't be read: ${printable(why, 500)}`, cause);
   }
 }

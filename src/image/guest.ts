@@ -30,8 +30,8 @@ export interface Compilers {
 export async function compilePrograms(workshop: Workshop, compilers: Compilers, sources: string): Promise<Programs> {
   const directory = await mkdtemp(join(workshop.scratch, "programs-"));
   const at = (name: string) => join(directory, name);
-  for (const name of ["agent", "inside"]) await compileGo(workshop, compilers.go, join(sources, name), at(name));
-  for (const name of ["runner", "seal"])
+  await compileGo(workshop, compilers.go, join(sources, "agent"), at("agent"));
+  for (const name of ["inside", "runner", "seal"])
     await compileC(workshop, compilers.c, join(sources, name, `${name}.c`), at(name));
   return { agent: at("agent"), inside: at("inside"), runner: at("runner"), seal: at("seal") };
 }

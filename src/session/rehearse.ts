@@ -1,10 +1,11 @@
 import type { Container } from "../container/container.ts";
+import { WITNESS } from "../engine/witness.ts";
 
 type Argv = readonly [string, ...string[]];
 
 /** What sandboxes are asked for first; the gateway itself begins with the attestation. */
 const FIRST: readonly Argv[] = [
-  ["/.glovebox/inside", "attest"],
+  WITNESS,
   ["true"],
   ["sh", "-c", ":"],
   ["bash", "-c", ":"],

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import type { Run, RunExit, RunSpec } from "../../src/container/container.ts";
 import { type Attestation, type AttestOptions, attest } from "../../src/engine/attest.ts";
 import { profileSchema } from "../../src/policy/profile.ts";
+import { answersOf } from "../support/witness.ts";
 
 const BOOT_ID = "11111111-2222-3333-4444-555555555555";
 const ELSEWHERE = "99999999-2222-3333-4444-555555555555";
@@ -62,12 +63,15 @@ const GOOD: Attestation = {
   memoryMaxBytes: 800_000_000,
 };
 
-/** A container that says `facts`, whatever is asked. */
-function witness(facts: unknown, exit: RunExit = { by: "exit", exitCode: 0 }): AttestOptions["container"] {
-  const said = typeof facts === "string" ? facts : JSON.stringify(facts);
+/** A container in which the kernel says so, or whose witness says that. */
+function witness(
+  facts: Partial<Attestation> | Buffer,
+  exit: RunExit = { by: "exit", exitCode: 0 },
+): AttestOptions["container"] {
+  const said = Buffer.isBuffer(facts) ? facts : answersOf(facts);
   return {
     run: async (_spec: RunSpec): Promise<Run> => ({
-      stdout: Readable.from([Buffer.from(said)]),
+      stdout: Readable.from([said]),
       stderr: Readable.from([Buffer.from("oh \u001b[31mno")]),
       exit: Promise.resolve(exit),
       signal: async () => undefined,
@@ -75,7 +79,7 @@ function witness(facts: unknown, exit: RunExit = { by: "exit", exitCode: 0 }): A
   };
 }
 
-function options(facts: unknown, more: Partial<AttestOptions> = {}): AttestOptions {
+function options(facts: Partial<Attestation> | Buffer, more: Partial<AttestOptions> = {}): AttestOptions {
   return {
     container: witness(facts),
     machine: {
@@ -102,7 +106,7 @@ test("a sandbox that is all right is attested with its facts", async () => {
 const { pidsMax: _pids, ...noPids } = GOOD;
 const { memoryMaxBytes: _memory, ...noMemory } = GOOD;
 
-test.each<[string, unknown, string]>([
+test.each<[string, Partial<Attestation>, string]>([
   ["another kernel than the machine's", { ...GOOD, kernelRelease: "6.6.0-host" }, "is not the machine's"],
   ["a boot id that is not the machine's", { ...GOOD, bootId: ELSEWHERE }, "is not the machine's"],
   ["another sandbox's name", { ...GOOD, hostname: "sandbox-2" }, "called sandbox-2, not sandbox-1"],
@@ -110,7 +114,7 @@ test.each<[string, unknown, string]>([
   ["a saved root id", { ...GOOD, uids: [1000, 1000, 0, 1000] }, "user ids"],
   ["the root group", { ...GOOD, gids: [1000, 0, 1000, 1000] }, "group ids"],
   ["root among the groups", { ...GOOD, groups: [1000, 0] }, "root group"],
-  ...Object.keys(GOOD.capabilities).map((set): [string, unknown, string] => [
+  ...Object.keys(GOOD.capabilities).map((set): [string, Partial<Attestation>, string] => [
     `an ${set} capability`,
     { ...GOOD, capabilities: { ...GOOD.capabilities, [set]: "0000000000000400" } },
     `${set} capabilities are 0000000000000400`,
@@ -121,8 +125,8 @@ test.each<[string, unknown, string]>([
   ["an interface", { ...GOOD, interfaces: ["lo", "eth0"] }, "lo eth0"],
   ["a route", { ...GOOD, routes: ["eth0 00000000"] }, "routes"],
   ["a disk", { ...GOOD, devices: [...GOOD.devices, "/dev/vda"] }, "/dev/vda"],
-  ["an open kernel path", { ...GOOD, unmaskedPaths: ["/proc/kcore"] }, "not hidden: /proc/kcore"],
-  ["a writable kernel path", { ...GOOD, writablePaths: ["/proc/sys"] }, "can be written: /proc/sys"],
+  ["an open kernel path", { ...GOOD, unmaskedPaths: ["/proc/keys"] }, "not hidden: /proc/keys"],
+  ["a kernel path that can be written", { ...GOOD, writablePaths: ["/proc/irq"] }, "can be written: /proc/irq"],
   ["no limit of processes", noPids, "limit of processes is absent"],
   ["a higher limit of processes", { ...GOOD, pidsMax: 513 }, "is 513, not 512"],
   ["no limit of memory", noMemory, "memory limit is absent"],
@@ -178,16 +182,46 @@ test("every fact that failed is named", async () => {
   expect(message).toMatch(/no-new-privileges is off.*seccomp mode is 0.*eth0/);
 });
 
-test.each<[string, unknown]>([
-  ["nothing", ""],
-  ["no JSON", "certainly!"],
-  ["too much", " ".repeat(300_000)],
-  ["an unknown fact", { ...GOOD, trust: "me" }],
-  ["a missing fact", { ...GOOD, sockets: undefined }],
-  ["another type", { ...GOOD, seccompMode: "2" }],
-  ["too many", { ...GOOD, routes: Array.from({ length: 300 }, () => "x") }],
+const WHOLE = answersOf(GOOD);
+
+test.each<[string, Partial<Attestation> | Buffer]>([
+  ["nothing", Buffer.from("")],
+  ["anything", Buffer.from("certainly!\n")],
+  ["too much", Buffer.alloc(300_000, " ")],
+  ["half of it", WHOLE.subarray(0, WHOLE.length / 2)],
+  ["all but a byte", WHOLE.subarray(0, -1)],
+  ["more than it is asked", Buffer.concat([WHOLE, Buffer.from("1\nx")])],
+  ["a length that is none", Buffer.concat([Buffer.from("1e1\n0123456789"), WHOLE])],
+  ["nothing of its name", { ...GOOD, hostname: undefined } as never],
+  ["nothing of its users", { ...GOOD, uids: undefined } as never],
+  ["nothing of its capabilities", { ...GOOD, capabilities: undefined } as never],
+  ["nothing of its filter", { ...GOOD, seccompMode: undefined } as never],
+  ["nothing of its devices", { ...GOOD, devices: undefined } as never],
+  ["another word for a number", { ...GOOD, seccompMode: "two" } as never],
+  ["another word for a limit", answersOf(GOOD, { "</sys/fs/cgroup/pids.max": "many\n" })],
+  ["nothing of its mounts", answersOf(GOOD, { "</proc/self/mountinfo": undefined })],
+  ["a mount of other fields", answersOf(GOOD, { "</proc/self/mountinfo": "1 2 3\n" })],
+  ["too many", { ...GOOD, routes: Array.from({ length: 300 }, (_, n) => `eth${n} 00000000`) }],
 ])("a witness that says %s is not believed", async (_name, said) => {
   await expect(attest(options(said))).rejects.toEqual(refusal("does not attest"));
+});
+
+test("kernel paths count as they are mounted: the last mount on a target is the one that is seen", async () => {
+  const there = { "?/proc/sys": "", "?/proc/kcore": "", "?/sys": "", "?/sys/firmware": "" };
+  expect(await attest(options(answersOf(GOOD, there)))).toEqual(GOOD);
+  const over = { ...GOOD, mounts: [...GOOD.mounts, mount("/proc/sys", "proc", { root: "/sys" })] };
+  await expect(attest(options(answersOf(over, there)))).rejects.toEqual(refusal("can be written: /proc/sys"));
+});
+
+test("names are read as the kernel writes them", async () => {
+  const odd = mount("/srv/a b\\c\td\ne", "ext4", { root: VOLUME });
+  const facts = { ...GOOD, mounts: [...GOOD.mounts, odd] };
+  const attested = await attest(options(facts));
+  expect(attested.mounts.at(-1)?.target).toBe("/srv/a b\\c\td\ne");
+  const devices = [...GOOD.devices, "/dev/pts/1\n"];
+  await expect(attest(options({ ...GOOD, devices }))).rejects.toEqual(refusal("devices can be seen: /dev/pts/1\n"));
+  const route = { "</proc/self/net/ipv6_route": "fe80 40 0 0 0 0 0 0 0 eth0\n" };
+  await expect(attest(options(answersOf(GOOD, route)))).rejects.toEqual(refusal("eth0 fe80"));
 });
 
 test("a witness that fails is not believed, and its words are made printable", async () => {

@@ -1,3 +1,0 @@
-module glovebox/inside
-
-go 1.24
