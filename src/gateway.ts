@@ -1,5 +1,5 @@
 import { mkdir } from "node:fs/promises";
-import { availableParallelism, userInfo } from "node:os";
+import { availableParallelism } from "node:os";
 import { type AuditLog, openAuditLog } from "./audit/log.ts";
 import { type CallPorts, type CallRequest, type CallResult, call } from "./call/call.ts";
 import { describeCall } from "./call/describe.ts";
@@ -14,6 +14,7 @@ import { createQemuEngine } from "./engine/qemu/qemu.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
 import { openImageStore } from "./image/store.ts";
 import { newId } from "./lib/id.ts";
+import { userName } from "./lib/user.ts";
 import { createLog, type Logger } from "./log.ts";
 import { instructions } from "./mcp/instructions.ts";
 import type { ServerPorts } from "./mcp/server.ts";
@@ -57,7 +58,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
     await audit.append({ kind: "event", event: "reconciled", facts: { ...removed } });
   }
   const { name, version, digest } = bundle.identity;
-  const facts = { version: VERSION, pid: process.pid, user: userInfo().username, bundle: { name, version, digest } };
+  const facts = { version: VERSION, pid: process.pid, user: userName(), bundle: { name, version, digest } };
   await audit.append({ kind: "event", event: "gateway-started", facts });
   stack.defer(() => audit.append({ kind: "event", event: "gateway-stopped", facts: { why: reasonOf(stopping) } }));
 

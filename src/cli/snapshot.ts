@@ -1,8 +1,8 @@
-import { userInfo } from "node:os";
 import { Command } from "commander";
 import { openAuditLog } from "../audit/log.ts";
 import { GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
+import { userName } from "../lib/user.ts";
 import { readSnapshots, removeSnapshot, type Snapshot } from "../session/snapshots.ts";
 
 export interface SnapshotContext {
@@ -74,7 +74,7 @@ async function remove(which: string, context: SnapshotContext, { dataDir }: Opti
   {
     await using audit = await openAuditLog({ directory: auditDirectory, gateway: newId("gw") });
     const of = found[0] ? { name: found[0].name, principalId: found[0].principalId } : {};
-    const facts = { id, ...of, by: `local:${userInfo().username}` };
+    const facts = { id, ...of, by: `local:${userName()}` };
     await audit.append({ kind: "event", event: "snapshot-deleted", facts });
   }
   await removeSnapshot(snapshotDirectory, id);

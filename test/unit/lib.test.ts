@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { abortable, deadline } from "../../src/lib/deadline.ts";
 import { newId } from "../../src/lib/id.ts";
 import { tryLock } from "../../src/lib/lock.ts";
 import { printable } from "../../src/lib/text.ts";
+import { userName } from "../../src/lib/user.ts";
 
 function scratch(): string {
   const directory = mkdtempSync(join(tmpdir(), "glovebox-lib-"));
@@ -72,4 +73,16 @@ test("abortable rejects with the signal's reason and leaves no listener", async 
   await expect(abortable(new Promise(() => undefined), deadline(5))).rejects.toThrow(/timeout/i);
   // What comes too late is looked at too: a rejection that nobody looks at would end the process.
   await expect(abortable(Promise.reject(new Error("late")), controller.signal)).rejects.toThrow("enough");
+});
+
+test("a user has a name, also one that the system knows by number only", () => {
+  expect(userName()).toMatch(/^\S+$/);
+  // The answer of `getuid`, and the failure of `userInfo`, of such a user; to run as one takes root and a Node that others may read.
+  const stranger = `
+    import os from "node:os"; import { syncBuiltinESMExports } from "node:module";
+    os.userInfo = () => { throw new Error("ENOENT"); }; process.getuid = () => 54321; syncBuiltinESMExports();
+    const { userName } = await import(${JSON.stringify(join(import.meta.dirname, "..", "..", "src", "lib", "user.ts"))});
+    process.stdout.write(userName());`;
+  const told = spawnSync(process.execPath, ["--input-type=module", "-e", stranger], { encoding: "utf8" });
+  expect(told.stdout, told.stderr).toBe("uid-54321");
 });
