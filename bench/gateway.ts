@@ -18,6 +18,7 @@ import { median, type Row, row, timed } from "./row.ts";
 
 const REPEATS = 30;
 const OPENINGS = 8;
+const SNAPSHOTS = 4;
 /** The pool fills a few seconds after a sandbox was handed out. */
 const REFILL_MS = 8_000;
 const MEGABYTE = 1_000_000;
@@ -49,14 +50,53 @@ export async function benchGateway(say: (message: string) => void): Promise<Row[
       row("session open, from a template, to the first exec's result", template.times, "ms", "booted", cold.times),
       row("session open, from the pool, to the first exec's result", pool.times, "ms", "booted", cold.times),
       row("private memory of an idle session, a copy", template.privateMiB, "MiB", "booted", cold.privateMiB),
+      row("proportional memory of an idle session, a copy", template.sharedMiB, "MiB", "booted", cold.sharedMiB),
       row("sessions in a GiB", [1024 / median(template.privateMiB)], "sessions", "booted", [
         1024 / median(cold.privateMiB),
       ]),
     ];
+    rows.push(...(await benchSnapshots(config, cold.times, say)));
     return [...rows, ...(await benchCalls(config, say))];
   } finally {
     rmSync(root, { recursive: true, force: true });
   }
+}
+
+/** Beside the time in which a fresh sandbox would have been booted. */
+async function benchSnapshots(
+  config: Config,
+  bootedMs: readonly number[],
+  say: (message: string) => void,
+): Promise<Row[]> {
+  await using stand = await openStand(config);
+  const { call } = stand;
+  say("snapshots: taking, going back, forking");
+  await call("exec", { argv: ["true"] });
+  const taken = await several(SNAPSHOTS, async () => {
+    await call("snapshotSession", { snapshot: "bench" });
+    await call("deleteSnapshot", { snapshot: "bench" });
+  });
+  await call("snapshotSession", { snapshot: "bench" });
+  const restored = await several(SNAPSHOTS, async () => {
+    await call("restoreSession", { snapshot: "bench" });
+    await call("exec", { argv: ["true"] });
+  });
+  const forked: number[] = [];
+  for (let index = 0; index < SNAPSHOTS; index += 1) {
+    let sessionId = "";
+    forked.push(
+      await timed(async () => {
+        ({ sessionId } = (await call("forkSession", {})) as { sessionId: string });
+        await call("exec", { argv: ["true"], sessionId });
+      }),
+    );
+    await call("closeSession", { sessionId });
+  }
+  return [
+    row("snapshotSession, and deleting it", taken, "ms", "session open, booted", bootedMs),
+    row("restoreSession, to the first exec's result", restored, "ms", "session open, booted", bootedMs),
+    row("forkSession, to the first exec's result", forked, "ms", "session open, booted", bootedMs),
+  ];
 }
 
 async function benchCalls(config: Config, say: (message: string) => void): Promise<Row[]> {
@@ -156,28 +196,33 @@ async function openings(
   config: Config,
   count: number,
   { booted = false, restMs = 0 } = {},
-): Promise<{ times: number[]; privateMiB: number[] }> {
+): Promise<{ times: number[]; privateMiB: number[]; sharedMiB: number[] }> {
   await using stand = await openStand(config, { booted });
   const times: number[] = [];
   const privateMiB: number[] = [];
+  const sharedMiB: number[] = [];
   for (let index = 0; index < count; index += 1) {
     const startedMs = performance.now();
     const { sessionId } = (await stand.call("openSession", {})) as { sessionId: string };
-    const idle = privateMemory(stand.machines.at(-1));
+    const idle = memoryOf(stand.machines.at(-1));
     await stand.call("exec", { argv: ["true"], sessionId });
     // The first opening of a gateway reads the template, or finds the pool empty.
-    if (index > 0 || count === 1) times.push(performance.now() - startedMs);
-    if (index > 0 || count === 1) privateMiB.push(idle);
+    if (index > 0 || count === 1) {
+      times.push(performance.now() - startedMs);
+      privateMiB.push(idle.privateMiB);
+      sharedMiB.push(idle.sharedMiB);
+    }
     await stand.call("closeSession", { sessionId });
     await sleep(restMs);
   }
-  return { times, privateMiB };
+  return { times, privateMiB, sharedMiB };
 }
 
-/** What of the machine's memory is its own, MiB: pages that it has written. */
-function privateMemory(machine: Machine | undefined): number {
+/** MiB: pages that it has written, and its share of all that it has mapped. */
+function memoryOf(machine: Machine | undefined): { privateMiB: number; sharedMiB: number } {
   const rollup = readFileSync(`/proc/${machine?.facts.pid}/smaps_rollup`, "utf8");
-  return Number(/^Anonymous:\s+(\d+)/m.exec(rollup)?.[1]) / 1024;
+  const of = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(rollup)?.[1]) / 1024;
+  return { privateMiB: of("Anonymous"), sharedMiB: of("Pss") };
 }
 
 async function several(count: number, run: () => Promise<unknown>): Promise<number[]> {

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { type FileHandle, rm } from "node:fs/promises";
-import { userInfo } from "node:os";
 import { GatewayError } from "../errors.ts";
+import { userName } from "../lib/user.ts";
 
 export type Argv = readonly [program: string, ...args: string[]];
 
@@ -79,7 +79,7 @@ export async function checkUserNamespaces(options: CommandOptions): Promise<void
     await run(enclosed(["true"], { network: false, mapped: true }), options);
   } catch (cause) {
     options.signal.throwIfAborted();
-    const user = userInfo().username;
+    const user = userName();
     throw new GatewayError(
       "IMAGE_BUILD_FAILED",
       "an ordinary user builds the image in a user namespace with subordinate ids, which this user cannot make. As root, run" +
