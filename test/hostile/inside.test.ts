@@ -131,6 +131,22 @@ for family, kind in ((socket.AF_PACKET, socket.SOCK_RAW), (socket.AF_INET, socke
     ).toBe("");
   });
 
+  test(
+    "the program that attests cannot be read, traced or spoken for by another of the same user [G11]",
+    LONG,
+    async () => {
+      // It stands still in the middle of its answer, with its output full.
+      const script = [
+        "sleep 20 & other=$!",
+        "(/.glovebox/inside '</proc/self/mountinfo' $(yes '</proc/self/status' | head -200) | sleep 20) & sleep 1",
+        "witness=$(grep -lx inside /proc/[0-9]*/comm | cut -d/ -f3)",
+        "for pid in $other $witness; do cat /proc/$pid/environ > /dev/null 2>&1 && echo open || echo shut; done",
+        "cat /.glovebox/inside > /dev/null 2>&1 || echo unreadable",
+      ];
+      expect(await shell(script.join("\n"))).toBe("open\nshut\nunreadable\n");
+    },
+  );
+
   test("the program that attests cannot be replaced", LONG, async () => {
     expect(
       await shell(
