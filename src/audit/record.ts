@@ -38,6 +38,10 @@ export const EVENTS = [
   "gateway-stopped",
   "session-opened",
   "session-closed",
+  /** Its sandbox was written to disk, and its machine ended; facts `{ machineId }`. */
+  "session-hibernated",
+  /** It goes on in another machine, whose facts are as in `session-opened`. */
+  "session-woken",
   "session-lost",
   "session-refused",
   "process-ended",

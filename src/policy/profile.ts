@@ -32,6 +32,8 @@ export const profileSchema = z.strictObject({
       yieldMs: count(1000, 600_000, 45_000),
       /** A session that nobody has called for so long is closed. */
       idleMs: count(1000, 604_800_000, 14_400_000),
+      /** Before that: after so long its sandbox is written to disk and takes no memory; the next call brings it back. */
+      hibernateMs: count(1000, 604_800_000, 1_800_000),
     })
     .prefault({}),
   output: z

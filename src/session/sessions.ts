@@ -4,9 +4,10 @@ import type { Principal } from "../policy/request.ts";
 import type { OpenSandbox } from "./sandbox.ts";
 import type { Lease, SessionTable } from "./session.ts";
 import { type SessionSnapshotPorts, type Succession, sessionSnapshots } from "./session-snapshots.ts";
+import type { Save } from "./snapshots.ts";
 import { Tenancy, type TenancyPorts } from "./tenancy.ts";
 
-export interface SessionsPorts extends TenancyPorts, SessionSnapshotPorts {
+export interface SessionsPorts extends Omit<TenancyPorts, "hibernation">, SessionSnapshotPorts {
   readonly openSandbox: OpenSandbox;
 }
 
@@ -20,6 +21,8 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
   const successors = new Set<Tenancy>();
   /** Ids of default sessions by principal, minted before they are opened so that every record can carry one. */
   const defaults = new Map<string, string>();
+  const { snapshots, restoreSandbox } = ports;
+  const hibernation = { saveTemporarily: (save: Save) => snapshots.temporary(save), restoreSandbox };
   let disposed = false;
 
   const expiry = setInterval(() => {
@@ -65,9 +68,8 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
     name: string | undefined,
     openSandbox: OpenSandbox,
   ): Tenancy {
-    const tenancy = new Tenancy({ sessionId, principalId: principal.id, name }, ports, openSandbox, () =>
-      remove(tenancy),
-    );
+    const identity = { sessionId, principalId: principal.id, name };
+    const tenancy = new Tenancy(identity, { ...ports, hibernation }, openSandbox, () => remove(tenancy));
     return tenancy;
   }
 

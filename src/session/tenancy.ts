@@ -3,13 +3,15 @@ import { asGatewayError, GatewayError } from "../errors.ts";
 import { abortable, deadline } from "../lib/deadline.ts";
 import type { Logger } from "../log.ts";
 import type { Profile } from "../policy/profile.ts";
+import { createSleeper, type HibernationPorts, type Sleeper } from "./hibernation.ts";
 import { Processes } from "./processes.ts";
-import type { OpenSandbox, Sandbox, SavedSandbox } from "./sandbox.ts";
+import type { OpenSandbox, SavedSandbox } from "./sandbox.ts";
 import type { Session, SessionState, SessionSummary } from "./session.ts";
 import { canMove } from "./state.ts";
 import { Turns } from "./turns.ts";
 
 export interface TenancyPorts {
+  readonly hibernation: HibernationPorts;
   readonly profile: Profile;
   readonly audit: AuditWriter;
   readonly log: Logger;
@@ -29,8 +31,12 @@ const CLOSE_DEADLINE_MS = 4_000;
 const REST_AFTER_MS = 30_000;
 const REST_TIMEOUT_MS = 15_000;
 
-interface Open {
-  readonly sandbox: Sandbox;
+const HIBERNATE_TIMEOUT_MS = 180_000;
+const ASLEEP = "asleep on disk";
+
+/** Disposal ends the processes, and then the sandbox. */
+interface Open extends AsyncDisposable {
+  readonly sandbox: Sleeper;
   readonly processes: Processes;
   readonly session: Session;
 }
@@ -50,7 +56,11 @@ export class Tenancy {
   #lastUsedAt = performance.now();
   #leases = 0;
   #asleep = false;
-  /** Pausing and waking, one after the other; rejects never. */
+  /** What it was woken to. */
+  #unrecorded: Json | undefined;
+  /** Not to be hibernated before it has been used again. */
+  #isSleepless = false;
+  /** Pausing, hibernating and waking, one after the other; rejects never. */
   #rest = Promise.resolve();
 
   /** `onFailed` is told when the opening fails, so that the next call can try again. */
@@ -84,13 +94,13 @@ export class Tenancy {
   async ready(signal: AbortSignal, progress: (message: string) => void): Promise<Session> {
     if (this.#state === "lost") throw new GatewayError("MACHINE_LOST", `the sandbox is gone: ${this.#detail}`);
     if (this.#state === "closing" || this.#state === "closed") throw new GatewayError("SESSION_CLOSED");
-    if (this.#open) return await this.#awake(this.#open, signal);
-    const tell = () => progress(`preparing the sandbox: ${this.#detail}`);
+    const doing = this.#open ? this.#awake(this.#open) : this.#opening;
+    const patience = AbortSignal.timeout(PATIENCE_MS);
+    const tell = () => this.#detail !== "" && progress(`preparing the sandbox: ${this.#detail}`);
     tell();
     const ticker = setInterval(tell, PROGRESS_INTERVAL_MS);
-    const patience = AbortSignal.timeout(PATIENCE_MS);
     try {
-      return (await abortable(this.#opening, AbortSignal.any([signal, patience]))).session;
+      return (await abortable(doing, AbortSignal.any([signal, patience]))).session;
     } catch (error) {
       if (error !== patience.reason) throw error;
       throw new GatewayError("STILL_PREPARING", `the sandbox is still being prepared (${this.#detail})`);
@@ -112,32 +122,70 @@ export class Tenancy {
     await this.#opening;
   }
 
-  /** Stops a sandbox that nobody uses: it costs no time any more, and the next call lets it go on. */
+  /** Stops a sandbox that nobody uses, so that it costs no time, and later writes it to disk, so that it costs no memory. */
   rest(): void {
     const open = this.#open;
     if (!open || this.#state !== "ready" || this.#leases > 0 || open.processes.running > 0) return;
     if (performance.now() - this.#lastUsedAt < REST_AFTER_MS) return;
-    this.#rest = this.#rest.then(async () => {
+    const rested = this.#rest.then(async () => {
       // A call may have come meanwhile; it waits for this, and wakes what is asleep.
-      if (this.#asleep || this.#leases > 0 || this.#state !== "ready") return;
-      await open.sandbox.pause(AbortSignal.timeout(REST_TIMEOUT_MS));
-      this.#asleep = true;
+      if (this.#leases > 0 || this.#state !== "ready" || open.sandbox.isHibernated) return;
+      const idleMs = performance.now() - this.#lastUsedAt;
+      if (idleMs >= this.#ports.profile.timeouts.hibernateMs && !this.#isSleepless) await this.#hibernate(open);
+      else await this.#pause(open);
     });
-    this.#rest = this.#rest.catch((error: unknown) =>
-      this.#ports.log.warn({ sessionId: this.identity.sessionId, err: error }, "an idle sandbox was not paused"),
-    );
+    this.#rest = rested.catch((error: unknown) => {
+      this.#ports.log.warn({ sessionId: this.identity.sessionId, err: error }, "an idle sandbox was not put to rest");
+    });
   }
 
-  /** @throws GatewayError MACHINE_LOST */
-  async #awake(open: Open, signal: AbortSignal): Promise<Session> {
+  async #pause({ sandbox }: Open): Promise<void> {
+    if (!this.#asleep) await sandbox.pause(AbortSignal.timeout(REST_TIMEOUT_MS));
+    this.#asleep = true;
+  }
+
+  async #resume({ sandbox }: Open): Promise<void> {
+    if (this.#asleep) await sandbox.resume(AbortSignal.timeout(REST_TIMEOUT_MS));
+    this.#asleep = false;
+  }
+
+  async #hibernate(open: Open): Promise<void> {
+    const { sandbox } = open;
+    const { machineId } = sandbox;
+    // One that can't be saved goes on being paused.
+    this.#isSleepless = true;
+    await this.#resume(open);
+    await sandbox.hibernate(deadline(HIBERNATE_TIMEOUT_MS, this.#ending.signal));
+    this.#detail = ASLEEP;
+    await this.#record("session-hibernated", { machineId });
+  }
+
+  /** @throws GatewayError MACHINE_LOST, and as `Sleeper.wake` does */
+  async #awake(open: Open): Promise<Open> {
     const waking = this.#rest.then(async () => {
-      if (!this.#asleep) return;
-      await open.sandbox.resume(AbortSignal.timeout(REST_TIMEOUT_MS));
-      this.#asleep = false;
+      this.#isSleepless = false;
+      if (open.sandbox.isHibernated) await this.#wake(open.sandbox);
+      else await this.#resume(open);
+      // Not used before the machine that it is in now is on record.
+      if (this.#unrecorded) await this.#record("session-woken", this.#unrecorded);
+      this.#unrecorded = undefined;
     });
     this.#rest = waking.catch(() => undefined);
-    await abortable(waking, signal);
-    return open.session;
+    await waking;
+    return open;
+  }
+
+  async #wake(sandbox: Sleeper): Promise<void> {
+    const progress = (message: string) => {
+      this.#detail = message;
+    };
+    try {
+      await sandbox.wake({ signal: this.#ending.signal, progress });
+      const { machineId, facts: machine, attestation } = sandbox;
+      this.#unrecorded = asJson({ machineId, machine, attestation });
+    } finally {
+      this.#detail = sandbox.isHibernated ? ASLEEP : "";
+    }
   }
 
   /** Ends the sandbox, whatever its state. Rejects when something of it may be left. */
@@ -148,7 +196,9 @@ export class Tenancy {
     try {
       this.#ending.abort(new GatewayError("SESSION_CLOSED", `the session was closed (${why})`));
       const open = await this.#opening.catch(() => undefined);
-      if (open) await abortable(Promise.resolve(open.sandbox[Symbol.asyncDispose]()), deadline(CLOSE_DEADLINE_MS));
+      // What was putting it to rest, or waking it, has been told to end.
+      const disposed = this.#rest.then(() => open?.[Symbol.asyncDispose]());
+      await abortable(disposed, deadline(CLOSE_DEADLINE_MS));
     } finally {
       this.#move("closed");
       await this.#record("session-closed", { why });
@@ -180,7 +230,8 @@ export class Tenancy {
     };
     try {
       await using stack = new AsyncDisposableStack();
-      const sandbox = stack.use(await openSandbox({ signal, progress }));
+      const opened = await openSandbox({ signal, progress });
+      const sandbox = stack.use(createSleeper(opened, this.#ports.hibernation));
       const { machineId, container, facts: machine, attestation, pooled } = sandbox;
       const onEnded = (facts: Json) => this.#recordLater("process-ended", facts);
       const processes = stack.use(new Processes({ container, profile, onEnded }));
@@ -190,7 +241,8 @@ export class Tenancy {
       const open: Open = {
         session: { id: sessionId, container, processes, turns: new Turns() },
         processes,
-        sandbox: { ...sandbox, [Symbol.asyncDispose]: () => owned.disposeAsync() },
+        sandbox,
+        [Symbol.asyncDispose]: () => owned.disposeAsync(),
       };
       this.#open = open;
       this.#detail = "";
@@ -213,7 +265,7 @@ export class Tenancy {
     this.#detail = reason.message;
     open.processes.machineLost();
     this.#recordLater("session-lost", { code: reason.code, message: reason.message });
-    Promise.resolve(open.sandbox[Symbol.asyncDispose]()).catch((error: unknown) =>
+    Promise.resolve(open[Symbol.asyncDispose]()).catch((error: unknown) =>
       this.#ports.log.error({ sessionId: this.identity.sessionId, err: error }, "a lost sandbox was not cleaned up"),
     );
   }

@@ -331,6 +331,80 @@ test("an idle session rests, and the next call lets it go on", async () => {
   expect(machines[0]?.paused).toBe(false);
 });
 
+test("a session that nobody calls is written to disk, takes no machine, and goes on in another at the next call", async () => {
+  const made = await stand({ timeouts: { hibernateMs: 120_000 } });
+  const { machines, records } = made;
+  await using sessions = createSessions(made.ports);
+  const call = async () => {
+    await using lease = sessions.lease(ada, undefined, "call");
+    return await lease.session(signal, progress);
+  };
+  const first = await call();
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect([machines[0]?.paused, machines[0]?.disposed]).toEqual([true, false]);
+  await vi.advanceTimersByTimeAsync(90_000);
+  await vi.waitFor(() => expect(machines[0]?.disposed).toBe(true));
+  await vi.waitFor(() => expect(sessions.status(ada)).toMatchObject({ state: "ready", detail: "asleep on disk" }));
+  expect(machines).toHaveLength(1);
+
+  const [again, other] = await Promise.all([call(), call()]);
+  expect([again.container, again.processes, other]).toEqual([first.container, first.processes, again]);
+  expect(machines).toHaveLength(2);
+  expect(machines[1]?.from).toBeDefined();
+  expect(sessions.status(ada)).not.toHaveProperty("detail");
+  expect(events(records)).toEqual(["session-opened", "session-hibernated", "session-woken"]);
+  // Of what was written nothing is left; of the machines the new one.
+  expect(readdirSync(join(made.stateDirectory, "gateways", "gw-test", "machines"))).toHaveLength(1);
+
+  machines[1]?.end.abort(new GatewayError("MACHINE_LOST", "killed"));
+  expect(sessions.status(ada)).toMatchObject({ state: "lost" });
+});
+
+test("a hibernated session that can't be woken stays on disk for another try, and is closed with what was written", async () => {
+  const made = await stand({ timeouts: { hibernateMs: 60_000 } });
+  await using sessions = createSessions(made.ports);
+  const lease = () => sessions.lease(ada, undefined, "call").session(signal, progress);
+  const { sessionId } = await sessions.open({ principal: ada, signal, progress });
+  await vi.advanceTimersByTimeAsync(90_000);
+  await vi.waitFor(() => expect(sessions.list(ada)[0]?.detail).toBe("asleep on disk"));
+  const wake = () => sessions.lease(ada, sessionId, "call").session(signal, progress);
+  made.gate = Promise.reject(new GatewayError("HOST_BUSY"));
+  made.gate.catch(() => undefined);
+  await expect(wake()).rejects.toMatchObject({ code: "HOST_BUSY" });
+  expect(sessions.list(ada)[0]).toMatchObject({ state: "ready", detail: "asleep on disk" });
+  made.gate = new Promise(() => undefined);
+  const stuck = wake();
+  stuck.catch(() => undefined);
+  await sessions.close(ada, sessionId);
+  await expect(stuck).rejects.toMatchObject({ code: "SESSION_CLOSED" });
+  expect(readdirSync(join(made.stateDirectory, "gateways", "gw-test", "machines"))).toEqual([]);
+  made.gate = Promise.resolve();
+  await lease();
+});
+
+test("a session whose waking can't be recorded is not used [G5]", async () => {
+  const made = await stand({ timeouts: { hibernateMs: 60_000 } });
+  let writable = true;
+  const audit = {
+    append: async (body: RecordBody) => {
+      if (!writable) throw new GatewayError("AUDIT_UNWRITABLE");
+      made.records.push(body);
+    },
+  };
+  await using sessions = createSessions({ ...made.ports, audit });
+  const { sessionId } = await sessions.open({ principal: ada, signal, progress });
+  await vi.advanceTimersByTimeAsync(90_000);
+  await vi.waitFor(() => expect(events(made.records)).toContain("session-hibernated"));
+  writable = false;
+  for (let n = 0; n < 2; n += 1) {
+    const lease = sessions.lease(ada, sessionId, "call");
+    await expect(lease.session(signal, progress)).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
+  }
+  writable = true;
+  await sessions.lease(ada, sessionId, "call").session(signal, progress);
+  expect(events(made.records)).toEqual(["session-opened", "session-hibernated", "session-woken"]);
+});
+
 test("a computer's clock that is put forward or back closes no session and keeps none open", async () => {
   const { ports } = await stand({ timeouts: { idleMs: 60_000 } });
   await using sessions = createSessions(ports);

@@ -1,0 +1,66 @@
+import { cpSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { verifyLog } from "../../src/audit/verify.ts";
+import { auditRecords, connect, machinePids, shippedPolicy, type TestData, testData } from "../support/gateway.ts";
+
+/** The default policy, under which a session sleeps on disk as soon as it rests. */
+function sleepyPolicy({ directory }: TestData): string {
+  const bundle = join(directory, "policy");
+  cpSync(shippedPolicy("default"), bundle, { recursive: true });
+  writeFileSync(join(bundle, "profile.yaml"), "timeouts:\n  hibernateMs: 1000\n");
+  return bundle;
+}
+
+test("a session that nobody calls takes no memory, and the next call finds files, memory and what ended before", {
+  timeout: 300_000,
+}, async () => {
+  using data = testData();
+  await using agent = await connect(data, ["--spares", "0", "--policy", sleepyPolicy(data)]);
+  await agent.call("writeFile", { path: "/workspace/a", content: "on disk" });
+  await agent.call("exec", {
+    argv: ["sh", "-c", "echo in memory > /dev/shm/a; (setsid sleep 5000 > /dev/null 2>&1 &)"],
+  });
+  const ended = await agent.call("exec", { argv: ["sh", "-c", "sleep 1; echo earlier"], background: true });
+  const { processId } = ended.result;
+  const kernel = (await agent.call("sessionStatus")).result.isolation.guestBootId;
+
+  await expect.poll(() => machinePids(data).length, { timeout: 120_000, interval: 500 }).toBe(0);
+  const asleep = await agent.call("sessionStatus");
+  expect(asleep.result).toMatchObject({ state: "ready", detail: "asleep on disk" });
+
+  const said: string[] = [];
+  const woken = await agent.call(
+    "exec",
+    {
+      argv: ["sh", "-c", "cat /workspace/a; echo; cat /dev/shm/a; grep -lx sleep /proc/[0-9]*/comm | wc -l; date +%s"],
+    },
+    { onProgress: (message) => said.push(message) },
+  );
+  const [file, memory, left, clock] = String(woken.result?.stdout).trim().split("\n");
+  expect([file, memory, left], woken.text).toEqual(["on disk", "in memory", "1"]);
+  expect(Math.abs(Number(clock) - Date.now() / 1000)).toBeLessThan(10);
+  expect(said.join("\n")).toContain("preparing the sandbox");
+  expect((await agent.call("readProcess", { processId })).result).toMatchObject({ stdout: "earlier\n" });
+  expect((await agent.call("sessionStatus")).result.isolation).toMatchObject({
+    start: "snapshot",
+    guestBootId: kernel,
+  });
+  expect(machinePids(data)).toHaveLength(1);
+  const gateways = join(data.directory, "state", "gateways");
+  expect(readdirSync(gateways).flatMap((it) => readdirSync(join(gateways, it, "machines")))).toHaveLength(1);
+
+  // It ends asleep, and leaves nothing.
+  await expect.poll(() => machinePids(data).length, { timeout: 120_000, interval: 500 }).toBe(0);
+  await agent[Symbol.asyncDispose]();
+  expect(readdirSync(gateways)).toEqual([]);
+  const events = auditRecords(data).flatMap(({ body }) => (body.kind === "event" ? [body.event] : []));
+  expect(events.filter((it) => it.startsWith("session-"))).toEqual([
+    "session-opened",
+    "session-hibernated",
+    "session-woken",
+    "session-hibernated",
+    "session-closed",
+  ]);
+  expect((await verifyLog(join(data.directory, "audit"))).problems).toEqual([]);
+});
