@@ -32,9 +32,8 @@ func awaitRunner() error {
 		if err != nil {
 			endMachine(fmt.Errorf("the container's first process: %w", err))
 		}
-		container.mutex.Lock()
 		container.runner = runner
-		container.mutex.Unlock()
+		close(container.connected)
 		endMachine(fmt.Errorf("the container's first process ended: %w", runner.listen()))
 	}()
 	return nil

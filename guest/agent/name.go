@@ -28,9 +28,9 @@ func renameContainer(name string) error {
 	if err := os.WriteFile(filepath.Join(directories[0], "hostname"), []byte(name+"\n"), 0); err != nil {
 		return err
 	}
-	runner := currentRunner()
-	if runner == nil {
-		return errors.New("the container has no first process")
+	runner, err := containerRunner()
+	if err != nil {
+		return err
 	}
 	return setHostname(runner.pid, name)
 }

@@ -79,9 +79,9 @@ func run(w http.ResponseWriter, r *http.Request) {
 		out.message(runMessage{Failed: &runFailed{Code: "EAGAIN", Stage: "start"}})
 		return
 	}
-	runner := currentRunner()
-	if runner == nil {
-		out.message(runMessage{Failed: &runFailed{Code: "there is no container", Stage: "start"}})
+	runner, err := containerRunner()
+	if err != nil {
+		out.message(runMessage{Failed: failure(err)})
 		return
 	}
 	streams, err := request.open()

@@ -23,8 +23,9 @@ const (
 	hasTerminal  = 2
 
 	// A new process may be kept from becoming its program; it is woken this often, and killed after the deadline.
-	wakeInterval  = 200 * time.Millisecond
-	startDeadline = 20 * time.Second
+	wakeInterval    = 200 * time.Millisecond
+	startDeadline   = 20 * time.Second
+	connectPatience = 10 * time.Second
 	// A runner that is silent even then is of no more use.
 	killPatience = 10 * time.Second
 )
@@ -66,16 +67,22 @@ type started struct {
 	status syscall.WaitStatus
 }
 
-// The container's runner; nil until there is one. A machine has one container.
-var container struct {
-	mutex  sync.Mutex
-	runner *runner
-}
+// The container's runner, once it has connected. A machine has one container.
+var container = struct {
+	connected chan struct{}
+	runner    *runner // read when connected
+}{connected: make(chan struct{})}
 
-func currentRunner() *runner {
-	container.mutex.Lock()
-	defer container.mutex.Unlock()
-	return container.runner
+var errNoContainer = errors.New("there is no container")
+
+// containerRunner waits a while: the runner connects a moment after the engine says that the container runs.
+func containerRunner() (*runner, error) {
+	select {
+	case <-container.connected:
+		return container.runner, nil
+	case <-time.After(connectPatience):
+		return nil, errNoContainer
+	}
 }
 
 // start has the runner start a program. It answers when the program runs; the streams are still the caller's to close.

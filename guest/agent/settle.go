@@ -30,6 +30,11 @@ func settle(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not a marker", http.StatusBadRequest)
 		return
 	}
+	// Frozen before it has connected it never would, and no copy could be given a name.
+	if _, err := containerRunner(); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	standstill.mutex.Lock()
 	defer standstill.mutex.Unlock()
 	if standstill.end == nil {

@@ -34,9 +34,9 @@ type walk struct {
 }
 
 func startWalk() (*walk, error) {
-	runner := currentRunner()
-	if runner == nil {
-		return nil, errors.New("there is no container")
+	runner, err := containerRunner()
+	if err != nil {
+		return nil, err
 	}
 	root, err := openNode(-1, fmt.Sprintf("/proc/%d/root", runner.pid), 0)
 	return &walk{directory: root, path: "/"}, err
