@@ -5,6 +5,7 @@ import type { Logger } from "../log.ts";
 import type { Profile } from "../policy/profile.ts";
 import { createSleeper, type HibernationPorts, type Sleeper } from "./hibernation.ts";
 import { Processes } from "./processes.ts";
+import { Rest } from "./rest.ts";
 import type { OpenSandbox, SavedSandbox } from "./sandbox.ts";
 import type { Session, SessionState, SessionSummary } from "./session.ts";
 import { canMove } from "./state.ts";
@@ -28,15 +29,11 @@ const PATIENCE_MS = 45_000;
 /** How often a waiting caller is told what is going on. */
 const PROGRESS_INTERVAL_MS = 1_000;
 const CLOSE_DEADLINE_MS = 4_000;
-const REST_AFTER_MS = 30_000;
-const REST_TIMEOUT_MS = 15_000;
-
-const HIBERNATE_TIMEOUT_MS = 180_000;
-const ASLEEP = "asleep on disk";
 
 /** Disposal ends the processes, and then the sandbox. */
 interface Open extends AsyncDisposable {
   readonly sandbox: Sleeper;
+  readonly rest: Rest;
   readonly processes: Processes;
   readonly session: Session;
 }
@@ -55,13 +52,6 @@ export class Tenancy {
   /** By a clock that nobody sets: one that is put forward must close no session, and one that is put back keep none open. */
   #lastUsedAt = performance.now();
   #leases = 0;
-  #asleep = false;
-  /** What it was woken to. */
-  #unrecorded: Json | undefined;
-  /** Not to be hibernated before it has been used again. */
-  #isSleepless = false;
-  /** Pausing, hibernating and waking, one after the other; rejects never. */
-  #rest = Promise.resolve();
 
   /** `onFailed` is told when the opening fails, so that the next call can try again. */
   constructor(identity: TenancyIdentity, ports: TenancyPorts, openSandbox: OpenSandbox, onFailed: () => void) {
@@ -94,13 +84,16 @@ export class Tenancy {
   async ready(signal: AbortSignal, progress: (message: string) => void): Promise<Session> {
     if (this.#state === "lost") throw new GatewayError("MACHINE_LOST", `the sandbox is gone: ${this.#detail}`);
     if (this.#state === "closing" || this.#state === "closed") throw new GatewayError("SESSION_CLOSED");
-    const doing = this.#open ? this.#awake(this.#open) : this.#opening;
+    const doing = this.#opening.then(async (open) => {
+      await open.rest.awake();
+      return open.session;
+    });
     const patience = AbortSignal.timeout(PATIENCE_MS);
     const tell = () => this.#detail !== "" && progress(`preparing the sandbox: ${this.#detail}`);
     tell();
     const ticker = setInterval(tell, PROGRESS_INTERVAL_MS);
     try {
-      return (await abortable(doing, AbortSignal.any([signal, patience]))).session;
+      return await abortable(doing, AbortSignal.any([signal, patience]));
     } catch (error) {
       if (error !== patience.reason) throw error;
       throw new GatewayError("STILL_PREPARING", `the sandbox is still being prepared (${this.#detail})`);
@@ -122,70 +115,9 @@ export class Tenancy {
     await this.#opening;
   }
 
-  /** Stops a sandbox that nobody uses, so that it costs no time, and later writes it to disk, so that it costs no memory. */
+  /** Lets a sandbox rest that nobody uses. */
   rest(): void {
-    const open = this.#open;
-    if (!open || this.#state !== "ready" || this.#leases > 0 || open.processes.running > 0) return;
-    if (performance.now() - this.#lastUsedAt < REST_AFTER_MS) return;
-    const rested = this.#rest.then(async () => {
-      // A call may have come meanwhile; it waits for this, and wakes what is asleep.
-      if (this.#leases > 0 || this.#state !== "ready" || open.sandbox.isHibernated) return;
-      const idleMs = performance.now() - this.#lastUsedAt;
-      if (idleMs >= this.#ports.profile.timeouts.hibernateMs && !this.#isSleepless) await this.#hibernate(open);
-      else await this.#pause(open);
-    });
-    this.#rest = rested.catch((error: unknown) => {
-      this.#ports.log.warn({ sessionId: this.identity.sessionId, err: error }, "an idle sandbox was not put to rest");
-    });
-  }
-
-  async #pause({ sandbox }: Open): Promise<void> {
-    if (!this.#asleep) await sandbox.pause(AbortSignal.timeout(REST_TIMEOUT_MS));
-    this.#asleep = true;
-  }
-
-  async #resume({ sandbox }: Open): Promise<void> {
-    if (this.#asleep) await sandbox.resume(AbortSignal.timeout(REST_TIMEOUT_MS));
-    this.#asleep = false;
-  }
-
-  async #hibernate(open: Open): Promise<void> {
-    const { sandbox } = open;
-    const { machineId } = sandbox;
-    // One that can't be saved goes on being paused.
-    this.#isSleepless = true;
-    await this.#resume(open);
-    await sandbox.hibernate(deadline(HIBERNATE_TIMEOUT_MS, this.#ending.signal));
-    this.#detail = ASLEEP;
-    await this.#record("session-hibernated", { machineId });
-  }
-
-  /** @throws GatewayError MACHINE_LOST, and as `Sleeper.wake` does */
-  async #awake(open: Open): Promise<Open> {
-    const waking = this.#rest.then(async () => {
-      this.#isSleepless = false;
-      if (open.sandbox.isHibernated) await this.#wake(open.sandbox);
-      else await this.#resume(open);
-      // Not used before the machine that it is in now is on record.
-      if (this.#unrecorded) await this.#record("session-woken", this.#unrecorded);
-      this.#unrecorded = undefined;
-    });
-    this.#rest = waking.catch(() => undefined);
-    await waking;
-    return open;
-  }
-
-  async #wake(sandbox: Sleeper): Promise<void> {
-    const progress = (message: string) => {
-      this.#detail = message;
-    };
-    try {
-      await sandbox.wake({ signal: this.#ending.signal, progress });
-      const { machineId, facts: machine, attestation } = sandbox;
-      this.#unrecorded = asJson({ machineId, machine, attestation });
-    } finally {
-      this.#detail = sandbox.isHibernated ? ASLEEP : "";
-    }
+    this.#open?.rest.rest(performance.now() - this.#lastUsedAt);
   }
 
   /** Ends the sandbox, whatever its state. Rejects when something of it may be left. */
@@ -197,8 +129,8 @@ export class Tenancy {
       this.#ending.abort(new GatewayError("SESSION_CLOSED", `the session was closed (${why})`));
       const open = await this.#opening.catch(() => undefined);
       // What was putting it to rest, or waking it, has been told to end.
-      const disposed = this.#rest.then(() => open?.[Symbol.asyncDispose]());
-      await abortable(disposed, deadline(CLOSE_DEADLINE_MS));
+      const disposed = open?.rest.settled.then(() => open[Symbol.asyncDispose]());
+      if (disposed) await abortable(disposed, deadline(CLOSE_DEADLINE_MS));
     } finally {
       this.#move("closed");
       await this.#record("session-closed", { why });
@@ -239,6 +171,7 @@ export class Tenancy {
       signal.throwIfAborted();
       const owned = stack.move();
       const open: Open = {
+        rest: this.#restOf(sandbox, processes),
         session: { id: sessionId, container, processes, turns: new Turns() },
         processes,
         sandbox,
@@ -255,6 +188,21 @@ export class Tenancy {
       await this.#record("session-refused", { code: failure.code, message: failure.message });
       throw failure === error || signal.aborted ? failure : error;
     }
+  }
+
+  #restOf(sandbox: Sleeper, processes: Processes): Rest {
+    const { sessionId } = this.identity;
+    return new Rest({
+      sandbox,
+      hibernateMs: this.#ports.profile.timeouts.hibernateMs,
+      isUnused: () => this.#state === "ready" && this.#leases === 0 && processes.running === 0,
+      ending: this.#ending.signal,
+      record: (event, facts) => this.#record(event, facts),
+      tell: (detail) => {
+        if (this.#state === "ready") this.#detail = detail;
+      },
+      onFailed: (error) => this.#ports.log.warn({ sessionId, err: error }, "an idle sandbox was not put to rest"),
+    });
   }
 
   /** The machine ended by itself: say so, and give back what the host still holds of it. */

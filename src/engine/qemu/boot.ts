@@ -3,8 +3,9 @@ import { abortable } from "../../lib/deadline.ts";
 import { type Channel, openChannel } from "../channel.ts";
 import type { GuestFacts } from "../engine.ts";
 import { awaitEngine, beginGuest } from "./guest.ts";
-import { type Attempt, bootFailed, failureOf, type Launched, launch, machineFacts, withLastWords } from "./launch.ts";
+import { bootFailed, failureOf, launch, machineFacts, withLastWords } from "./launch.ts";
 import { createMachine, partsOf, type QemuMachine } from "./machine.ts";
+import type { Attempt, Launched } from "./parts.ts";
 import { type BootLimits, startWatchdog } from "./watchdog.ts";
 
 export interface Boot extends Attempt {

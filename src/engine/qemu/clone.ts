@@ -2,8 +2,9 @@ import { GatewayError } from "../../errors.ts";
 import { deadline } from "../../lib/deadline.ts";
 import type { Channel } from "../channel.ts";
 import type { GuestFacts } from "../engine.ts";
-import { type Attempt, failureOf, launch, machineFacts } from "./launch.ts";
+import { failureOf, launch, machineFacts } from "./launch.ts";
 import { createMachine, partsOf, type QemuMachine } from "./machine.ts";
+import type { Attempt } from "./parts.ts";
 import { takeUp } from "./take-up.ts";
 import type { LoadedTemplate } from "./template.ts";
 

@@ -4,14 +4,14 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GatewayError } from "../../errors.ts";
 import { printable } from "../../lib/text.ts";
-import type { MachineFacts, MachineSpec } from "../engine.ts";
+import type { MachineFacts } from "../engine.ts";
 import { machineArguments } from "./command-line.ts";
 import { createOverlay, makeRoom } from "./disk.ts";
 import { openFiles } from "./files.ts";
-import { confinedCommand, type QemuHost } from "./host.ts";
-import type { Verdict } from "./probe.ts";
+import { confinedCommand } from "./host.ts";
+import type { Attempt, Launched } from "./parts.ts";
 import { type QemuProcess, startQemu } from "./process.ts";
-import { createQmp, type Qmp } from "./qmp.ts";
+import { createQmp } from "./qmp.ts";
 import type { OpenSave } from "./saved.ts";
 import type { Tail } from "./tail.ts";
 import type { LoadedTemplate } from "./template.ts";
@@ -22,14 +22,6 @@ const SHOWN_CHARS = 1_500;
 /** A killed or failed process says how it ended within this time. */
 const LAST_WORDS_MS = 500;
 
-export interface Attempt {
-  readonly qemu: QemuHost;
-  readonly verdict: Verdict;
-  readonly spec: MachineSpec;
-  readonly signal: AbortSignal;
-  readonly progress: (message: string) => void;
-}
-
 /** Where memory and disk begin; see `Origin`. */
 export type LaunchFrom =
   | { readonly origin: "boot" }
@@ -37,18 +29,6 @@ export type LaunchFrom =
   | { readonly origin: "template-boot"; readonly memory: string }
   | { readonly origin: "clone"; readonly template: LoadedTemplate }
   | { readonly origin: "restore"; readonly saved: OpenSave };
-
-/** A QEMU that runs, with its monitor in use. Its process and files are owned by whoever launched it. */
-export interface Launched {
-  readonly process: QemuProcess;
-  readonly qmp: Qmp;
-  /** The machine's disk: everything that it wrote. */
-  readonly overlay: string;
-  /** What lies between that and the image's disk. */
-  readonly layer: FileHandle | undefined;
-  /** Why the guest says that it shuts down, once it does. */
-  readonly shutdown: () => string | undefined;
-}
 
 /** Makes the machine's disk and starts its process. Everything that is to be ended or removed goes to `owned`. */
 export async function launch(

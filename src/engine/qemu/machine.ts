@@ -1,11 +1,10 @@
 import { z } from "zod";
 import { GatewayError } from "../../errors.ts";
 import { abortable, deadline } from "../../lib/deadline.ts";
-import type { Channel } from "../channel.ts";
-import type { GuestFacts, Machine, MachineFacts } from "../engine.ts";
+import type { Machine } from "../engine.ts";
 import { beginGuest } from "./guest.ts";
-import type { Attempt, Launched } from "./launch.ts";
 import { cancelMigration } from "./migration.ts";
+import type { Attempt, MachineParts } from "./parts.ts";
 import type { QemuExit } from "./process.ts";
 import { writeSave } from "./saved.ts";
 import { shapeOf } from "./shape.ts";
@@ -17,18 +16,6 @@ const EXIT_MS = 1_000;
 const GO_ON_MS = 30_000;
 
 const signalAnswer = z.strictObject({ signalled: z.int().min(0), remaining: z.int().min(0) });
-
-export interface MachineParts extends Launched {
-  readonly id: string;
-  readonly memoryMiB: number;
-  /** See `shapeOf`. */
-  readonly shape: string;
-  readonly facts: MachineFacts;
-  readonly guest: GuestFacts;
-  readonly channel: Channel;
-  /** Everything that the machine owns: its process, its channel, its files. */
-  readonly owned: AsyncDisposableStack;
-}
 
 export interface QemuMachine extends Machine {
   /** For whoever saves it. */

@@ -1,6 +1,7 @@
 import { deadline } from "../../lib/deadline.ts";
-import { type Attempt, bootFailed, failureOf, launch, machineFacts } from "./launch.ts";
+import { bootFailed, failureOf, launch, machineFacts } from "./launch.ts";
 import { createMachine, partsOf, type QemuMachine } from "./machine.ts";
+import type { Attempt } from "./parts.ts";
 import { openSave } from "./saved.ts";
 import { shapeOf } from "./shape.ts";
 import { takeUp } from "./take-up.ts";

@@ -9,8 +9,8 @@ import { GatewayError } from "../../errors.ts";
 import { abortable, deadline } from "../../lib/deadline.ts";
 import { FD } from "./command-line.ts";
 import { settleGuest } from "./guest.ts";
-import type { MachineParts } from "./machine.ts";
 import { awaitMigration, prepareMigration, type Travels } from "./migration.ts";
+import type { MachineParts } from "./parts.ts";
 
 const SAVE_MS = 120_000;
 const SOCKET = "state.sock";

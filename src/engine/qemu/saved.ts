@@ -4,9 +4,8 @@ import { z } from "zod";
 import { GatewayError } from "../../errors.ts";
 import { digestOf, fileDigest, isSame } from "./digest.ts";
 import { makeRoom } from "./disk.ts";
-import type { MachineParts } from "./machine.ts";
+import type { MachineParts, Origins } from "./parts.ts";
 import { stopAndSave } from "./save.ts";
-import type { Origins } from "./take-up.ts";
 
 /** A machine as it was at one moment: `machine.json` beside the files it tells of. */
 const FILES = { state: "state", disk: "disk.qcow2", layer: "layer.qcow2", facts: "machine.json" } as const;

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { cpus } from "node:os";
 import { machineArguments } from "./command-line.ts";
-import type { Attempt } from "./launch.ts";
+import type { Attempt } from "./parts.ts";
 
 /** Digest of whatever decides whether the state of one machine can be taken up by another. */
 export function shapeOf({ qemu, verdict, spec }: Pick<Attempt, "qemu" | "verdict" | "spec">): string {

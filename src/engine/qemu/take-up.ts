@@ -6,17 +6,11 @@ import { type Channel, openChannel } from "../channel.ts";
 import type { GuestFacts } from "../engine.ts";
 import { FD } from "./command-line.ts";
 import { beginGuest } from "./guest.ts";
-import type { Launched } from "./launch.ts";
 import { awaitMigration, prepareMigration, type Travels } from "./migration.ts";
+import type { Launched, Origins } from "./parts.ts";
 
 /** Of what the guest had still to say to the host that saved it: a window of each stream that programs write to. */
 const MAX_STALE_BYTES = 64 * 1024 * 1024;
-
-/** What is known of the machine that was saved. */
-export interface Origins {
-  readonly guest: GuestFacts;
-  readonly marker: Buffer;
-}
 
 export interface TakeUpOptions {
   readonly travels: Travels;

@@ -7,7 +7,7 @@ import { type Lock, tryLock } from "../../lib/lock.ts";
 import type { Preparation } from "../engine.ts";
 import { type Boot, boot } from "./boot.ts";
 import { digestOf } from "./digest.ts";
-import type { Attempt } from "./launch.ts";
+import type { Attempt } from "./parts.ts";
 import { stopAndSave } from "./save.ts";
 import { shapeOf } from "./shape.ts";
 import { type LoadedTemplate, loadTemplate, TEMPLATE_FILES, type TemplateFacts } from "./template.ts";
