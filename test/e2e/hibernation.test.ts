@@ -2,7 +2,15 @@ import { cpSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { verifyLog } from "../../src/audit/verify.ts";
-import { auditRecords, connect, machinePids, shippedPolicy, type TestData, testData } from "../support/gateway.ts";
+import {
+  auditRecords,
+  connect,
+  machinePids,
+  processGone,
+  shippedPolicy,
+  type TestData,
+  testData,
+} from "../support/gateway.ts";
 
 /** The default policy, under which a session sleeps on disk as soon as it rests. */
 function sleepyPolicy({ directory }: TestData): string {
@@ -62,5 +70,26 @@ test("a session that nobody calls takes no memory, and the next call finds files
     "session-hibernated",
     "session-closed",
   ]);
+  expect((await verifyLog(join(data.directory, "audit"))).problems).toEqual([]);
+});
+
+test("a gateway that is told to end while it writes a session to disk ends within seconds, and leaves nothing", {
+  timeout: 300_000,
+}, async () => {
+  using data = testData();
+  await using agent = await connect(data, ["--spares", "0", "--policy", sleepyPolicy(data)]);
+  await agent.call("exec", { argv: ["true"] });
+  const gateways = join(data.directory, "state", "gateways");
+  const drafts = () =>
+    readdirSync(gateways)
+      .flatMap((it) => readdirSync(join(gateways, it, "machines")))
+      .filter((it) => it.startsWith("snap-"));
+  await expect.poll(() => drafts().length, { timeout: 120_000, interval: 20 }).toBe(1);
+  const startedMs = performance.now();
+  process.kill(agent.pid, "SIGTERM");
+  await processGone(agent.pid);
+  expect(performance.now() - startedMs).toBeLessThan(8_000);
+  expect(machinePids(data)).toEqual([]);
+  expect(readdirSync(gateways)).toEqual([]);
   expect((await verifyLog(join(data.directory, "audit"))).problems).toEqual([]);
 });
