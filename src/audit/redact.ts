@@ -5,6 +5,8 @@ import { ANY_SECRET, nameHolds, SECRET_RULES } from "./secrets.ts";
 /** A longer string is a body, not an argument: its size and digest are kept. UTF-16 code units. */
 export const MAX_STRING_CHARS = 16_384;
 const MAX_DEPTH = 64;
+/** What stands beside a secret may be one too, and have been no match before that was replaced; two passes are the rule. */
+const MAX_PASSES = 8;
 
 /**
  * The value as the log may keep it: secrets replaced by `[redacted:<rule>]`, lone surrogates by U+FFFD, strings over 16 Ki
@@ -52,10 +54,12 @@ function redactMember(name: string, value: unknown, depth: number): Json {
 function redactArray(items: readonly unknown[], depth: number): Json {
   return Array.from(items, (item, at) => {
     const before = at > 0 ? items[at - 1] : undefined;
-    if (typeof before === "string" && typeof item === "string" && followsSecretFlag(before, item)) {
-      return isPlaceholder(item) ? item : "[redacted:flag]";
-    }
-    return redactAt(item, depth + 1);
+    if (typeof before !== "string" || typeof item !== "string" || isPlaceholder(item)) return redactAt(item, depth + 1);
+    if (followsSecretFlag(before, item)) return "[redacted:flag]";
+    const kept = redactString(item);
+    // `user[redacted:github]` looks like user:password, which the token itself did not.
+    const looksSecret = typeof kept === "string" && !isPlaceholder(kept) && followsSecretFlag(before, kept);
+    return looksSecret ? "[redacted:flag]" : kept;
   });
 }
 
@@ -76,6 +80,16 @@ function redactString(text: string): Json {
 /** The text without the secrets that it names or that have a well-known form. */
 export function redactText(text: string): string {
   let clean = text.toWellFormed();
+  for (let pass = 0; pass < MAX_PASSES; pass++) {
+    const before = clean;
+    clean = redactOnce(clean);
+    if (clean === before) break;
+  }
+  return clean;
+}
+
+function redactOnce(text: string): string {
+  let clean = text;
   if (ANY_SECRET.test(clean)) {
     for (const { id, pattern } of SECRET_RULES) clean = clean.replace(pattern, `[redacted:${id}]`);
   }

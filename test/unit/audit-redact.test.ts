@@ -162,6 +162,18 @@ test("redaction is total, and its output is JSON", () => {
   );
 });
 
+test("a word that looks like user:password only when a token in it is replaced is replaced as well", () => {
+  const token = `ghp_${"a1".repeat(18)}`;
+  for (const [word, kept] of [
+    [`ada${token}`, "[redacted:flag]"],
+    [token, "[redacted:github]"],
+  ]) {
+    const once = redact(["curl", "-u", word]);
+    expect(once).toEqual(["curl", "-u", kept]);
+    expect(redact(once)).toEqual(once);
+  }
+});
+
 test("redaction is idempotent", () => {
   fc.assert(
     fc.property(fc.oneof(anything, fc.array(lines), lines, fc.dictionary(lines, lines)), (value) => {
