@@ -92,8 +92,8 @@ async function childrenOf(pid: number | undefined): Promise<number[]> {
 }
 
 async function engineReady(child: ChildProcess, socketPath: string, signal: AbortSignal): Promise<void> {
-  const deadline = Date.now() + START_DEADLINE_MS;
-  while (Date.now() < deadline && child.exitCode === null && child.signalCode === null) {
+  const deadline = performance.now() + START_DEADLINE_MS;
+  while (performance.now() < deadline && child.exitCode === null && child.signalCode === null) {
     const answered = await ask({ socketPath, path: "/_ping", signal }).then(
       (it) => it.statusCode === 200,
       () => false,

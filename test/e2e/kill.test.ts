@@ -16,7 +16,8 @@ import {
 
 const MEGABYTES = "x".repeat(8_000_000);
 
-async function killedDuring(data: TestData, work: (victim: TestClient) => Promise<void>): Promise<void> {
+/** @returns how many machines it had */
+async function killedDuring(data: TestData, work: (victim: TestClient) => Promise<void>): Promise<number> {
   const victim = await connect(data, ["--spares", "0"]);
   const machines = new Set<number>();
   const watching = setInterval(() => machinePids(data).forEach((it) => void machines.add(it)), 20);
@@ -29,6 +30,7 @@ async function killedDuring(data: TestData, work: (victim: TestClient) => Promis
   }
   for (const pid of machines) await processGone(pid);
   await victim.client.close();
+  return machines.size;
 }
 
 /** Begins a call that nobody will see the end of. */
@@ -38,7 +40,8 @@ function begin(victim: TestClient, tool: string, args: Record<string, unknown> =
 
 const after = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-async function nothingIsLeft(data: TestData): Promise<void> {
+/** Of the kills, so many at least met a call that had begun. */
+async function nothingIsLeft(data: TestData, interruptions: number): Promise<void> {
   {
     await using next = await connect(data, ["--spares", "0"]);
     await next.call("listSessions");
@@ -52,19 +55,23 @@ async function nothingIsLeft(data: TestData): Promise<void> {
     expect(
       bodies.filter((body) => body.kind === "outcome" && body.callId === (it as { callId: string }).callId),
     ).toHaveLength(1);
+  const interrupted = bodies.filter((it) => it.kind === "outcome" && it.status === "interrupted");
+  expect(interrupted.length).toBeGreaterThanOrEqual(interruptions);
   expect((await verifyLog(join(data.directory, "audit"))).problems).toEqual([]);
 }
 
 test("while a machine boots to become a template", { timeout: 400_000 }, async () => {
   using data = testData();
   unlinkSync(join(data.directory, "templates"));
+  let machines = 0;
   for (const ms of [600, 3_000, 9_000]) {
-    await killedDuring(data, async (victim) => {
+    machines += await killedDuring(data, async (victim) => {
       begin(victim, "openSession");
       await after(ms);
     });
   }
-  await nothingIsLeft(data);
+  expect(machines).toBeGreaterThanOrEqual(2);
+  await nothingIsLeft(data, 2);
   // Of the drafts of the dead nothing is left either: one template, and its lock.
   const templates = readdirSync(join(data.directory, "templates"));
   expect(templates.filter((it) => it.startsWith("."))).toEqual([]);
@@ -73,27 +80,32 @@ test("while a machine boots to become a template", { timeout: 400_000 }, async (
 
 test("while a session is opened as a copy", { timeout: 300_000 }, async () => {
   using data = testData();
-  for (const ms of [100, 300, 500, 800, 1_200]) {
+  // From the moment that its process is there: taking up the state, greeting, attesting.
+  for (const ms of [0, 40, 100, 200, 300]) {
     await killedDuring(data, async (victim) => {
       begin(victim, "openSession");
+      await expect.poll(() => machinePids(data).length, { timeout: 30_000, interval: 5 }).toBe(1);
       await after(ms);
     });
   }
-  await nothingIsLeft(data);
+  await nothingIsLeft(data, 4);
 });
 
 test("while files go in and out", { timeout: 300_000 }, async () => {
   using data = testData();
-  for (const ms of [30, 150, 400]) {
+  const begun = () => auditRecords(data).filter(({ body }) => body.kind === "intent" && /File$/.test(body.tool)).length;
+  for (const ms of [0, 30, 80]) {
     await killedDuring(data, async (victim) => {
       const written = await victim.call("writeFile", { path: "/workspace/a", content: MEGABYTES });
       expect(written.isError, written.text).toBe(false);
       for (const path of ["b", "c", "d"]) begin(victim, "writeFile", { path, content: MEGABYTES });
       begin(victim, "readFile", { path: "a", encoding: "base64", limit: 8_000_000 });
+      const before = begun();
+      await expect.poll(begun, { timeout: 30_000, interval: 5 }).toBeGreaterThan(before);
       await after(ms);
     });
   }
-  await nothingIsLeft(data);
+  await nothingIsLeft(data, 3);
 });
 
 test("while its neighbour on the same data directory works, which nothing of it touches", {

@@ -11,14 +11,17 @@ if (!isRoot) console.warn("skipped: a file system that is full can be made by ro
 
 const MIB = 1024 * 1024;
 
-/** The gateway's state on a file system of its own, a little larger than what must be free to open a machine. */
-function smallState(data: TestData): string {
-  const state = join(data.directory, "state");
-  mkdirSync(state);
-  execFileSync("mount", ["-t", "tmpfs", "-o", "size=1200m,mode=0711", "glovebox-test", state]);
-  onTestFinished(() => void execFileSync("umount", ["--lazy", state]));
-  return state;
+/** A part of the data directory on a file system of its own. */
+function small(data: TestData, part: "state" | "audit", size: string): string {
+  const directory = join(data.directory, part);
+  mkdirSync(directory);
+  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${size},mode=0711`, "glovebox-test", directory]);
+  onTestFinished(() => void execFileSync("umount", ["--lazy", directory]));
+  return directory;
 }
+
+/** A little larger than what must be free to open a machine. */
+const smallState = (data: TestData) => small(data, "state", "1200m");
 
 function fill(directory: string, leaveMiB: number): void {
   const { bavail, bsize } = statfsSync(directory);
@@ -47,6 +50,33 @@ test.runIf(isRoot)(
     const opened = await agent.call("openSession", {});
     expect(opened.isError, opened.text).toBe(false);
     expect((await agent.call("listSessions")).result).toMatchObject({ snapshots: [] });
+  },
+);
+
+test.runIf(isRoot)(
+  "no room for the audit log: calls are refused and nothing runs; with room they are taken again [G5]",
+  { timeout: 240_000 },
+  async () => {
+    const data = testData();
+    onTestFinished(() => data[Symbol.dispose]());
+    const audit = small(data, "audit", "8m");
+    await using agent = await connect(data, ["--spares", "0"]);
+    expect((await agent.call("exec", { argv: ["true"] })).isError).toBe(false);
+    fill(audit, 0);
+    // What is in the block that is open already may still be written.
+    const refused = await expect
+      .poll(() => agent.call("exec", { argv: ["touch", "/workspace/it-ran"] }).then((it) => it.text), {
+        timeout: 60_000,
+      })
+      .toMatch(/^AUDIT_UNWRITABLE[\s\S]*glovebox doctor/)
+      .then(() => agent.call("exec", { argv: ["touch", "/workspace/it-ran-again"] }));
+    expect(refused.text).toMatch(/^AUDIT_UNWRITABLE/);
+    release(audit);
+    const listed = await agent.call("exec", { argv: ["ls", "/workspace"] });
+    expect(listed.isError, listed.text).toBe(false);
+    expect(listed.result.stdout).not.toContain("it-ran-again");
+    await agent[Symbol.asyncDispose]();
+    expect((await verifyLog(audit)).problems).toEqual([]);
   },
 );
 

@@ -64,6 +64,31 @@ test.each([
   },
 );
 
+test("a machine whose process stands still for a while goes on when it does, with the right time", {
+  timeout: TEST_MS,
+}, async () => {
+  await using sandbox = await openTestSandbox();
+  const { container, machine } = sandbox;
+  const ticking = await container.run(
+    spec(["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.2; done"]),
+    forever,
+  );
+  let said = "";
+  ticking.stdout.on("data", (chunk: Buffer) => {
+    said += String(chunk);
+  });
+  ticking.stderr.resume();
+  await expect.poll(() => said.length, { timeout: 20_000 }).toBeGreaterThan(0);
+  process.kill(machine.facts.pid, "SIGSTOP");
+  await new Promise((resolve) => setTimeout(resolve, 6_000));
+  expect(machine.lost.aborted).toBe(false);
+  process.kill(machine.facts.pid, "SIGCONT");
+  expect(await ticking.exit).toMatchObject({ by: "exit", exitCode: 0 });
+  expect(said).toBe("1\n2\n3\n4\n5\n6\n7\n8\n9\n");
+  const clock = Number((await runToEnd(container, ["date", "+%s"])).stdout);
+  expect(Math.abs(clock - Date.now() / 1000)).toBeLessThan(4);
+});
+
 test("when the engine's shim dies the sandbox goes on, or is lost: never something between", {
   timeout: TEST_MS,
 }, async () => {

@@ -113,12 +113,16 @@ export async function processGone(pid: number): Promise<void> {
 /** All audit records of a data directory, chain by chain in order. */
 export function auditRecords(data: TestData): AuditRecord[] {
   const audit = join(data.directory, "audit");
-  return readdirSync(audit, { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".jsonl"))
-    .sort()
-    .flatMap((name) => readFileSync(join(audit, name), "utf8").trimEnd().split("\n"))
-    .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as AuditRecord);
+  return (
+    readdirSync(audit, { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".jsonl"))
+      .sort()
+      .map((name) => readFileSync(join(audit, name), "utf8"))
+      // What has no end yet is being written.
+      .flatMap((text) => text.slice(0, text.lastIndexOf("\n") + 1).split("\n"))
+      .filter((line) => line !== "")
+      .map((line) => JSON.parse(line) as AuditRecord)
+  );
 }
 
 /** Ids of processes whose command line names the data directory: its machines. */

@@ -162,6 +162,11 @@ test("redaction is total, and its output is JSON", () => {
   );
 });
 
+test("a word that is no flag's only before a key in it is replaced is replaced as well", () => {
+  const key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----and more";
+  expect(redact(["--api-key", key])).toEqual(["--api-key", "[redacted:flag]"]);
+});
+
 test("a word that looks like user:password only when a token in it is replaced is replaced as well", () => {
   const token = `ghp_${"a1".repeat(18)}`;
   for (const [word, kept] of [
