@@ -61,7 +61,7 @@ func (p *port) fill() error {
 			return nil
 		}
 		if p.started || !errors.Is(err, io.EOF) {
-			return errors.Join(err, io.EOF)
+			return err
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

@@ -1,13 +1,11 @@
-import type { Writable } from "node:stream";
-import { finished } from "node:stream/promises";
 import { GatewayError } from "../errors.ts";
 import { abortable, deadline } from "../lib/deadline.ts";
 import { printable } from "../lib/text.ts";
 import { type AgentHost, agentFailure, type Conversation, converse, type RunMessage, runMessage } from "./agent.ts";
 import type { Run, RunExit, RunSpec } from "./container.ts";
-import { containerFailure } from "./failure.ts";
+import { follow } from "./follow.ts";
 import { inputOf } from "./input.ts";
-import { exitOf } from "./run.ts";
+import { exitFromCode } from "./run.ts";
 import { checkSpec, variablesOf } from "./spec.ts";
 
 const START_TIMEOUT_MS = 60_000;
@@ -39,7 +37,20 @@ export async function startAgentRun(host: AgentHost, spec: RunSpec, signal: Abor
     void conversation.ended.then((problem) => started.reject(problem ?? unexplained()));
     const patience = deadline(START_TIMEOUT_MS, AbortSignal.any([signal, host.broken]));
     const pid = await abortable(started.promise, patience);
-    return follow(host, spec, { ...conversation, stdin, pid, last });
+    const { connection, ...outputs } = conversation;
+    return follow({
+      host,
+      spec,
+      pid,
+      connection,
+      outputs,
+      stdin,
+      exitOf: async (wasKilled) => {
+        if (!last.ended) throw unexplained();
+        return exitFrom(last.ended, wasKilled());
+      },
+      send: (request) => host.machine.signal(request, deadline(SIGNAL_TIMEOUT_MS, host.broken)),
+    });
   } catch (error) {
     // The agent kills what it has started, or is about to.
     conversation?.connection.destroy();
@@ -47,62 +58,11 @@ export async function startAgentRun(host: AgentHost, spec: RunSpec, signal: Abor
   }
 }
 
-interface Started extends Conversation {
-  readonly stdin: Writable;
-  readonly pid: number;
-  readonly last: { ended?: Ended };
-}
-
-function follow(host: AgentHost, spec: RunSpec, started: Started): Run {
-  const { connection, stdin, stdout, stderr, pid } = started;
-  let over = false;
-  let killed = false;
-  const hangUp = () => connection.destroy();
-  host.broken.addEventListener("abort", hangUp, { once: true });
-  const exit = ending(host, started, () => killed).finally(() => {
-    over = true;
-    host.broken.removeEventListener("abort", hangUp);
-    connection.destroy();
-  });
-  return {
-    stdout,
-    stderr,
-    ...(spec.stdin && { stdin }),
-    exit,
-    signal: async (name) => {
-      if ((over && name !== "SIGKILL") || host.broken.aborted) return;
-      killed ||= name === "SIGKILL";
-      const request = { pid: over ? 0 : pid, run: spec.run, signal: name };
-      try {
-        await host.machine.signal(request, deadline(SIGNAL_TIMEOUT_MS, host.broken));
-      } catch (error) {
-        if (!host.broken.aborted) throw await containerFailure(error, host.broken);
-      }
-    },
-  };
-}
-
-/** Never rejects. */
-async function ending(host: AgentHost, started: Started, wasKilled: () => boolean): Promise<RunExit> {
-  const { stdout, stderr, last } = started;
-  try {
-    const problem = await started.ended;
-    if (problem) throw problem;
-    await Promise.allSettled([finished(stdout), finished(stderr)]);
-    if (!last.ended) throw unexplained();
-    return exitFrom(last.ended, wasKilled());
-  } catch (error) {
-    const reason = await containerFailure(error, host.broken);
-    if (reason instanceof GatewayError) host.breakWith(reason);
-    return { by: "machine-lost" };
-  }
-}
-
 function exitFrom({ exitCode, signal, outOfMemoryKills }: Ended, wasKilled: boolean): RunExit {
   // A shell tells of its program's end by a signal as 128 and its number.
   const code = signal === undefined ? (exitCode ?? 255) : 128 + signal;
   if (code === 128 + SIGKILL && outOfMemoryKills > 0 && !wasKilled) return { by: "out-of-memory", exitCode: code };
-  return signal === undefined ? { by: "exit", exitCode: code } : exitOf(code);
+  return signal === undefined ? { by: "exit", exitCode: code } : exitFromCode(code);
 }
 
 const NOT_FOUND = /^(ENOENT|EACCES|ENOTDIR|EISDIR|ENOEXEC|ELOOP|ENAMETOOLONG)$/;

@@ -6,11 +6,12 @@ import { printable } from "../lib/text.ts";
 import type { ContainerApi, ExecState } from "./api.ts";
 import type { Run, RunSpec } from "./container.ts";
 import { containerFailure } from "./failure.ts";
+import { follow } from "./follow.ts";
 import { demultiplex } from "./frames.ts";
 import { inputOf } from "./input.ts";
 import { EngineRefusal } from "./modem.ts";
 import { type Outputs, undivided } from "./outputs.ts";
-import { follow, type RunHost } from "./run.ts";
+import { engineExitOf, type RunHost } from "./run.ts";
 import { sendSignal } from "./signal.ts";
 import { checkSpec, variablesOf } from "./spec.ts";
 
@@ -50,7 +51,16 @@ async function start(host: RunHost, spec: RunSpec, signal: AbortSignal): Promise
     if (pid === 0) throw await notStarted(outputs, exitCode);
     const stdin = inputOf(spec, connection);
     if (terminal && !spec.stdin) stdin.end();
-    return follow({ host, spec, execId, pid, connection, outputs, stdin, ended, kills });
+    return follow({
+      host,
+      spec,
+      pid,
+      connection,
+      outputs,
+      stdin,
+      exitOf: (wasKilled) => engineExitOf({ host, execId, ended, kills }, wasKilled),
+      send: (request) => sendSignal(host, request),
+    });
   } catch (error) {
     events.forget(execId);
     if (connection && signal.aborted) await giveUp(host, spec, execId);

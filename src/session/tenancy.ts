@@ -107,7 +107,12 @@ export class Tenancy {
     await this.ready(signal, progress);
     if (!this.#open) throw new GatewayError("SESSION_CLOSED");
     progress("saving the sandbox");
-    return await this.#open.sandbox.save(directory, signal);
+    try {
+      return await this.#open.sandbox.save(directory, signal);
+    } catch (error) {
+      this.#ending.signal.throwIfAborted();
+      throw error;
+    }
   }
 
   /** Resolves when the sandbox is there, however long that takes. */

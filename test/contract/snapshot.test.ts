@@ -237,3 +237,13 @@ test("a machine that is killed while it is saved is lost, and the saving says so
   await expect(saving).rejects.toMatchObject({ code: expect.stringMatching(/^(MACHINE_LOST|BOOT_FAILED)$/) });
   await expect.poll(() => victim.machine.lost.aborted, { timeout: 5_000 }).toBe(true);
 });
+
+test("savings that are under way, or wait, when the machine is disposed of say that it is gone", {
+  timeout: TEST_MS,
+}, async () => {
+  const victim = await openSaved(await save(original));
+  const savings = [1, 2, 3].map(() => save(victim).catch((error: unknown) => error));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await victim.machine[Symbol.asyncDispose]();
+  for (const outcome of await Promise.all(savings)) expect(outcome).toMatchObject({ code: "MACHINE_LOST" });
+});

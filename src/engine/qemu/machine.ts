@@ -87,6 +87,7 @@ export function createMachine(parts: MachineParts): QemuMachine {
       saving = promise;
       try {
         await abortable(before, signal);
+        channel.closed.throwIfAborted();
         await save(parts, directory, AbortSignal.any([signal, lost.signal]), condemn);
       } finally {
         resolve();
@@ -109,6 +110,10 @@ async function save(
   const { qmp, channel } = parts;
   try {
     await writeSave(parts, directory, signal);
+  } catch (error) {
+    // Its files go with it: what is missing then is no fault of ours.
+    channel.closed.throwIfAborted();
+    throw error;
   } finally {
     try {
       const ended = deadline(GO_ON_MS, channel.closed);
