@@ -18,19 +18,20 @@ var freezers struct {
 }
 
 // freeze stops all processes of the machine's containers; they can be killed while they are stopped. One that does not come to a stop
-// in time is left to run.
-func freeze() (thaw func(), err error) {
+// in time is left to run: `frozen` tells.
+func freeze() (thaw func(), frozen bool, err error) {
 	freezers.mutex.Lock()
 	defer freezers.mutex.Unlock()
 	cgroups, err := filepath.Glob("/sys/fs/cgroup/docker/*/cgroup.freeze")
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	freezers.count++
 	if freezers.count == 1 {
 		setFreezer(cgroups, "1")
 	}
-	for deadline := time.Now().Add(freezeDeadline); !areFrozen(cgroups) && time.Now().Before(deadline); {
+	deadline := time.Now().Add(freezeDeadline)
+	for frozen = areFrozen(cgroups); !frozen && time.Now().Before(deadline); frozen = areFrozen(cgroups) {
 		time.Sleep(time.Millisecond)
 	}
 	return func() {
@@ -40,7 +41,7 @@ func freeze() (thaw func(), err error) {
 		if freezers.count == 0 {
 			setFreezer(cgroups, "0")
 		}
-	}, nil
+	}, frozen, nil
 }
 
 func setFreezer(cgroups []string, value string) {

@@ -17,9 +17,19 @@ type settleRequest struct {
 var settled atomic.Pointer[[]byte]
 
 // The container's standstill from `settle` to `begin`.
-var standstill struct {
+var standstill pause
+
+type pause struct {
 	mutex sync.Mutex
 	end   func()
+}
+
+// over lets the container go on; the caller holds the lock.
+func (p *pause) over() {
+	if p.end != nil {
+		p.end()
+		p.end = nil
+	}
 }
 
 // settle prepares for being saved. The container stands still until `begin`, so that a copy's programs don't go on before it has
@@ -38,12 +48,22 @@ func settle(w http.ResponseWriter, r *http.Request) {
 	standstill.mutex.Lock()
 	defer standstill.mutex.Unlock()
 	if standstill.end == nil {
-		thaw, err := freeze()
+		thaw, frozen, err := freeze()
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
 		standstill.end = thaw
+		if !frozen {
+			standstill.over()
+			http.Error(w, "the container does not come to a stop", http.StatusInternalServerError)
+			return
+		}
+	}
+	// A host that gave up meanwhile may have begun again already, and would not do so once more.
+	if r.Context().Err() != nil {
+		standstill.over()
+		return
 	}
 	settled.Store(&request.Marker)
 	writeJSON(w, struct{}{})
@@ -54,8 +74,5 @@ func goOn() {
 	standstill.mutex.Lock()
 	defer standstill.mutex.Unlock()
 	settled.Store(nil)
-	if standstill.end != nil {
-		standstill.end()
-		standstill.end = nil
-	}
+	standstill.over()
 }

@@ -81,7 +81,7 @@ func signalOnce(request signalRequest, signal syscall.Signal, answer *signalAnsw
 	// One after the other: the end of one would set free what another is about to signal.
 	signalling.Lock()
 	defer signalling.Unlock()
-	thaw, err := freeze()
+	thaw, _, err := freeze()
 	if err != nil {
 		return 0, err
 	}

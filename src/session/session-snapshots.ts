@@ -44,6 +44,7 @@ export function sessionSnapshots(
 
     async restore({ principal, sessionId, snapshot, signal, progress }) {
       const saved = await snapshots.find(principal.id, snapshot);
+      signal.throwIfAborted();
       const { tenancy, done, giveUp } = doors.succeed(principal, sessionId, (options) =>
         restoreSandbox(saved, options),
       );

@@ -90,11 +90,13 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
       const tenancy = open(principal, id, undefined, openSandbox);
       return { tenancy, done: tenancy.opened(), giveUp: () => undefined };
     }
+    if ([...successors].some((it) => it.identity.sessionId === id))
+      throw new GatewayError("STILL_PREPARING", "a snapshot is being restored into this session already");
     const tenancy = create(principal, id, old.identity.name, openSandbox);
     successors.add(tenancy);
     const done = tenancy.opened().then(async () => {
       successors.delete(tenancy);
-      const overtaken = tenancies.get(id) !== old;
+      const overtaken = tenancies.get(id) !== old || old.isEnding;
       if (!overtaken) tenancies.set(id, tenancy);
       await closeQuietly(overtaken ? tenancy : old, overtaken ? "the session was closed meanwhile" : "restored");
       if (overtaken) throw new GatewayError("SESSION_CLOSED");
@@ -151,7 +153,8 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
       const isDefault = id === defaults.get(principal.id);
       const old = isDefault && !tenancies.has(id) ? undefined : find(principal, id);
       if (old) await close(old, "reset");
-      const fresh = open(principal, id, old?.identity.name);
+      // Another call may have been quicker.
+      const fresh = tenancies.get(id) ?? open(principal, id, old?.identity.name);
       await fresh.ready(signal, progress);
       return fresh.summary();
     },

@@ -52,6 +52,7 @@ export class Tenancy {
   /** By a clock that nobody sets: one that is put forward must close no session, and one that is put back keep none open. */
   #lastUsedAt = performance.now();
   #leases = 0;
+  #closing: Promise<void> | undefined;
 
   /** `onFailed` is told when the opening fails, so that the next call can try again. */
   constructor(identity: TenancyIdentity, ports: TenancyPorts, openSandbox: OpenSandbox, onFailed: () => void) {
@@ -126,8 +127,17 @@ export class Tenancy {
   }
 
   /** Ends the sandbox, whatever its state. Rejects when something of it may be left. */
-  async close(why: string): Promise<void> {
-    if (this.#state === "closing" || this.#state === "closed") return;
+  close(why: string): Promise<void> {
+    this.#closing ??= this.#close(why);
+    return this.#closing;
+  }
+
+  /** Whether it is being closed, or is closed. */
+  get isEnding(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  async #close(why: string): Promise<void> {
     this.#move("closing");
     this.#detail = why;
     try {

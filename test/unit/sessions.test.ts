@@ -251,6 +251,43 @@ test("a restoring that is cancelled leaves the session as it is, and nothing of 
   expect(sessions.status(ada)).toMatchObject({ state: "ready" });
 });
 
+test("two resets at once are one fresh sandbox, and no machine is left out of the table", async () => {
+  const made = await stand();
+  await using sessions = createSessions(made.ports);
+  const { sessionId } = await sessions.open({ principal: ada, signal, progress });
+  const reset = () => sessions.reset({ principal: ada, sessionId, signal, progress });
+  const both = await Promise.all([reset(), reset()]);
+  expect(both.map((it) => [it.sessionId, it.state])).toEqual([
+    [sessionId, "ready"],
+    [sessionId, "ready"],
+  ]);
+  expect(made.machines.filter((it) => !it.disposed)).toHaveLength(1);
+  await sessions.close(ada, sessionId);
+  expect(made.machines.filter((it) => !it.disposed)).toEqual([]);
+});
+
+test("a second restoring of a session waits for the first to end, and a reset in between wins", async () => {
+  const made = await stand();
+  await using sessions = createSessions(made.ports);
+  const { sessionId } = await sessions.open({ principal: ada, signal, progress });
+  const options = { principal: ada, sessionId, snapshot: "a", signal, progress };
+  await sessions.snapshots.take(options);
+  const gate = Promise.withResolvers<void>();
+  made.gate = gate.promise;
+  const first = sessions.snapshots.restore(options);
+  first.catch(() => undefined);
+  await vi.waitFor(() =>
+    expect(readdirSync(join(made.stateDirectory, "gateways", "gw-test", "machines"))).toHaveLength(2),
+  );
+  await expect(sessions.snapshots.restore(options)).rejects.toMatchObject({ code: "STILL_PREPARING" });
+  const reset = sessions.reset({ principal: ada, sessionId, signal, progress });
+  gate.resolve();
+  await expect(first).rejects.toMatchObject({ code: "SESSION_CLOSED" });
+  expect(await reset).toMatchObject({ sessionId, state: "ready" });
+  await vi.waitFor(() => expect(made.machines.filter((it) => !it.disposed)).toHaveLength(1));
+  expect(made.machines.find((it) => !it.disposed)?.from).toBeUndefined();
+});
+
 test("a fork is a session of its own, of what is now or of a snapshot, and counts as one", async () => {
   const made = await stand({ limits: { sessions: 3, processes: 8 } });
   await using sessions = createSessions(made.ports);

@@ -23,9 +23,9 @@ export interface QemuMachine extends Machine {
 }
 
 /** What of a machine's parts is known before it starts. */
-export function partsOf(attempt: Attempt): Pick<MachineParts, "id" | "memoryMiB" | "shape"> {
-  const { id, memoryMiB } = attempt.spec;
-  return { id, memoryMiB, shape: shapeOf(attempt) };
+export function partsOf(attempt: Attempt): Pick<MachineParts, "id" | "memoryMiB" | "diskMiB" | "shape"> {
+  const { id, memoryMiB, diskMiB } = attempt.spec;
+  return { id, memoryMiB, diskMiB, shape: shapeOf(attempt) };
 }
 
 export function createMachine(parts: MachineParts): QemuMachine {
@@ -84,7 +84,8 @@ export function createMachine(parts: MachineParts): QemuMachine {
     async save(directory, signal) {
       const before = saving;
       const { promise, resolve } = Promise.withResolvers<void>();
-      saving = promise;
+      // Also after one that gave up waiting.
+      saving = before.then(() => promise);
       try {
         await abortable(before, signal);
         channel.closed.throwIfAborted();

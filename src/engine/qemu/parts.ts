@@ -31,6 +31,7 @@ export interface Launched {
 export interface MachineParts extends Launched {
   readonly id: string;
   readonly memoryMiB: number;
+  readonly diskMiB: number;
   /** See `shapeOf`. */
   readonly shape: string;
   readonly facts: MachineFacts;

@@ -56,10 +56,13 @@ export async function startQemu(argv: readonly string[], { files, state, onConso
   const console = drain(socketAt(child, 5), CONSOLE_BYTES, onConsole);
   const stderr = drain(socketAt(child, 2), STDERR_BYTES);
   const kill = () => void child.kill("SIGKILL");
+  const channel = socketAt(child, 3);
+  // Whoever reads it sees its end; between two readers nobody listens.
+  channel.on("error", () => channel.destroy());
   if (state) give(socketAt(child, FIRST_FILE + files.length), state);
   return {
     pid,
-    channel: socketAt(child, 3),
+    channel,
     qmp: socketAt(child, 4),
     console,
     stderr,

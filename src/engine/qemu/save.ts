@@ -1,8 +1,9 @@
 import { once } from "node:events";
-import { createWriteStream } from "node:fs";
-import { chmod, copyFile, open, rm } from "node:fs/promises";
+import { createReadStream, createWriteStream } from "node:fs";
+import { chmod, chown, copyFile, open, readFile, rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { dirname, join } from "node:path";
+import { getuid } from "node:process";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { GatewayError } from "../../errors.ts";
@@ -17,6 +18,8 @@ const SOCKET = "state.sock";
 const MIB = 1024 * 1024;
 /** The state of the devices, and what describes the memory. */
 const MAX_DEVICES_BYTES = 64 * MIB;
+/** What qcow2 needs besides the disk's contents. */
+const MAX_DISK_HEADS_BYTES = 16 * MIB;
 
 /** Where a machine is saved to: files that do not exist yet. */
 export interface SaveTo {
@@ -32,7 +35,7 @@ export interface SaveTo {
  * @returns the bytes by which a copy is told from it
  */
 export async function stopAndSave(
-  { qmp, channel, overlay, layer, memoryMiB }: MachineParts,
+  { process, qmp, channel, overlay, layer, memoryMiB, diskMiB }: MachineParts,
   to: SaveTo,
   travels: Travels,
   signal: AbortSignal,
@@ -41,7 +44,7 @@ export async function stopAndSave(
   const marker = await settleGuest(channel, ended);
   await qmp.execute("stop", ended);
   {
-    await using inlet = await openInlet(dirname(overlay));
+    await using inlet = await openInlet(dirname(overlay), process.pid);
     // Each page has a head, of a few bytes.
     const maxBytes = MAX_DEVICES_BYTES + (travels === "everything" ? memoryMiB * MIB * 1.01 : 0);
     const written = inlet.writeTo(to.state, maxBytes, ended);
@@ -51,10 +54,15 @@ export async function stopAndSave(
     await Promise.all([awaitMigration(qmp, ended), written]);
   }
   // Complete: QEMU writes out all that it holds of its disks when it hands them over.
-  await copyFile(overlay, to.disk);
+  await copyAtMost(diskMiB * MIB * 1.01 + MAX_DISK_HEADS_BYTES, overlay, to.disk, ended);
   if (layer && to.layer) await copyFile(`/proc/self/fd/${layer.fd}`, to.layer);
   ended.throwIfAborted();
   return marker;
+}
+
+/** Byte for byte: a QEMU that was taken over could have made the file as long as it likes, and forged all that is in it. */
+async function copyAtMost(maxBytes: number, from: string, to: string, signal: AbortSignal): Promise<void> {
+  await pipeline(createReadStream(from), atMost(maxBytes), createWriteStream(to, { mode: 0o600 }), { signal });
 }
 
 interface Inlet extends AsyncDisposable {
@@ -66,7 +74,7 @@ interface Inlet extends AsyncDisposable {
  * A socket that QEMU can connect to: the one way to hand out state that all its versions have, confined as it is. Both ends go by an
  * open descriptor of the directory, whose own path may be longer than a socket's address holds.
  */
-async function openInlet(directory: string): Promise<Inlet> {
+async function openInlet(directory: string, pid: number): Promise<Inlet> {
   const connected = Promise.withResolvers<Socket>();
   // Also when nobody waits for it.
   connected.promise.catch(() => undefined);
@@ -81,8 +89,11 @@ async function openInlet(directory: string): Promise<Inlet> {
   await once(server, "listening");
   stack.defer(() => void server.close());
   server.on("error", connected.reject);
-  // For a QEMU of another user. The directory's name is known to nobody else, and the first connection is the only one.
-  await chmod(join(directory, SOCKET), 0o666);
+  // For this QEMU's user, which is no other's, and nobody else; the first connection is the only one.
+  const path = join(directory, SOCKET);
+  const { uid, gid } = await userOf(pid);
+  await chmod(path, 0o600);
+  if (uid !== getuid?.()) await chown(path, uid, gid);
   await chmod(directory, 0o711);
   stack.defer(() => chmod(directory, 0o700));
   const owned = stack.move();
@@ -93,6 +104,12 @@ async function openInlet(directory: string): Promise<Inlet> {
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+async function userOf(pid: number): Promise<{ uid: number; gid: number }> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  const id = (name: string) => Number(new RegExp(`^${name}:\\t\\d+\\t(\\d+)`, "m").exec(status)?.[1]);
+  return { uid: id("Uid"), gid: id("Gid") };
 }
 
 /** A QEMU that was taken over could write without end. */

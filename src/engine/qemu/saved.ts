@@ -10,6 +10,8 @@ import { stopAndSave } from "./save.ts";
 /** A machine as it was at one moment: `machine.json` beside the files it tells of. */
 const FILES = { state: "state", disk: "disk.qcow2", layer: "layer.qcow2", facts: "machine.json" } as const;
 
+const MIB = 1024 * 1024;
+
 const factsSchema = z.strictObject({
   version: z.literal(1),
   /** See `shapeOf`. */
@@ -34,8 +36,8 @@ export interface OpenSave extends Origins, AsyncDisposable {
  * @throws GatewayError DISK_FULL
  */
 export async function writeSave(parts: MachineParts, directory: string, signal: AbortSignal): Promise<void> {
-  const { blocks } = await stat(parts.overlay);
-  await makeRoom(directory, parts.memoryMiB * 1024 * 1024 + blocks * 512);
+  const { size } = await stat(parts.overlay);
+  await makeRoom(directory, Math.min(size, parts.diskMiB * MIB) + parts.memoryMiB * MIB);
   try {
     await writeFiles(parts, directory, signal);
   } catch (cause) {
@@ -92,8 +94,9 @@ export async function openSave(directory: string, shape: string, signal: AbortSi
   } catch (cause) {
     signal.throwIfAborted();
     if (cause instanceof GatewayError) throw cause;
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new GatewayError("SNAPSHOT_UNUSABLE", `The snapshot is damaged: ${why}.`, { cause });
+    throw new GatewayError("SNAPSHOT_UNUSABLE", "The snapshot is damaged: a file of it was changed, or is missing.", {
+      cause,
+    });
   }
 }
 
