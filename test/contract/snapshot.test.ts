@@ -1,4 +1,14 @@
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
@@ -246,4 +256,30 @@ test("savings that are under way, or wait, when the machine is disposed of say t
   await new Promise((resolve) => setTimeout(resolve, 200));
   await victim.machine[Symbol.asyncDispose]();
   for (const outcome of await Promise.all(savings)) expect(outcome).toMatchObject({ code: "MACHINE_LOST" });
+});
+
+test("what a machine is saved through is for its own user alone, and a disk that was made too long is not copied [G17]", {
+  timeout: TEST_MS,
+}, async () => {
+  const spec = await specOf();
+  const machine = await engine.openSaved(spec, await save(original), options);
+  onTestFinished(() => machine[Symbol.asyncDispose]());
+  const copy = { machine, container: agentContainer(containerId, machine), hostname: spec.hostname };
+  const own = Number(/^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${machine.facts.pid}/status`, "utf8"))?.[1]);
+  const seen = new Set<string>();
+  const watching = setInterval(() => {
+    const socket = statSync(join(spec.directory, "state.sock"), { throwIfNoEntry: false });
+    if (socket) seen.add(`${socket.uid} ${(socket.mode & 0o777).toString(8)}`);
+  }, 1);
+  await save(copy);
+  clearInterval(watching);
+  // Between its making and its handing over it is ours, in a directory that is closed.
+  expect([...seen]).toContain(`${own} 600`);
+
+  const disk = join(spec.directory, "data.qcow2");
+  const { size } = statSync(disk);
+  truncateSync(disk, 64 * 1024 ** 3);
+  await expect(save(copy)).rejects.toMatchObject({ code: "CHANNEL_VIOLATION" });
+  truncateSync(disk, size);
+  expect((await runToEnd(copy.container, ["echo", "goes on"])).stdout).toBe("goes on\n");
 });

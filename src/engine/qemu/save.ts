@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createReadStream, createWriteStream } from "node:fs";
-import { chmod, chown, copyFile, open, readFile, rm } from "node:fs/promises";
+import { chmod, chown, copyFile, open, readFile, rm, stat } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { getuid } from "node:process";
@@ -62,6 +62,7 @@ export async function stopAndSave(
 
 /** Byte for byte: a QEMU that was taken over could have made the file as long as it likes, and forged all that is in it. */
 async function copyAtMost(maxBytes: number, from: string, to: string, signal: AbortSignal): Promise<void> {
+  if ((await stat(from)).size > maxBytes) throw tooLong();
   await pipeline(createReadStream(from), atMost(maxBytes), createWriteStream(to, { mode: 0o600 }), { signal });
 }
 
@@ -118,9 +119,12 @@ function atMost(maxBytes: number): Transform {
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
       bytes += chunk.length;
-      if (bytes > maxBytes)
-        done(new GatewayError("CHANNEL_VIOLATION", "The machine's state is longer than it can be."));
+      if (bytes > maxBytes) done(tooLong());
       else done(null, chunk);
     },
   });
+}
+
+function tooLong(): GatewayError {
+  return new GatewayError("CHANNEL_VIOLATION", "The machine's state, or its disk, is longer than it can be.");
 }
