@@ -45,9 +45,7 @@ export function sessionSnapshots(
     async restore({ principal, sessionId, snapshot, signal, progress }) {
       const saved = await snapshots.find(principal.id, snapshot);
       signal.throwIfAborted();
-      const { tenancy, done, giveUp } = doors.succeed(principal, sessionId, (options) =>
-        restoreSandbox(saved, options),
-      );
+      const { tenancy, done, giveUp } = doors.succeed(principal, sessionId, asSaved(saved));
       // When this call stops waiting it still takes its place.
       done.catch(() => undefined);
       signal.addEventListener("abort", giveUp, { once: true });
@@ -61,24 +59,29 @@ export function sessionSnapshots(
     },
 
     async fork({ principal, sessionId, snapshot, name, signal, progress }) {
-      if (snapshot !== undefined) {
-        const saved = await snapshots.find(principal.id, snapshot);
-        const tenancy = doors.open(principal, name, (options) => restoreSandbox(saved, options));
-        await tenancy.ready(signal, progress);
-        return tenancy.summary();
-      }
-      const original = doors.enter(principal, sessionId);
-      const tenancy = doors.open(principal, name, async (options) => {
-        // Saved within the opening, so that it is removed whoever stops waiting.
-        await using saved: TemporarySave = await held(original, () =>
-          snapshots.temporary((directory) => original.save(directory, options.signal, options.progress)),
-        );
-        return await restoreSandbox(saved, options);
-      });
+      const openSandbox =
+        snapshot === undefined
+          ? asItIsNow(doors.enter(principal, sessionId))
+          : asSaved(await snapshots.find(principal.id, snapshot));
+      const tenancy = doors.open(principal, name, openSandbox);
       await tenancy.ready(signal, progress);
       return tenancy.summary();
     },
   };
+
+  function asSaved(saved: SavedIn): OpenSandbox {
+    return (options) => restoreSandbox(saved, options);
+  }
+
+  /** Saved within the opening, so that it is removed whoever stops waiting. */
+  function asItIsNow(original: Tenancy): OpenSandbox {
+    return async (options) => {
+      await using saved: TemporarySave = await held(original, () =>
+        snapshots.temporary((directory) => original.save(directory, options.signal, options.progress)),
+      );
+      return await restoreSandbox(saved, options);
+    };
+  }
 }
 
 /** Keeps a session from being closed, or paused, meanwhile. */

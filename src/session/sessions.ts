@@ -23,6 +23,7 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
   const defaults = new Map<string, string>();
   const { snapshots, restoreSandbox } = ports;
   const hibernation = { saveTemporarily: (save: Save) => snapshots.temporary(save), restoreSandbox };
+  const tenancyPorts: TenancyPorts = { ...ports, hibernation };
   let disposed = false;
 
   const expiry = setInterval(() => {
@@ -47,6 +48,12 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
     throw new GatewayError("SESSION_NOT_FOUND", `there is no session \`${sessionId.slice(0, 100)}\``);
   }
 
+  /** As `find`, but a default session that is not open is none. */
+  function findOpen(principal: Principal, sessionId: string): Tenancy | undefined {
+    const isUnopened = sessionId === defaults.get(principal.id) && !tenancies.has(sessionId);
+    return isUnopened ? undefined : find(principal, sessionId);
+  }
+
   function ofPrincipal(principal: Principal): Tenancy[] {
     return [...tenancies.values()].filter((it) => it.identity.principalId === principal.id);
   }
@@ -69,23 +76,21 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
     openSandbox: OpenSandbox,
   ): Tenancy {
     const identity = { sessionId, principalId: principal.id, name };
-    const tenancy = new Tenancy(identity, { ...ports, hibernation }, openSandbox, () => remove(tenancy));
+    const tenancy = new Tenancy(identity, tenancyPorts, openSandbox, () => remove(tenancy));
     return tenancy;
   }
 
   /** The session of this id; the default one is opened if need be. */
   function enter(principal: Principal, sessionId: string | undefined): Tenancy {
     const id = idOf(principal, sessionId);
-    const mustExist = id !== defaults.get(principal.id);
-    return mustExist || tenancies.has(id) ? find(principal, id) : open(principal, id);
+    return findOpen(principal, id) ?? open(principal, id);
   }
 
   /** Opens a sandbox in the place of a session's own, which is ended when that has succeeded. */
   function succeed(principal: Principal, sessionId: string | undefined, openSandbox: OpenSandbox): Succession {
     if (disposed) throw new GatewayError("SHUTTING_DOWN");
     const id = idOf(principal, sessionId);
-    const isDefault = id === defaults.get(principal.id);
-    const old = isDefault && !tenancies.has(id) ? undefined : find(principal, id);
+    const old = findOpen(principal, id);
     if (!old) {
       const tenancy = open(principal, id, undefined, openSandbox);
       return { tenancy, done: tenancy.opened(), giveUp: () => undefined };
@@ -150,8 +155,7 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
     close: (principal, sessionId) => close(find(principal, sessionId), "asked for"),
     reset: async ({ principal, sessionId, signal, progress }) => {
       const id = idOf(principal, sessionId);
-      const isDefault = id === defaults.get(principal.id);
-      const old = isDefault && !tenancies.has(id) ? undefined : find(principal, id);
+      const old = findOpen(principal, id);
       if (old) await close(old, "reset");
       // Another call may have been quicker.
       const fresh = tenancies.get(id) ?? open(principal, id, old?.identity.name);
@@ -164,11 +168,7 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
       open: (principal, name, openSandbox) => open(principal, newId("ses"), name, openSandbox),
     }),
     list: (principal) => ofPrincipal(principal).map((it) => it.summary()),
-    status: (principal, sessionId) => {
-      const id = idOf(principal, sessionId);
-      const unopened = id === defaults.get(principal.id) && !tenancies.has(id);
-      return unopened ? undefined : find(principal, id).summary();
-    },
+    status: (principal, sessionId) => findOpen(principal, idOf(principal, sessionId))?.summary(),
     [Symbol.asyncDispose]: async () => {
       disposed = true;
       clearInterval(expiry);

@@ -1,7 +1,5 @@
 import { GatewayError } from "../../errors.ts";
 import { deadline } from "../../lib/deadline.ts";
-import type { Channel } from "../channel.ts";
-import type { GuestFacts } from "../engine.ts";
 import { failureOf, launch, machineFacts } from "./launch.ts";
 import { createMachine, partsOf, type QemuMachine } from "./machine.ts";
 import type { Attempt } from "./parts.ts";
@@ -10,6 +8,7 @@ import type { LoadedTemplate } from "./template.ts";
 
 /** An idle computer needs a fiftieth of it. */
 const CLONE_MS = 20_000;
+
 /** The copy did not come to life: the template is suspect. */
 export class CloneFailed extends GatewayError {
   constructor(message: string, cause: unknown) {
@@ -26,20 +25,13 @@ export async function clone(attempt: Attempt, template: LoadedTemplate): Promise
   const { spec, signal } = attempt;
   await using owned = new AsyncDisposableStack();
   const launched = await launch(attempt, { origin: "clone", template }, owned, () => undefined);
-  let channel: Channel;
-  let guest: GuestFacts;
   try {
-    const patience = deadline(CLONE_MS, signal);
-    ({ channel, guest } = await takeUp(
-      launched,
-      template,
-      { travels: "devices", hostname: spec.hostname, owned },
-      patience,
-    ));
+    const options = { travels: "devices", hostname: spec.hostname, owned } as const;
+    const { channel, guest } = await takeUp(launched, template, options, deadline(CLONE_MS, signal));
+    const facts = machineFacts(attempt, launched.process.pid, "template");
+    return createMachine({ ...launched, ...partsOf(attempt), channel, facts, guest, owned: owned.move() });
   } catch (error) {
     signal.throwIfAborted();
     throw new CloneFailed(await failureOf(launched, "A copy of the saved machine did not start."), error);
   }
-  const facts = machineFacts(attempt, launched.process.pid, "template");
-  return createMachine({ ...launched, ...partsOf(attempt), channel, facts, guest, owned: owned.move() });
 }
