@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { Container } from "../container/container.ts";
 import { GatewayError } from "../errors.ts";
 import { deadline } from "../lib/deadline.ts";
+import { isMissing } from "../lib/missing.ts";
 import { printable } from "../lib/text.ts";
 import type { Profile } from "../policy/profile.ts";
 import { failedFacts } from "./attest-rules.ts";
@@ -94,7 +95,7 @@ export async function readHostBootId(): Promise<string | undefined> {
   try {
     return (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (isMissing(error)) return undefined;
     throw error;
   }
 }

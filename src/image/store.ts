@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { MachineImage } from "../engine/engine.ts";
 import { GatewayError } from "../errors.ts";
+import { isMissing } from "../lib/missing.ts";
 import { type ImageFile, type ImageManifest, imageManifestSchema, imageNameSchema } from "./image.ts";
 import { lockStore, type WaitOptions } from "./lock.ts";
 
@@ -179,5 +180,5 @@ function digestOf({ files, agentImage }: ImageManifest): string {
 }
 
 function ignoreMissing(error: unknown): undefined {
-  if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+  if (!isMissing(error)) throw error;
 }

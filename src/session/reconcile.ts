@@ -1,6 +1,7 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { tryLock } from "../lib/lock.ts";
+import { isMissing } from "../lib/missing.ts";
 
 /** What dead gateways had left behind and is now gone. */
 export interface Reconciliation {
@@ -45,7 +46,7 @@ async function names(directory: string): Promise<string[]> {
   try {
     return (await readdir(directory, { withFileTypes: true })).filter((it) => it.isDirectory()).map((it) => it.name);
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    if (isMissing(error)) return [];
     throw error;
   }
 }

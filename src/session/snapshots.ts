@@ -5,6 +5,7 @@ import { z } from "zod";
 import { GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
 import { type Lock, tryLock } from "../lib/lock.ts";
+import { isMissing } from "../lib/missing.ts";
 import type { Profile } from "../policy/profile.ts";
 import type { Ledger } from "./ledger.ts";
 import type { SavedIn, SavedSandbox } from "./sandbox.ts";
@@ -185,10 +186,6 @@ async function readNames(directory: string): Promise<string[]> {
     if (isMissing(error)) return [];
     throw error;
   }
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ENOENT";
 }
 
 /** What the files take on disk. */

@@ -1,4 +1,4 @@
-import { cpSync, readdirSync, writeFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { verifyLog } from "../../src/audit/verify.ts";
@@ -6,19 +6,14 @@ import {
   auditRecords,
   connect,
   machinePids,
+  policyWith,
   processGone,
-  shippedPolicy,
   type TestData,
   testData,
 } from "../support/gateway.ts";
 
 /** The default policy, under which a session sleeps on disk as soon as it rests. */
-function sleepyPolicy({ directory }: TestData): string {
-  const bundle = join(directory, "policy");
-  cpSync(shippedPolicy("default"), bundle, { recursive: true });
-  writeFileSync(join(bundle, "profile.yaml"), "timeouts:\n  hibernateMs: 1000\n");
-  return bundle;
-}
+const sleepyPolicy = (data: TestData) => policyWith(data, "timeouts:\n  hibernateMs: 1000\n");
 
 test("a session that nobody calls takes no memory, and the next call finds files, memory and what ended before", {
   timeout: 300_000,

@@ -1,12 +1,11 @@
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   auditRecords,
   connect,
   machinePids,
+  policyWith,
   processGone,
-  shippedPolicy,
   type TestClient,
   type TestData,
   testData,
@@ -39,13 +38,11 @@ afterAll(async () => {
 });
 
 /** The default policy with less of everything, so that it is used up sooner. */
-function smallSandbox({ directory }: TestData): string {
-  const bundle = join(directory, "policy");
-  cpSync(shippedPolicy("default"), bundle, { recursive: true });
-  const profile =
-    "resources:\n  memoryMiB: 768\n  diskMiB: 4096\n  pids: 256\noutput:\n  limitBytes: 1099511627776\ntimeouts:\n  maxExecMs: 86400000\n";
-  writeFileSync(join(bundle, "profile.yaml"), profile);
-  return bundle;
+function smallSandbox(own: TestData): string {
+  return policyWith(
+    own,
+    "resources:\n  memoryMiB: 768\n  diskMiB: 4096\n  pids: 256\noutput:\n  limitBytes: 1099511627776\ntimeouts:\n  maxExecMs: 86400000\n",
+  );
 }
 
 async function neighbourWorks(): Promise<void> {

@@ -147,13 +147,15 @@ export function shippedPolicy(name: "default" | "locked-down" | "development"): 
   return join(POLICIES, name);
 }
 
-/** The default policy, with room for so many sessions of the smallest kind. */
-export function roomyPolicy({ directory }: TestData, sessions: number): string {
+/** The default policy with another profile. */
+export function policyWith({ directory }: TestData, profile: string): string {
   const bundle = join(directory, "policy");
   cpSync(shippedPolicy("default"), bundle, { recursive: true });
-  writeFileSync(
-    join(bundle, "profile.yaml"),
-    `resources:\n  memoryMiB: 512\n  diskMiB: 4096\nlimits:\n  sessions: ${sessions}\n`,
-  );
+  writeFileSync(join(bundle, "profile.yaml"), profile);
   return bundle;
+}
+
+/** With room for so many sessions of the smallest kind. */
+export function roomyPolicy(data: TestData, sessions: number): string {
+  return policyWith(data, `resources:\n  memoryMiB: 512\n  diskMiB: 4096\nlimits:\n  sessions: ${sessions}\n`);
 }

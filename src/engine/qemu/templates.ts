@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { newId } from "../../lib/id.ts";
 import { type Lock, tryLock } from "../../lib/lock.ts";
+import { isMissing } from "../../lib/missing.ts";
 import type { Preparation } from "../engine.ts";
 import { type Boot, boot } from "./boot.ts";
 import { digestOf } from "./digest.ts";
@@ -133,7 +134,7 @@ async function exists(path: string): Promise<boolean> {
     await stat(path);
     return true;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
+    if (isMissing(error)) return false;
     throw error;
   }
 }
