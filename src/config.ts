@@ -18,6 +18,13 @@ const settingsSchema = z.strictObject({
   logLevel: z.enum(LOG_LEVELS),
   /** The most sandboxes that wait ready while the gateway is in use; 0: each is opened when it is asked for. */
   spares: z.coerce.number({ error: "must be a number" }).int().min(0).max(64),
+  /** The network's own proxy, where that is the only way out. It may hold a password. */
+  upstreamProxy: z
+    .string()
+    .refine((it) => /^https?:$/.test(URL.parse(it)?.protocol ?? ""), "must be a URL such as http://proxy.corp:3128")
+    .optional(),
+  /** A PEM file of authorities to trust besides the system's. */
+  trustedCa: path.optional(),
 });
 
 const DEFAULT_SPARES = 1;
@@ -37,6 +44,8 @@ export interface ConfigOptions {
   readonly policy?: string;
   readonly logLevel?: string;
   readonly spares?: string;
+  readonly upstreamProxy?: string;
+  readonly trustedCa?: string;
 }
 
 /** The package's own root, with `policies/` and `guest/` in it. */
@@ -47,8 +56,8 @@ export const VERSION = z
   .parse(JSON.parse(readFileSync(join(PACKAGE_ROOT, "package.json"), "utf8"))).version;
 
 /**
- * Options, then `GLOVEBOX_DATA_DIR`, `GLOVEBOX_POLICY`, `GLOVEBOX_LOG_LEVEL` and `GLOVEBOX_SPARES`, then defaults: root keeps its data in
- * `/var/lib/glovebox`, where the machines' unprivileged users can reach it, anybody else in the XDG data directory.
+ * Options, then `GLOVEBOX_DATA_DIR`, `GLOVEBOX_POLICY`, `GLOVEBOX_LOG_LEVEL`, `GLOVEBOX_SPARES`, `GLOVEBOX_UPSTREAM_PROXY` and
+ * `GLOVEBOX_TRUSTED_CA`, then defaults: root keeps its data in `/var/lib/glovebox`, where the machines' unprivileged users can reach it, anybody else in the XDG data directory.
  * @throws GatewayError CONFIG_INVALID, naming every problem
  */
 export function loadConfig(options: ConfigOptions, env: NodeJS.ProcessEnv): Config {
@@ -57,6 +66,8 @@ export function loadConfig(options: ConfigOptions, env: NodeJS.ProcessEnv): Conf
     policyDirectory: options.policy ?? env["GLOVEBOX_POLICY"] ?? join(PACKAGE_ROOT, "policies", "default"),
     logLevel: options.logLevel ?? env["GLOVEBOX_LOG_LEVEL"] ?? "info",
     spares: options.spares ?? env["GLOVEBOX_SPARES"] ?? DEFAULT_SPARES,
+    upstreamProxy: options.upstreamProxy ?? env["GLOVEBOX_UPSTREAM_PROXY"],
+    trustedCa: options.trustedCa ?? env["GLOVEBOX_TRUSTED_CA"],
   });
   if (!parsed.success) throw new GatewayError("CONFIG_INVALID", z.prettifyError(parsed.error));
   const dataDirectory = resolve(parsed.data.dataDirectory);

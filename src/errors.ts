@@ -55,6 +55,11 @@ export const ERROR_CODES = {
     title: "The state directory cannot be written.",
     fix: "Free disk space or mend the permissions; `glovebox doctor` shows both.",
   },
+  CONNECTION_FAILED: {
+    retryable: true,
+    title: "A connection of the sandbox could not be made, or broke off.",
+    fix: "Check the port and that a program listens on it; then try again.",
+  },
   IMAGE_MISSING: { retryable: false, title: "The guest image has not been built.", fix: "Run `glovebox image build`." },
   IMAGE_CORRUPT: {
     retryable: false,

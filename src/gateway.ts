@@ -7,6 +7,10 @@ import { CAPABILITIES, findCapability } from "./capability/registry.ts";
 import { type Config, VERSION } from "./config.ts";
 import { agentContainer } from "./container/agent-container.ts";
 import { hardenedOptions } from "./container/hardening.ts";
+import { readAuthorities } from "./egress/authorities.ts";
+import { grantsOf } from "./egress/gate.ts";
+import { createSessionEgress } from "./egress/session-egress.ts";
+import { tunnelThrough } from "./egress/upstream-proxy.ts";
 import { attest, readHostBootId } from "./engine/attest.ts";
 import type { Engine } from "./engine/engine.ts";
 import { endMachineProcess } from "./engine/qemu/machine-process.ts";
@@ -21,6 +25,7 @@ import type { ServerPorts } from "./mcp/server.ts";
 import type { Bundle } from "./policy/bundle.ts";
 import { canEverPermit, evaluate } from "./policy/evaluate.ts";
 import { loadBundle } from "./policy/load.ts";
+import type { PolicyRequest } from "./policy/request.ts";
 import { createAdmission } from "./session/admission.ts";
 import { openLedger } from "./session/ledger.ts";
 import { createPool } from "./session/pool.ts";
@@ -66,16 +71,24 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   /** Of every machine that was booted for a session: no two sessions may ever share a kernel. */
   const bootIds = new Set<string>();
   const images = openImageStore(config.imageDirectory);
+  const readOnce = once(() => readAuthorities(config.trustedCa === undefined ? [] : [config.trustedCa]));
+  // Reading the system's takes a tenth of a second, and clients wait for `initialize`; a file that can't be read is a mistake to report now.
+  if (config.trustedCa !== undefined) await readOnce();
+  const authorities = async () => (await readOnce()).all;
   const machines = stack.use(engine ?? createQemuEngine({ ...config, cacheDirectory: config.stateDirectory, log }));
   const sandboxPorts: SandboxPorts = {
     ledger,
     engine: machines,
     findImage: (image) => images.find(image),
     domain: bundle.identity.name,
-    containerShape: (spec) => JSON.stringify(hardenedOptions(spec)),
+    containerShape: async (spec) => JSON.stringify([hardenedOptions(spec), (await readOnce()).digest]),
     // Loaded when a machine is to be prepared: dockerode is the largest dependency, and clients wait for `initialize`.
-    startContainer: async (spec, machine, signal) =>
-      (await import("./container/docker.ts")).startContainer(spec, machine, signal),
+    startContainer: async (spec, machine, signal) => {
+      const { all, extra } = await readOnce();
+      const known = { all: all.join(""), extra: extra.join("") };
+      await machine.trust({ known, own: "" }, signal);
+      return await (await import("./container/docker.ts")).startContainer(spec, machine, signal);
+    },
     adoptContainer: agentContainer,
     attest: async (sandbox, signal) => {
       // Copies have the boot id of what they were copied from; what tells them apart is the name that each was given.
@@ -87,6 +100,9 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
     },
   };
   const { profile } = bundle;
+  const decide = (request: PolicyRequest) => evaluate(bundle, request);
+  const upstreamProxy =
+    config.upstreamProxy === undefined ? undefined : tunnelThrough(new URL(config.upstreamProxy), authorities);
   const admission = createAdmission({
     needMiB: profile.resources.memoryMiB,
     availableMiB: () => process.availableMemory() / MIB,
@@ -108,6 +124,8 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
       audit,
       log,
       openSandbox: pool.open,
+      openEgress: (of) =>
+        createSessionEgress({ bundle, decide, audit, log, authorities, ...(upstreamProxy && { upstreamProxy }) }, of),
       snapshots: new Snapshots(config.snapshotDirectory, ledger, profile.snapshots),
       restoreSandbox: async (saved, options) => {
         using _place = await admission.admit(options);
@@ -117,7 +135,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   );
   const ports: CallPorts = {
     find: findCapability,
-    decide: (request) => evaluate(bundle, request),
+    decide,
     bundle: bundle.identity,
     profile: bundle.profile,
     audit,
@@ -130,7 +148,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   return {
     server: {
       version: VERSION,
-      instructions: instructions(bundle.profile),
+      instructions: instructions(bundle.profile, grantsOf(bundle)),
       capabilities: CAPABILITIES.filter((it) => canEverPermit(bundle, it.name)),
       call: (request: CallRequest) => {
         const result = call(request, ports);
@@ -173,6 +191,14 @@ async function settled(running: ReadonlySet<Promise<CallResult>>): Promise<void>
   const timer = setTimeout(resolve, FAREWELL_MS);
   await Promise.race([Promise.allSettled(running), enough]);
   clearTimeout(timer);
+}
+
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
 }
 
 function reasonOf(signal: AbortSignal): string {

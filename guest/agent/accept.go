@@ -14,6 +14,9 @@ func awaitRunner() error {
 	if err := os.MkdirAll("/run/glovebox", 0o711); err != nil {
 		return err
 	}
+	if err := makeAuthorities(); err != nil {
+		return err
+	}
 	listener, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_SEQPACKET|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -31,6 +34,10 @@ func awaitRunner() error {
 		runner, err := acceptRunner(listener)
 		if err != nil {
 			endMachine(fmt.Errorf("the container's first process: %w", err))
+		}
+		// Before any program runs: none may take our place.
+		if err := openNetwork(runner.pid); err != nil {
+			endMachine(fmt.Errorf("the container's network: %w", err))
 		}
 		container.runner = runner
 		close(container.connected)

@@ -131,8 +131,10 @@ func engineAnswers(ctx context.Context) error {
 }
 
 // decodeStrict reads exactly one small JSON value without unknown fields.
-func decodeStrict(body io.Reader, value any) error {
-	decoder := json.NewDecoder(io.LimitReader(body, maxRequestBytes))
+func decodeStrict(body io.Reader, value any) error { return decodeUpTo(maxRequestBytes, body, value) }
+
+func decodeUpTo(maxBytes int64, body io.Reader, value any) error {
+	decoder := json.NewDecoder(io.LimitReader(body, maxBytes))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(value); err != nil {
 		return err

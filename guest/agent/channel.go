@@ -36,10 +36,13 @@ func newServer() *http.Server {
 	routes.HandleFunc("POST /run", run)
 	routes.HandleFunc("POST /file", file)
 	routes.HandleFunc("POST /signal", signalRun)
+	routes.HandleFunc("POST /trust", trust)
+	routes.HandleFunc("POST /connection", nextConnection)
+	routes.HandleFunc("POST /dial", dial)
 	return &http.Server{
 		Protocols:   &protocols,
 		ConnContext: withPort,
-		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: 256, MaxReceiveBufferPerStream: 1 << 20, MaxReceiveBufferPerConnection: 16 << 20},
+		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: 640, MaxReceiveBufferPerStream: 1 << 20, MaxReceiveBufferPerConnection: 16 << 20},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodConnect {
 				connect(w, r)

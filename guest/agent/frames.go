@@ -25,6 +25,13 @@ func newFrames(w http.ResponseWriter) *frames {
 	return &frames{writer: w, stream: http.NewResponseController(w)}
 }
 
+// begin has the host know that it is heard, before there is anything to say.
+func (f *frames) begin() error {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	return f.stream.Flush()
+}
+
 func (f *frames) write(kind byte, content []byte) error {
 	header := [8]byte{0: kind}
 	binary.BigEndian.PutUint32(header[4:], uint32(len(content)))

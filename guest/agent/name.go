@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"syscall"
 )
 
@@ -35,21 +34,6 @@ func renameContainer(name string) error {
 	return setHostname(runner.pid, name)
 }
 
-// The thread enters the container's namespace of names, and is thrown away.
 func setHostname(pid int, name string) error {
-	namespace, err := os.Open(fmt.Sprintf("/proc/%d/ns/uts", pid))
-	if err != nil {
-		return err
-	}
-	defer namespace.Close()
-	result := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if _, _, errno := syscall.RawSyscall(setns, namespace.Fd(), syscall.CLONE_NEWUTS, 0); errno != 0 {
-			result <- errno
-			return
-		}
-		result <- syscall.Sethostname([]byte(name))
-	}()
-	return <-result
+	return inNamespace(pid, "uts", syscall.CLONE_NEWUTS, func() error { return syscall.Sethostname([]byte(name)) })
 }

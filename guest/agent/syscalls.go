@@ -13,6 +13,7 @@ const oPath = 0x200000 // the same on both architectures
 var (
 	finitModule = map[string]uintptr{"amd64": 313, "arm64": 273}[runtime.GOARCH]
 	setns       = map[string]uintptr{"amd64": 308, "arm64": 268}[runtime.GOARCH]
+	bpf         = map[string]uintptr{"amd64": 321, "arm64": 280}[runtime.GOARCH]
 	memfdCreate = map[string]uintptr{"amd64": 319, "arm64": 279}[runtime.GOARCH]
 )
 

@@ -45,6 +45,12 @@ export const EVENTS = [
   "session-lost",
   "session-refused",
   "process-ended",
+  /** A program in the sandbox is let through: before a byte leaves; facts `{ connectionId, host, port, scheme, policies, calls }`. */
+  "connection-opened",
+  /** Facts `{ connectionId, host, port, address?, sentBytes, receivedBytes, durationMs, requests?, secrets? }`. */
+  "connection-closed",
+  /** Facts `{ host, port, reason, policies, calls }`, and how many before were not recorded, when there were too many. */
+  "connection-refused",
   /** By a person, at the command line; an agent's deletion is a call. */
   "snapshot-deleted",
   "reconciled",

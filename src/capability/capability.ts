@@ -37,7 +37,11 @@ export interface CallContext {
 }
 
 export type Explanation =
-  | { readonly valid: true; readonly decision: Decision; readonly description: Description }
+  | {
+      readonly valid: true;
+      readonly decision: Decision;
+      readonly description: Pick<Description, "resource" | "context">;
+    }
   | { readonly valid: false; readonly problem: string };
 
 /** A picture for the model, besides the structured result. */

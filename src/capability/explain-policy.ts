@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
-import type { Fact } from "../policy/request.ts";
+import type { Fact, Resource } from "../policy/request.ts";
 import { capability, type Explanation } from "./capability.ts";
 import { digest, plain } from "./fields.ts";
 import { oneLine, present } from "./render.ts";
@@ -24,7 +24,8 @@ type Output = z.output<typeof output>;
 
 export const explainPolicy = capability({
   name: "explainPolicy",
-  description: "Ask whether policy would permit a call, and why. Nothing is executed.",
+  description:
+    "Ask whether policy would permit a call, and why. Nothing is executed. Of the network: tool `connect`, arguments {host, port}.",
   annotations: { title: "Explain policy", readOnly: true, destructive: false, idempotent: true, openWorld: false },
   input: z.strictObject({
     tool: plain(64).min(1).describe("Its name."),
@@ -64,9 +65,20 @@ function resultOf(tool: string, explanation: Explanation): Output {
     policies: decision.policies.map(({ id, effect, reason }) => ({ id, effect, ...present({ reason }) })),
     problems: [...decision.problems],
     bundle: { ...decision.bundle },
-    resource: resource.type === "path" ? resource.path : resource.id,
+    resource: nameOf(resource),
     facts: Object.fromEntries(Object.entries(context).map(([name, fact]) => [name, shortened(fact)])),
   };
+}
+
+function nameOf(resource: Resource): string {
+  switch (resource.type) {
+    case "session":
+      return resource.id;
+    case "path":
+      return resource.path;
+    case "host":
+      return resource.host;
+  }
 }
 
 /** An argv can be long; the beginning says which it is. */

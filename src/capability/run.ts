@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Json } from "../audit/record.ts";
+import type { Refusal } from "../egress/traffic.ts";
 import { GatewayError } from "../errors.ts";
 import type { Fact } from "../policy/request.ts";
 import { ENDED_BY, type Process } from "../session/process.ts";
@@ -76,6 +77,7 @@ export const runResult = z.strictObject({
   processId: z.string().optional().describe("To read on, when it still runs or output was cut."),
   cursor: z.string().optional().describe("Where this output ends."),
   hint: z.string().optional(),
+  blocked: z.array(z.string()).optional().describe("Connections refused meanwhile, and why."),
 });
 
 export function stateOf(process: Process) {
@@ -132,6 +134,7 @@ export async function runProgram(
     timeoutMs,
     callId,
   };
+  const { mark } = session.egress;
   const process = await session.processes.start(spec, signal);
   const stopReporting = reportOutput(process, context.progress);
   try {
@@ -142,7 +145,8 @@ export async function runProgram(
   } finally {
     stopReporting();
   }
-  return outcomeOf(process, Math.min(args.maxOutputBytes ?? profile.output.maxBytes, profile.output.maxBytes));
+  const maxBytes = Math.min(args.maxOutputBytes ?? profile.output.maxBytes, profile.output.maxBytes);
+  return outcomeOf(process, maxBytes, refusalTexts(session.egress.refusalsSince(mark)));
 }
 
 function timeoutOf(args: RunOptions, { profile }: CallContext): number {
@@ -153,7 +157,16 @@ function timeoutOf(args: RunOptions, { profile }: CallContext): number {
   return args.timeoutMs ?? (args.background ? maxExecMs : Math.min(execMs, maxExecMs));
 }
 
-function outcomeOf(process: Process, maxOutputBytes: number): Outcome<z.output<typeof runResult>> {
+/** Of connections, for a reader: what was refused, and how often. */
+export function refusalTexts(refusals: readonly Refusal[]): string[] {
+  return refusals.map(({ text, count }) => (count > 1 ? `${text} (${count} times)` : text));
+}
+
+function outcomeOf(
+  process: Process,
+  maxOutputBytes: number,
+  blocked: readonly string[],
+): Outcome<z.output<typeof runResult>> {
   const stdout = process.stdout.excerpt(maxOutputBytes);
   const stderr = process.stderr.excerpt(maxOutputBytes);
   const state = stateOf(process);
@@ -161,9 +174,12 @@ function outcomeOf(process: Process, maxOutputBytes: number): Outcome<z.output<t
   const cursor = `${stdout.nextCursor}:${stderr.nextCursor}`;
   const hint = hintOf(process, cursor, truncated ? `${stdout.cutCursor}:${stderr.cutCursor}` : undefined);
   const reading = hint ? { processId: process.id, cursor, hint } : {};
-  const result = { ...state, stdout: stdout.text, stderr: stderr.text, truncated, ...reading };
-  const text = [headline(state), ...streams(result.stdout, result.stderr), ...(hint ? [hint] : [])].join("\n");
-  return { result, text, facts: { ...state, truncated, processId: process.id } };
+  const refused = blocked.length > 0 ? { blocked: [...blocked] } : {};
+  const result = { ...state, stdout: stdout.text, stderr: stderr.text, truncated, ...reading, ...refused };
+  const text = [headline(state), ...streams(result.stdout, result.stderr), ...blocked, ...(hint ? [hint] : [])].join(
+    "\n",
+  );
+  return { result, text, facts: { ...state, truncated, processId: process.id, ...refused } };
 }
 
 function hintOf({ id, end }: Process, cursor: string, cutCursor: string | undefined): string | undefined {

@@ -4,6 +4,7 @@ import { ISOLATION_LEVELS } from "../policy/profile.ts";
 import type { SessionSummary } from "../session/session.ts";
 import type { Outcome } from "./capability.ts";
 import { present } from "./render.ts";
+import { refusalTexts } from "./run.ts";
 
 const isolation = z.strictObject({
   level: z.enum(ISOLATION_LEVELS),
@@ -33,17 +34,26 @@ export const summary = z.strictObject({
   runningProcesses: z.number(),
   detail: z.string().optional(),
 });
-export const fullSummary = summary.extend({ isolation: isolation.optional() });
+const network = z.strictObject({
+  grants: z.array(z.string()).describe("Hosts that may be reached; no others."),
+  openConnections: z.number(),
+  refusals: z.array(z.string()).describe("The latest."),
+});
+export const fullSummary = summary.extend({ isolation: isolation.optional(), network: network.optional() });
 
 type Short = z.output<typeof summary>;
 type Isolation = z.output<typeof isolation>;
 
-export function shortOf({ isolation: _, ...rest }: SessionSummary): Short {
+export function shortOf({ isolation: _, network: __, ...rest }: SessionSummary): Short {
   return rest;
 }
 
 export function fullOf(found: SessionSummary): z.output<typeof fullSummary> {
-  return { ...shortOf(found), ...present({ isolation: isolationOf(found) }) };
+  return { ...shortOf(found), ...present({ isolation: isolationOf(found), network: networkOf(found) }) };
+}
+
+function networkOf({ network: found }: SessionSummary): z.output<typeof network> | undefined {
+  return found && { ...found, grants: [...found.grants], refusals: refusalTexts(found.refusals) };
 }
 
 function isolationOf({ isolation }: SessionSummary): Isolation | undefined {
@@ -68,9 +78,8 @@ function isolationOf({ isolation }: SessionSummary): Isolation | undefined {
 
 export function summaryOutcome(found: SessionSummary): Outcome<z.output<typeof fullSummary>> {
   const result = fullOf(found);
-  const lines = result.isolation ? isolationLines(result.isolation) : [];
   const { sessionId, state } = result;
-  return { result, text: [lineOf(shortOf(found)), ...lines].join("\n"), facts: { sessionId, state } };
+  return { result, text: [lineOf(shortOf(found)), ...detailLines(result)].join("\n"), facts: { sessionId, state } };
 }
 
 /** How the sandbox is isolated is for `sessionStatus` to tell: each schema costs every conversation. */
@@ -86,7 +95,19 @@ export function lineOf({ sessionId, name, state, expiresAt, runningProcesses, de
   return `${label}: ${state}${why}, ${runningProcesses} processes running, expires ${expiresAt}`;
 }
 
-export function isolationLines(it: Isolation): string[] {
+function networkLines({ grants, openConnections, refusals }: z.output<typeof network>): string[] {
+  const reach = grants.length === 0 ? "nothing" : grants.join(", ");
+  return [`network: may reach ${reach}; ${openConnections} connections open`, ...refusals.map((it) => `- ${it}`)];
+}
+
+type Details = Partial<Pick<z.output<typeof fullSummary>, "isolation" | "network">>;
+
+/** How a sandbox is isolated, and what it may reach. */
+export function detailLines({ isolation, network }: Details): string[] {
+  return [...(isolation ? isolationLines(isolation) : []), ...(network ? networkLines(network) : [])];
+}
+
+function isolationLines(it: Isolation): string[] {
   const privileges = `uid ${it.uid}, capabilities ${it.capabilities}, no-new-privileges ${it.noNewPrivileges ? "on" : "off"}, seccomp ${it.seccomp ? "on" : "off"}`;
   return [
     `isolation: ${it.level} (${it.engine}, ${it.acceleration})`,

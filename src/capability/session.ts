@@ -4,9 +4,9 @@ import { capability } from "./capability.ts";
 import { sandbox, sessionId, sessionName } from "./fields.ts";
 import { present } from "./render.ts";
 import {
+  detailLines,
   fullOf,
   fullSummary,
-  isolationLines,
   lineOf,
   shortOf,
   shortOutcome,
@@ -86,7 +86,7 @@ export const sessionStatus = capability({
     const result = { ...known, image: profile.image, limits: limitsOf(profile) };
     const text = [
       found ? lineOf(shortOf(found)) : "The default session is not open yet; the first call that needs it opens it.",
-      ...("isolation" in known && known.isolation ? isolationLines(known.isolation) : []),
+      ...(found ? detailLines(fullOf(found)) : []),
       `limits: ${JSON.stringify(result.limits)}`,
     ].join("\n");
     return { result, text, facts: { state: result.state } };

@@ -9,6 +9,8 @@ interface ServeOptions {
   readonly dataDir?: string;
   readonly logLevel?: string;
   readonly spares?: string;
+  readonly upstreamProxy?: string;
+  readonly trustedCa?: string;
 }
 
 /** After this the process ends whatever is still going on; the next start cleans up after it. */
@@ -22,6 +24,8 @@ export function serveCommand(): Command {
     .option("--data-dir <dir>", "where images, state and audit log are kept (env GLOVEBOX_DATA_DIR)")
     .option("--log-level <level>", "trace, debug, info, warn, error or silent (env GLOVEBOX_LOG_LEVEL)")
     .option("--spares <n>", "sandboxes to keep ready while the gateway is in use (default: 1; env GLOVEBOX_SPARES)")
+    .option("--upstream-proxy <url>", "the network's own proxy, if that is the way out (env GLOVEBOX_UPSTREAM_PROXY)")
+    .option("--trusted-ca <file>", "PEM file of authorities to trust besides the system's (env GLOVEBOX_TRUSTED_CA)")
     .addHelpText(
       "after",
       "\nTo try it by hand:\n  $ npx @modelcontextprotocol/inspector --cli glovebox serve --method tools/list\n",

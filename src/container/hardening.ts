@@ -4,14 +4,40 @@ import type { ContainerSpec } from "./container.ts";
 export const AGENT_ID = 1000;
 export const AGENT_USER = `${AGENT_ID}:${AGENT_ID}`;
 
+/** Where Debian, and most others, have the system's own list. */
+const AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt";
+const EXTRA_AUTHORITIES = "/.glovebox/extra-authorities.pem";
+
+/** Of the guest agent (`guest/agent/network.go`), on the container's loopback. */
+const PROXY = "http://127.0.0.1:3128";
+const NOT_PROXIED = "localhost,127.0.0.1,::1";
+
+/**
+ * How programs find the proxy and know whose certificates to accept. Those that read none of it get out all the same, by way of the
+ * system's list where they use that.
+ */
+const NETWORK_ENVIRONMENT = [
+  ...["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"].map((name) => `${name}=${PROXY}`),
+  ...["NO_PROXY", "no_proxy"].map((name) => `${name}=${NOT_PROXIED}`),
+  // OpenSSL with all that rests on it; libraries that bring a list of their own; curl, git, cargo and pip, in images that keep the system's elsewhere.
+  ...["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO", "PIP_CERT"].map(
+    (name) => `${name}=${AUTHORITIES}`,
+  ),
+  // Node adds these to its own.
+  `NODE_EXTRA_CA_CERTS=${EXTRA_AUTHORITIES}`,
+];
+
 /**
  * What of ours is in the container, by where the guest has it: its first process (`guest/runner`), the socket by which that calls
- * the guest agent once, and the witness of the attestation (`guest/inside`).
+ * the guest agent once, the witness of the attestation (`guest/inside`), and whose certificates programs accept
+ * (`guest/agent/trust.go`).
  */
 const OURS = {
   "/usr/libexec/glovebox/runner": "/.glovebox/runner",
   "/run/glovebox/runner.sock": "/.glovebox/runner.sock",
   "/usr/libexec/glovebox/inside": "/.glovebox/inside",
+  "/run/glovebox/authorities.pem": AUTHORITIES,
+  "/run/glovebox/extra-authorities.pem": EXTRA_AUTHORITIES,
 } as const;
 
 /** Directories that can always be written: volumes, so that they lie on disk and the archive calls see them (it sees no tmpfs). */
@@ -48,7 +74,7 @@ export function hardenedOptions({ hostname, image, profile }: ContainerSpec) {
     Entrypoint: [OURS["/usr/libexec/glovebox/runner"]],
     Cmd: [],
     // PATH is the image's. Unbuffered, so that a person sees a program's output while it runs.
-    Env: ["HOME=/home/agent", "USER=agent", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1"],
+    Env: ["HOME=/home/agent", "USER=agent", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1", ...NETWORK_ENVIRONMENT],
     Healthcheck: { Test: ["NONE"] },
     Tty: false,
     OpenStdin: false,

@@ -57,6 +57,12 @@ const EXPECTED_MOUNTS: Readonly<Record<string, { fstype: RegExp; root?: RegExp; 
   "/.glovebox/runner": { fstype: /./, root: /^\/usr\/libexec\/glovebox\/runner$/, readOnly: true },
   "/.glovebox/runner.sock": { fstype: /^tmpfs$/, root: /^\/glovebox\/runner\.sock$/, readOnly: true },
   "/.glovebox/inside": { fstype: /./, root: /^\/usr\/libexec\/glovebox\/inside$/, readOnly: true },
+  "/.glovebox/extra-authorities.pem": {
+    fstype: /^tmpfs$/,
+    root: /^\/glovebox\/extra-authorities\.pem$/,
+    readOnly: true,
+  },
+  "/etc/ssl/certs/ca-certificates.crt": { fstype: /^tmpfs$/, root: /^\/glovebox\/authorities\.pem$/, readOnly: true },
   "/etc/resolv.conf": { fstype: /./, root: /\/containers\/[0-9a-f]{64}\/resolv\.conf$/ },
   "/etc/hostname": { fstype: /./, root: /\/containers\/[0-9a-f]{64}\/hostname$/ },
   "/etc/hosts": { fstype: /./, root: /\/containers\/[0-9a-f]{64}\/hosts$/ },

@@ -22,7 +22,7 @@ const MAX_TUNNELS = 128;
 
 /**
  * Unread bytes of one stream. Node credits the connection's window at once and the stream's as it is read, so what a guest
- * can make the gateway hold is this times the streams: 32 MiB.
+ * can make the gateway hold is this times the streams: 96 MiB with all programs, tunnels and connections that a session can have.
  */
 const STREAM_WINDOW_BYTES = 256 * 1024;
 
@@ -63,7 +63,7 @@ export function openChannel(socket: Duplex): Channel {
     maxReservedRemoteStreams: 0,
     maxSettings: 16,
     // MiB; above what the windows let the guest send.
-    maxSessionMemory: 64,
+    maxSessionMemory: 128,
   });
   const close = (reason: GatewayError) => {
     if (!closed.signal.aborted) closed.abort(reason);

@@ -54,8 +54,19 @@ export interface SignalRequest {
   readonly signal: "SIGINT" | "SIGTERM" | "SIGKILL" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2";
 }
 
-/** What the guest agent does with the machine's one container: start a program, read or write a file. */
-export type AgentService = "/run" | "/file";
+/**
+ * What the guest agent does with the machine's one container: start a program, read or write a file, hand on the next connection that
+ * a program makes, connect to a port of its loopback.
+ */
+export type AgentService = "/run" | "/file" | "/connection" | "/dial";
+
+/** Certificates of authorities, in PEM. */
+export interface Trust {
+  /** The same for every session, left out to keep what was set: all of them, and those among them that few programs know of themselves. */
+  readonly known?: { readonly all: string; readonly extra: string };
+  /** The session's own, if it has one. */
+  readonly own: string;
+}
 
 export interface GuestFacts {
   readonly bootId: string;
@@ -79,6 +90,8 @@ export interface Machine extends AsyncDisposable {
   condemn(reason: GatewayError): void;
   /** Signals the process, its process group, its session and every process that carries its run marker. @throws GatewayError MACHINE_LOST */
   signal(request: SignalRequest, signal: AbortSignal): Promise<void>;
+  /** Sets whose certificates programs in the container accept; running ones may have read the list before. @throws GatewayError MACHINE_LOST */
+  trust(trust: Trust, signal: AbortSignal): Promise<void>;
   /** Stops the machine's processors: it costs no time any more, and notices nothing. @throws GatewayError MACHINE_LOST */
   pause(signal: AbortSignal): Promise<void>;
   /** Lets it go on, with the right time and fresh randomness. @throws GatewayError MACHINE_LOST */

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
 import { preparsePolicySet } from "@cedar-policy/cedar-wasm/nodejs";
 import { z } from "zod";
-import type { Bundle, Problem } from "./bundle.ts";
+import type { Bundle, BundlePolicy, Problem } from "./bundle.ts";
 import { readCedar } from "./cedar-files.ts";
+import { grantPolicy } from "./egress.ts";
 import { evaluate, prepareSchema } from "./evaluate.ts";
-import { profileSchema } from "./profile.ts";
+import { type Profile, profileSchema } from "./profile.ts";
 import { type Describe, runTests, type TestResult, testProblems, testsSchema } from "./tests.ts";
 import { readYaml } from "./yaml.ts";
 
@@ -41,7 +42,7 @@ export function assembleBundle(files: ReadonlyMap<string, string>, describe: Des
   const profile = yaml("profile.yaml", profileSchema.prefault({}));
   const tests = yaml("tests.yaml", testsSchema.default([]));
   const cedar = [...files].filter(([name]) => name.endsWith(".cedar")).map(([name, text]) => ({ name, text }));
-  const { parts, problems: inPolicies } = readCedar(cedar);
+  const { parts, problems: inPolicies } = readCedar([...cedar, ...grantsOf(profile?.value)]);
   problems.push(...inPolicies);
   if (parts.length === 0 && inPolicies.length === 0) {
     problems.push({
@@ -62,13 +63,25 @@ export function assembleBundle(files: ReadonlyMap<string, string>, describe: Des
       tests: [],
     };
   }
-  const policies = new Map(parts.map(({ text, offset, source, ...policy }) => [policy.id, policy]));
+  const placed = ({ id, file, line }: BundlePolicy) => {
+    const number = file === "profile.yaml" ? Number(/\d+$/.exec(id)?.[0]) - 1 : undefined;
+    return number === undefined ? line : profile.placeOf(["egress", "allow", number]).line;
+  };
+  const policies = new Map(
+    parts.map(({ text, offset, source, ...policy }) => [policy.id, { ...policy, line: placed(policy) }]),
+  );
   const { name, version } = manifest.value;
   const bundle = { identity: { name, version, digest }, profile: profile.value, policies, preparsed: digest };
   const results = runTests(bundle, tests.value, describe);
   const failed = [...permitsNonsense(bundle), ...testProblems(results, "tests.yaml", tests.placeOf)];
   if (failed.length > 0) return { valid: false, problems: failed, tests: results };
   return { valid: true, bundle: { ...bundle, tests: results } };
+}
+
+/** The convenient form is written out as the policies that it stands for, so that both are decided, and told of, in the same way. */
+function grantsOf(profile: Profile | undefined): { name: string; text: string }[] {
+  const grants = profile?.egress.allow ?? [];
+  return grants.length === 0 ? [] : [{ name: "profile.yaml", text: grants.map(grantPolicy).join("\n") }];
 }
 
 /** The evaluator must refuse what no schema knows, whatever the bundle permits: otherwise nothing it says can be believed. */

@@ -10,6 +10,16 @@ export interface BundlePolicy extends DecidingPolicy {
   readonly actions: ReadonlySet<string>;
   /** Whether it applies to every request for these tools: any principal, any resource, no condition. */
   readonly unconditional: boolean;
+  /** Of a policy that can apply to connections. */
+  readonly connect?: ConnectPolicy;
+}
+
+/** What the proxy must know of a policy before there is a request to decide. */
+export interface ConnectPolicy {
+  /** What its head names; the policy may narrow it further. */
+  readonly hosts: { readonly kind: "all" } | { readonly kind: "is" | "in"; readonly host: string };
+  /** Whether it asks for method or path: TLS to these hosts has to end at the proxy. */
+  readonly readsRequests: boolean;
 }
 
 /** A valid bundle, ready to decide. */

@@ -7,6 +7,8 @@ import {
   validate,
 } from "@cedar-policy/cedar-wasm/nodejs";
 import { type BundlePolicy, type Problem, placeAt } from "./bundle.ts";
+import { CONNECT } from "./connect.ts";
+import { connectPolicy, overBroad } from "./connect-policy.ts";
 import { deadLiterals } from "./literals.ts";
 import { SCHEMA } from "./schema.ts";
 import { type Statement, statementsOf } from "./statements.ts";
@@ -102,7 +104,11 @@ function partOf(source: CedarFile, statement: Statement, index: number, problems
   const id = `${source.name}#${annotations["id"] ?? index}`;
   const reason = annotations["reason"];
   const named = { id, effect, ...(reason ? { reason } : {}), file: source.name, line: place.line };
-  return [{ ...named, actions, unconditional: isUnconditional(policy), text, offset, source }];
+  const connect = actions.has(CONNECT) ? connectPolicy(policy) : undefined;
+  const tooBroad = connect && overBroad(policy, connect);
+  if (tooBroad) problems.push({ ...place, ...tooBroad });
+  const unconditional = isUnconditional(policy);
+  return [{ ...named, actions, unconditional, ...(connect && { connect }), text, offset, source }];
 }
 
 function annotationProblems({ effect, annotations = {} }: PolicyJson): { message: string; fix: string }[] {

@@ -8,8 +8,9 @@ import { GatewayError } from "../errors.ts";
 import type { Bundle } from "./bundle.ts";
 import type { DecidingPolicy, Decision } from "./decision.ts";
 import { normalisePath, pathAncestors } from "./facts.ts";
-import type { Fact, PolicyRequest } from "./request.ts";
-import { PATH_FACTS, SCHEMA } from "./schema.ts";
+import { hostAncestors, readHost } from "./host.ts";
+import type { Fact, PolicyRequest, Resource } from "./request.ts";
+import { ADDRESS_FACTS, PATH_FACTS, SCHEMA } from "./schema.ts";
 
 /** Name under which Cedar keeps the parsed schema of this thread. */
 export const SCHEMA_NAME = "glovebox";
@@ -62,16 +63,26 @@ function deciding(bundle: Bundle, id: string): DecidingPolicy {
 
 function cedarRequest({ principal, action, resource, context }: PolicyRequest) {
   const entities: EntityJson[] = [];
-  const path = (value: string) => {
-    // INVARIANT: without it, `/workspace/../etc` would lie in /workspace. The caller denies.
-    if (normalisePath(value, "/") !== value) throw new GatewayError("INTERNAL", "a path is not normalised");
-    const uid = { type: "Glovebox::Path", id: value };
+  const entity = (type: "Path" | "Host", id: string, ancestors: readonly string[]) => {
+    const uid = { type: `Glovebox::${type}`, id };
     // All ancestors as direct parents: Cedar then needs no entity for each of them.
-    const parents = pathAncestors(value).map((id) => ({ type: "Glovebox::Path", id }));
-    if (!entities.some((it) => "id" in it.uid && it.uid.id === value && it.uid.type === uid.type)) {
+    const parents = ancestors.map((it) => ({ type: uid.type, id: it }));
+    if (!entities.some((it) => "id" in it.uid && it.uid.id === id && it.uid.type === uid.type)) {
       entities.push({ uid, attrs: {}, parents });
     }
     return uid;
+  };
+  const path = (value: string) => {
+    // INVARIANT: without it, `/workspace/../etc` would lie in /workspace. The caller denies.
+    if (normalisePath(value, "/") !== value) throw new GatewayError("INTERNAL", "a path is not normalised");
+    return entity("Path", value, pathAncestors(value));
+  };
+  const acted = (it: Resource) => {
+    if (it.type === "path") return path(it.path);
+    if (it.type === "session") return { type: "Glovebox::Session", id: it.id };
+    // INVARIANT: without it, `EXAMPLE.org` would be another host than the one that a forbid names. The caller denies.
+    if (readHost(it.host)?.host !== it.host) throw new GatewayError("INTERNAL", "a host is not in its one spelling");
+    return entity("Host", it.host, hostAncestors(it.host));
   };
   const who = { type: "Glovebox::Principal", id: principal.id };
   const attrs = {
@@ -80,13 +91,15 @@ function cedarRequest({ principal, action, resource, context }: PolicyRequest) {
     transport: principal.transport,
   };
   entities.push({ uid: who, attrs, parents: [] });
-  const facts = Object.entries(context).map(([name, fact]): [string, CedarValueJson] =>
-    PATH_FACTS.has(name) ? [name, { __entity: path(String(fact)) }] : [name, cedarValue(fact)],
-  );
+  const facts = Object.entries(context).map(([name, fact]): [string, CedarValueJson] => {
+    if (PATH_FACTS.has(name)) return [name, { __entity: path(String(fact)) }];
+    if (ADDRESS_FACTS.has(name)) return [name, { __extn: { fn: "ip", arg: String(fact) } }];
+    return [name, cedarValue(fact)];
+  });
   return {
     principal: who,
     action: { type: "Glovebox::Action", id: action },
-    resource: resource.type === "path" ? path(resource.path) : { type: "Glovebox::Session", id: resource.id },
+    resource: acted(resource),
     context: Object.fromEntries(facts),
     entities,
     preparsedSchemaName: SCHEMA_NAME,

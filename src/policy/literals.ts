@@ -1,5 +1,6 @@
 import { GatewayError } from "../errors.ts";
 import { isArgvPrefix, normalisePath } from "./facts.ts";
+import { readHost } from "./host.ts";
 
 /** A literal that no request can hold: a forbid that rests on it would never forbid, and nothing else would say so. */
 export interface DeadLiteral {
@@ -8,13 +9,23 @@ export interface DeadLiteral {
   readonly fix: string;
 }
 
-type Node = Readonly<Record<string, unknown>>;
+export type Node = Readonly<Record<string, unknown>>;
 
 const COMPARISONS = ["contains", "containsAll", "containsAny", "==", "!="] as const;
 
 /** The dead literals of a policy in Cedar's JSON form: paths that aren't normalised, and prefixes that aren't an argv's JSON. */
 export function deadLiterals(policy: object): DeadLiteral[] {
-  return nodesOf(policy).flatMap((node) => [...deadPath(node), ...deadPrefixes(node)]);
+  return nodesOf(policy).flatMap((node) => [...deadPath(node), ...deadHost(node), ...deadPrefixes(node)]);
+}
+
+function deadHost(node: Node): DeadLiteral[] {
+  const { type, id } = node;
+  if (type !== "Glovebox::Host" || typeof id !== "string") return [];
+  const spelling = readHost(id)?.host;
+  if (spelling === id) return [];
+  const message = `no host of a request is spelt ${JSON.stringify(id)}: they are names in lower case, or addresses`;
+  const fix = id.startsWith("*.") ? `write \`resource in\` and ${JSON.stringify(id.slice(2))}` : undefined;
+  return [{ literal: id, message, fix: fix ?? `write ${JSON.stringify(spelling ?? "example.org")}` }];
 }
 
 function deadPath(node: Node): DeadLiteral[] {
@@ -61,11 +72,11 @@ function argvMeant(literal: string): string[] {
 }
 
 /** A value's objects at any depth, itself included. */
-function nodesOf(value: unknown): Node[] {
+export function nodesOf(value: unknown): Node[] {
   if (Array.isArray(value)) return value.flatMap(nodesOf);
   return isNode(value) ? [value, ...Object.values(value).flatMap(nodesOf)] : [];
 }
 
-function isNode(value: unknown): value is Node {
+export function isNode(value: unknown): value is Node {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

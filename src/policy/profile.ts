@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { egressSchema } from "./egress.ts";
 
 /** Strongest last. The order is the meaning: a floor admits its own level and those after it. */
 export const ISOLATION_LEVELS = ["shared-kernel", "userspace-kernel", "microvm"] as const;
@@ -55,6 +56,8 @@ export const profileSchema = z.strictObject({
   /** Of one principal: each holds a sandbox's memory and disk. */
   snapshots: z.strictObject({ count: count(0, 256, 8), totalMiB: count(0, 16_777_216, 16_384) }).prefault({}),
   limits: z.strictObject({ sessions: count(1, 256, 4), processes: count(1, 1024, 32) }).prefault({}),
+  /** What the sandbox may reach; nothing without it. */
+  egress: egressSchema.prefault({}),
   /** Whether the container's root file system can be written; the machine confines it all the same. */
   writableRoot: z.boolean().default(false),
 });

@@ -11,11 +11,13 @@ export type Fact = string | number | boolean | readonly Fact[] | { readonly [nam
 
 /**
  * What is acted on. `session`: the sandbox as a whole. `path`: an absolute, normalised path in the sandbox; the evaluator
- * adds all its ancestors up to `/` as Cedar parents, so that policies say `resource in Glovebox::Path::"/workspace"`.
+ * adds all its ancestors up to `/` as Cedar parents, so that policies say `resource in Glovebox::Path::"/workspace"`. `host`: a name or an
+ * address in its one spelling; its parents are the domains that it lies in.
  */
 export type Resource =
   | { readonly type: "session"; readonly id: string }
-  | { readonly type: "path"; readonly path: string };
+  | { readonly type: "path"; readonly path: string }
+  | { readonly type: "host"; readonly host: string };
 
 /** One question to policy, complete in itself: evaluation reads nothing else (no clock, no I/O). */
 export interface PolicyRequest {

@@ -1,6 +1,6 @@
 /**
  * The Cedar schema that every bundle is validated against and every request is checked with. One action a tool; its context is
- * what `describe` of the capability of the same name gives (a test keeps them equal). `cwd` is a path entity, so that policies
+ * what `describe` of the capability of the same name gives (a test keeps them equal). And `connect`, which is no tool (`connect.ts`). `cwd` is a path entity, so that policies
  * say `context.cwd in Glovebox::Path::"/workspace"`; Cedar's `like` would let `*` cross a `/`.
  */
 export const SCHEMA = `namespace Glovebox {
@@ -10,6 +10,8 @@ export const SCHEMA = `namespace Glovebox {
   entity Session;
   // An absolute, normalised path in the sandbox; in all the directories above it, up to "/".
   entity Path in [Path];
+  // A host's name, lower-case, or an address; a name in all the domains that it lies in.
+  entity Host in [Host];
 
   action "exec" appliesTo { principal: [Principal], resource: [Session], context: {
     cwd: Path, stdinBytes: Long, background: Bool,
@@ -63,9 +65,25 @@ export const SCHEMA = `namespace Glovebox {
   // Without a snapshot the session is copied as it is now.
   action "forkSession" appliesTo { principal: [Principal], resource: [Session], context: { snapshot?: String } };
   action "deleteSnapshot" appliesTo { principal: [Principal], resource: [Session], context: { snapshot: String } };
+
+  // A program in the sandbox connects to something.
+  action "connect" appliesTo { principal: [Principal], resource: [Host], context: {
+    port: Long,
+    // "http" or "https".
+    scheme: String,
+    // When the program gave an address in place of a name.
+    address?: ipaddr,
+    // Of one request, where the proxy reads requests: plain HTTP, and hosts that a policy about method or path, or a secret, is for.
+    method?: String,
+    // Decoded, without the query.
+    path?: Path,
+  } };
   action "explainPolicy" appliesTo { principal: [Principal], resource: [Session], context: { tool: String } };
 }
 `;
 
 /** Facts that are paths in the sandbox: entities for Cedar, not strings. */
-export const PATH_FACTS: ReadonlySet<string> = new Set(["cwd"]);
+export const PATH_FACTS: ReadonlySet<string> = new Set(["cwd", "path"]);
+
+/** Facts that are IP addresses: Cedar's `ipaddr`, not strings. */
+export const ADDRESS_FACTS: ReadonlySet<string> = new Set(["address"]);

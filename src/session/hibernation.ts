@@ -21,7 +21,12 @@ export interface Sleeper extends Sandbox {
   wake(options: OpenOptions): Promise<void>;
 }
 
-export function createSleeper(first: Sandbox, { saveTemporarily, restoreSandbox }: HibernationPorts): Sleeper {
+/** `onWoken` resolves before anybody uses the sandbox again. */
+export function createSleeper(
+  first: Sandbox,
+  { saveTemporarily, restoreSandbox }: HibernationPorts,
+  onWoken: (sandbox: Sandbox, signal: AbortSignal) => Promise<void>,
+): Sleeper {
   const lost = new AbortController();
   let latest = first;
   let saved: TemporarySave | undefined;
@@ -41,6 +46,9 @@ export function createSleeper(first: Sandbox, { saveTemporarily, restoreSandbox 
   return {
     get machineId() {
       return latest.machineId;
+    },
+    get machine() {
+      return latest.machine;
     },
     get facts() {
       return latest.facts;
@@ -68,6 +76,7 @@ export function createSleeper(first: Sandbox, { saveTemporarily, restoreSandbox 
       const from = saved;
       latest = await restoreSandbox(from, options);
       saved = undefined;
+      await onWoken(latest, options.signal);
       watch(latest);
       await from[Symbol.asyncDispose]();
     },

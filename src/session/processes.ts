@@ -11,6 +11,8 @@ export interface ProcessesPorts {
   readonly profile: Profile;
   /** Facts of each process that ended, for the audit log. */
   readonly onEnded: (facts: Json) => void;
+  /** Variables for all of them; a call's own go before. */
+  readonly environment: Readonly<Record<string, string>>;
 }
 
 /** So many that ended are kept for reading… */
@@ -27,7 +29,8 @@ export class Processes implements AsyncDisposable {
   /** In the order of their ends. */
   readonly #ended = new Map<string, Process>();
   readonly #closing = new AbortController();
-  #starting = 0;
+  /** Calls whose programs are being started. */
+  readonly #starting: string[] = [];
 
   constructor(ports: ProcessesPorts) {
     this.#ports = ports;
@@ -35,15 +38,21 @@ export class Processes implements AsyncDisposable {
 
   /** How many run or are being started. */
   get running(): number {
-    return this.#running.size + this.#starting;
+    return this.#running.size + this.#starting.length;
+  }
+
+  /** The calls that started what runs now. */
+  get calls(): string[] {
+    return [...new Set([...this.#starting, ...[...this.#running.values()].map((it) => it.spec.callId)])];
   }
 
   /**
    * Starts a program; `signal` aborts the start only.
    * @throws GatewayError PROCESS_LIMIT, SESSION_CLOSED, and what `Container.run` throws
    */
-  async start(spec: ProcessSpec, signal: AbortSignal): Promise<Process> {
-    const { container, profile } = this.#ports;
+  async start(asked: ProcessSpec, signal: AbortSignal): Promise<Process> {
+    const { container, profile, environment } = this.#ports;
+    const spec = { ...asked, env: { ...environment, ...asked.env } };
     this.#closing.signal.throwIfAborted();
     const limit = profile.limits.processes;
     if (this.running >= limit) {
@@ -51,7 +60,7 @@ export class Processes implements AsyncDisposable {
     }
     const { retainBytes, limitBytes } = profile.output;
     const id = newId("proc");
-    this.#starting += 1;
+    this.#starting.push(spec.callId);
     try {
       const ports = { id, retainBytes, limitBytes, onEnd: (ended: Process) => this.#onEnd(ended) };
       const process = await Process.start(container, spec, ports, AbortSignal.any([signal, this.#closing.signal]));
@@ -59,7 +68,7 @@ export class Processes implements AsyncDisposable {
       if (this.#closing.signal.aborted) await process.abandon(DISPOSAL_MS);
       return process;
     } finally {
-      this.#starting -= 1;
+      this.#starting.splice(this.#starting.indexOf(spec.callId), 1);
     }
   }
 

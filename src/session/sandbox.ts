@@ -25,7 +25,7 @@ export interface SandboxPorts {
   /** Who shares saved machines: no other domain's sessions start from a copy of the same memory. */
   readonly domain: string;
   /** Names all that decides what `startContainer` makes. */
-  readonly containerShape: (spec: ContainerSpec) => string;
+  readonly containerShape: (spec: ContainerSpec) => Promise<string>;
   /** Answers the container's id. */
   readonly startContainer: (spec: ContainerSpec, machine: Machine, signal: AbortSignal) => Promise<string>;
   readonly adoptContainer: (id: string, machine: Machine) => Container;
@@ -45,6 +45,8 @@ export interface Sandbox extends AsyncDisposable {
   readonly machineId: string;
   readonly imageDigest: string;
   readonly container: Container;
+  /** For its network. */
+  readonly machine: Pick<Machine, "connect" | "condemn" | "trust" | "lost">;
   readonly facts: MachineFacts;
   readonly attestation: Attestation;
   /** Whether it was made before it was asked for. */
@@ -89,7 +91,10 @@ export function restoreSandbox(
 ): Promise<Sandbox> {
   return furnish(profile, ports, options, async (spec, preparation) => {
     if (saved.shape !== digestOf(preparation)) throw new GatewayError("SNAPSHOT_UNUSABLE", OTHER_PROFILE);
-    return { machine: await ports.engine.openSaved(spec, saved.directory, options), prepared: saved.container };
+    const machine = await ports.engine.openSaved(spec, saved.directory, options);
+    // It trusts the authority of the session that it was saved from.
+    await machine.trust({ own: "" }, options.signal);
+    return { machine, prepared: saved.container };
   });
 }
 
@@ -113,7 +118,7 @@ async function furnish(
   const spec = { id: machineId, directory, image, memoryMiB, vcpus, diskMiB, hostname };
   const containerOf = (name: string) => ({ hostname: name, image: image.agentImage, profile });
   const preparation: Preparation = {
-    key: JSON.stringify([ports.domain, ports.containerShape(containerOf(""))]),
+    key: JSON.stringify([ports.domain, await ports.containerShape(containerOf(""))]),
     prepare: (it, name, until) => {
       progress("starting the container");
       return ports.startContainer(containerOf(name), it, until);
@@ -135,6 +140,7 @@ async function furnish(
     machineId,
     imageDigest: image.digest,
     container,
+    machine,
     facts,
     attestation,
     pooled: false,

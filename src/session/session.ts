@@ -1,4 +1,6 @@
 import type { Container } from "../container/container.ts";
+import type { SessionEgress } from "../egress/egress.ts";
+import type { Refusal } from "../egress/traffic.ts";
 import type { Attestation } from "../engine/attest.ts";
 import type { MachineFacts } from "../engine/engine.ts";
 import type { Profile } from "../policy/profile.ts";
@@ -16,6 +18,8 @@ export interface Session {
   readonly container: Container;
   /** The programs started in it, running or lately ended. */
   readonly processes: Processes;
+  /** What its programs reach, and don't. */
+  readonly egress: SessionEgress;
   /** Changes of one path, one after the other; the key is the path. */
   readonly turns: Turns;
 }
@@ -31,8 +35,19 @@ export interface SessionSummary {
   readonly runningProcesses: number;
   /** Present once the sandbox is ready. */
   readonly isolation?: { readonly machine: MachineFacts; readonly attestation: Attestation };
+  /** Of one whose sandbox is ready. */
+  readonly network?: NetworkSummary;
   /** What the preparation is doing, while `opening`; why it ended, when `lost`. */
   readonly detail?: string;
+}
+
+/** What a session's programs may reach, and what they tried in vain. */
+export interface NetworkSummary {
+  /** Hosts that a policy permits, as it names them; each may be narrowed further. */
+  readonly grants: readonly string[];
+  readonly openConnections: number;
+  /** The latest. */
+  readonly refusals: readonly Refusal[];
 }
 
 /** A principal's sessions. Ids of another principal's are as unknown as ids that never were: SESSION_NOT_FOUND. */

@@ -44,7 +44,7 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
   function find(principal: Principal, sessionId: string): Tenancy {
     const tenancy = tenancies.get(sessionId);
     // Another principal's session must look exactly like one that never was.
-    if (tenancy?.identity.principalId === principal.id) return tenancy;
+    if (tenancy?.identity.principal.id === principal.id) return tenancy;
     throw new GatewayError("SESSION_NOT_FOUND", `there is no session \`${sessionId.slice(0, 100)}\``);
   }
 
@@ -55,7 +55,7 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
   }
 
   function ofPrincipal(principal: Principal): Tenancy[] {
-    return [...tenancies.values()].filter((it) => it.identity.principalId === principal.id);
+    return [...tenancies.values()].filter((it) => it.identity.principal.id === principal.id);
   }
 
   function open(principal: Principal, sessionId: string, name?: string, openSandbox = ports.openSandbox): Tenancy {
@@ -75,7 +75,7 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
     name: string | undefined,
     openSandbox: OpenSandbox,
   ): Tenancy {
-    const identity = { sessionId, principalId: principal.id, name };
+    const identity = { sessionId, principal, name };
     const tenancy = new Tenancy(identity, tenancyPorts, openSandbox, () => remove(tenancy));
     return tenancy;
   }

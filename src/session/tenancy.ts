@@ -1,13 +1,15 @@
 import type { AuditWriter, EventBody, Json } from "../audit/record.ts";
+import type { SessionEgress } from "../egress/egress.ts";
 import { asGatewayError, GatewayError } from "../errors.ts";
 import { abortable, deadline } from "../lib/deadline.ts";
 import type { Logger } from "../log.ts";
 import type { Profile } from "../policy/profile.ts";
+import type { Principal } from "../policy/request.ts";
 import { createSleeper, type HibernationPorts, type Sleeper } from "./hibernation.ts";
 import { Processes } from "./processes.ts";
 import { Rest } from "./rest.ts";
-import type { OpenSandbox, SavedSandbox } from "./sandbox.ts";
-import type { Session, SessionState, SessionSummary } from "./session.ts";
+import type { OpenSandbox, Sandbox, SavedSandbox } from "./sandbox.ts";
+import type { NetworkSummary, Session, SessionState, SessionSummary } from "./session.ts";
 import { canMove } from "./state.ts";
 import { Turns } from "./turns.ts";
 
@@ -16,11 +18,19 @@ export interface TenancyPorts {
   readonly profile: Profile;
   readonly audit: AuditWriter;
   readonly log: Logger;
+  readonly openEgress: OpenEgress;
 }
+
+/** `callsRunning` names the calls that a connection can be due to. */
+export type OpenEgress = (of: {
+  readonly sessionId: string;
+  readonly principal: Principal;
+  readonly callsRunning: () => readonly string[];
+}) => SessionEgress;
 
 export interface TenancyIdentity {
   readonly sessionId: string;
-  readonly principalId: string;
+  readonly principal: Principal;
   readonly name: string | undefined;
 }
 
@@ -154,7 +164,7 @@ export class Tenancy {
 
   summary(): SessionSummary {
     const { sessionId, name } = this.identity;
-    const { sandbox, processes } = this.#open ?? {};
+    const { sandbox, processes, session } = this.#open ?? {};
     const leftMs = this.#lastUsedAt + this.#ports.profile.timeouts.idleMs - performance.now();
     return {
       sessionId,
@@ -164,13 +174,14 @@ export class Tenancy {
       expiresAt: new Date(Date.now() + leftMs).toISOString(),
       runningProcesses: processes?.running ?? 0,
       ...(sandbox ? { isolation: { machine: sandbox.facts, attestation: sandbox.attestation } } : {}),
+      ...(session ? { network: networkOf(session.egress) } : {}),
       ...(this.#detail === "" ? {} : { detail: this.#detail }),
     };
   }
 
   async #prepare(openSandbox: OpenSandbox): Promise<Open> {
     const { profile } = this.#ports;
-    const { sessionId, name } = this.identity;
+    const { sessionId, name, principal } = this.identity;
     const { signal } = this.#ending;
     const progress = (message: string) => {
       this.#detail = message;
@@ -178,16 +189,23 @@ export class Tenancy {
     try {
       await using stack = new AsyncDisposableStack();
       const opened = await openSandbox({ signal, progress });
-      const sandbox = stack.use(createSleeper(opened, this.#ports.hibernation));
+      let running: Processes | undefined;
+      const egress = this.#ports.openEgress({ sessionId, principal, callsRunning: () => running?.calls ?? [] });
+      const attach = ({ machine }: Sandbox, until: AbortSignal) => egress.attach(machine, until);
+      const sandbox = stack.use(createSleeper(opened, this.#ports.hibernation, attach));
+      stack.use(egress);
+      await attach(sandbox, signal);
       const { machineId, container, facts: machine, attestation, pooled } = sandbox;
       const onEnded = (facts: Json) => this.#recordLater("process-ended", facts);
-      const processes = stack.use(new Processes({ container, profile, onEnded }));
+      const { environment } = egress;
+      const processes = stack.use(new Processes({ container, profile, onEnded, environment }));
+      running = processes;
       await this.#record("session-opened", asJson({ name, machineId, pooled, machine, attestation }));
       signal.throwIfAborted();
       const owned = stack.move();
       const open: Open = {
         rest: this.#restOf(sandbox, processes),
-        session: { id: sessionId, container, processes, turns: new Turns() },
+        session: { id: sessionId, container, processes, egress, turns: new Turns() },
         processes,
         sandbox,
         [Symbol.asyncDispose]: () => owned.disposeAsync(),
@@ -249,6 +267,10 @@ export class Tenancy {
       this.#ports.log.error({ sessionId: this.identity.sessionId, event, err: error }, "event not recorded"),
     );
   }
+}
+
+function networkOf({ grants, open, refusalsSince }: SessionEgress): NetworkSummary {
+  return { grants, openConnections: open, refusals: refusalsSince(0) };
 }
 
 function asJson(value: unknown): Json {

@@ -1,6 +1,7 @@
 import type { CallContext, Explanation, Outcome } from "../../src/capability/capability.ts";
 import { findCapability } from "../../src/capability/registry.ts";
 import type { Container } from "../../src/container/container.ts";
+import type { SessionEgress } from "../../src/egress/egress.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { profileSchema } from "../../src/policy/profile.ts";
 import type { Principal } from "../../src/policy/request.ts";
@@ -34,12 +35,25 @@ export interface WorkbenchOptions {
   readonly decide?: (tool: string, args: unknown) => Explanation;
 }
 
+/** A network that nothing uses. */
+export function closedEgress(): SessionEgress {
+  return {
+    environment: {},
+    grants: [],
+    open: 0,
+    mark: 0,
+    attach: async () => undefined,
+    refusalsSince: () => [],
+    [Symbol.dispose]: () => undefined,
+  };
+}
+
 /** Capabilities over this machine's own programs and files instead of a sandbox. */
 export function workbench(options: WorkbenchOptions = {}): Workbench {
   const container = options.container ?? localContainer();
   const profile = profileSchema.parse(options.profile ?? {});
-  const processes = new Processes({ container, profile, onEnded: () => undefined });
-  const session: Session = { id: "ses-test", container, processes, turns: new Turns() };
+  const processes = new Processes({ container, profile, onEnded: () => undefined, environment: {} });
+  const session: Session = { id: "ses-test", container, processes, egress: closedEgress(), turns: new Turns() };
   const progress: string[] = [];
   const unexpected = (): never => {
     throw new GatewayError("INTERNAL", "not expected in this test");

@@ -198,7 +198,6 @@ describe("explainPolicy", () => {
       description: {
         resource: { type: "path", path: "/etc/x" },
         context: { bytes: 1, long: "y".repeat(999) },
-        audit: {},
       },
     };
     const asked: unknown[] = [];

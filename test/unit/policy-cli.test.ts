@@ -71,7 +71,7 @@ test("check names every problem with its place, and exits with 1", async () => {
 
 test("test lists what passed and what failed", async () => {
   const directory = broken();
-  writeFileSync(join(directory, "rules.cedar"), "permit (principal, action, resource);\n");
+  writeFileSync(join(directory, "rules.cedar"), "permit (principal, action, resource is Glovebox::Session);\n");
   const failing =
     "- { name: good, tool: listSessions, expect: permit }\n- { name: bad, tool: listSessions, expect: deny }\n";
   writeFileSync(join(directory, "tests.yaml"), failing, { mode: 0o644 });

@@ -154,7 +154,7 @@ test("a decision depends on the request and the bundle alone", () => {
 });
 
 test("a request that does not fit the schema denies", () => {
-  const bundle = bundleOf(`permit (principal, action, resource);`);
+  const bundle = bundleOf(`permit (principal, action, resource is Glovebox::Session);`);
   const fine = execOf(["a"]);
   expect(evaluate(bundle, fine).outcome).toBe("permit");
   const { argv0: _, ...withoutProgram } = fine.context;
@@ -174,7 +174,7 @@ test("a tool is hidden when nothing permits it, or something always forbids it",
   expect(canEverPermit(bundle, "exec")).toBe(true);
   expect(canEverPermit(bundle, "readFile")).toBe(true);
   expect(canEverPermit(bundle, "shell")).toBe(false);
-  const all = `@id("all") permit (principal, action, resource);`;
+  const all = `@id("all") permit (principal, action, resource is Glovebox::Session);`;
   const noShell = `@id("no") @reason("r") forbid (principal, action == Glovebox::Action::"shell", resource);`;
   expect(canEverPermit(bundleOf(all, noShell), "shell")).toBe(false);
   expect(canEverPermit(bundleOf(all, noShell), "exec")).toBe(true);

@@ -11,7 +11,7 @@ import { statementsOf } from "../../src/policy/statements.ts";
 
 const GOOD = {
   "bundle.yaml": "name: good\nversion: 1.0.0\n",
-  "rules.cedar": "permit (principal, action, resource);\n",
+  "rules.cedar": "permit (principal, action, resource is Glovebox::Session);\n",
 };
 
 function folder(files: Record<string, string>): string {
@@ -63,7 +63,7 @@ test.each<[string, Record<string, string>, RegExp]>([
   ["a YAML alias bomb", { ...GOOD, "profile.yaml": "image: &a x\nisolation: *a\n" }, /profile\.yaml/],
   [
     "broken Cedar",
-    { ...GOOD, "rules.cedar": "\npermit (principal, action, resource)\nwhen { };\n" },
+    { ...GOOD, "rules.cedar": "\npermit (principal, action, resource is Glovebox::Session)\nwhen { };\n" },
     /rules\.cedar:3:\d+:/,
   ],
   [
@@ -82,12 +82,12 @@ test.each<[string, Record<string, string>, RegExp]>([
   ],
   [
     "a policy that can never apply (a warning)",
-    { ...GOOD, "rules.cedar": "permit (principal, action, resource) when { false };\n" },
+    { ...GOOD, "rules.cedar": "permit (principal, action, resource is Glovebox::Session) when { false };\n" },
     /rules\.cedar:1:\d+: .*impossible/,
   ],
   [
     "an unknown annotation",
-    { ...GOOD, "rules.cedar": '@mode("shadow") permit (principal, action, resource);\n' },
+    { ...GOOD, "rules.cedar": '@mode("shadow") permit (principal, action, resource is Glovebox::Session);\n' },
     /rules\.cedar:1:1: .*@mode/,
   ],
   [
@@ -99,7 +99,8 @@ test.each<[string, Record<string, string>, RegExp]>([
     "an id used twice",
     {
       ...GOOD,
-      "rules.cedar": '@id("a") permit (principal, action, resource);\n@id("a") permit (principal, action, resource);\n',
+      "rules.cedar":
+        '@id("a") permit (principal, action, resource is Glovebox::Session);\n@id("a") permit (principal, action, resource is Glovebox::Session);\n',
     },
     /rules\.cedar:2:1: .*twice/,
   ],
@@ -146,7 +147,7 @@ test.each<[string, Record<string, string>, RegExp]>([
   ],
   [
     "an id that is no name",
-    { ...GOOD, "rules.cedar": '@id("a b") permit (principal, action, resource);\n' },
+    { ...GOOD, "rules.cedar": '@id("a b") permit (principal, action, resource is Glovebox::Session);\n' },
     /rules\.cedar:1:1: the id is not a name; fix:/,
   ],
   [
@@ -235,7 +236,7 @@ test("every problem of every file is named at once", async () => {
 });
 
 test("a policy is found where it stands, also when its text stands elsewhere as well", async () => {
-  const permit = "permit (principal, action, resource);";
+  const permit = "permit (principal, action, resource is Glovebox::Session);";
   const bundle = await load({
     ...GOOD,
     "rules.cedar": `// ${permit}\n@id("a") ${permit}\n\n  ${permit} // ;\n@id("semicolon") @reason("a; b")\nforbid (principal, action, resource) when { principal.client == ";\\";" };\n${permit}`,
@@ -246,9 +247,9 @@ test("a policy is found where it stands, also when its text stands elsewhere as 
 
 test("whatever layout its policies have, a file is read as Cedar reads it", () => {
   const pieces = fc.constantFrom(
-    "permit (principal, action, resource);",
+    "permit (principal, action, resource is Glovebox::Session);",
     '@id("x;") @reason("\\"; //") forbid (principal, action, resource);',
-    'permit (principal, action, resource) when { principal.client like "*;\\"" };',
+    'permit (principal, action, resource is Glovebox::Session) when { principal.client like "*;\\"" };',
   );
   const gaps = fc.constantFrom("", " ", "\n", "\r\n\t", "// a; b\n", '// "\n', "//\n//;\n");
   fc.assert(
@@ -267,7 +268,7 @@ test("a bundle's tests may say who asks, and with what client", async () => {
   const files = {
     ...GOOD,
     "rules.cedar":
-      'permit (principal == Glovebox::Principal::"local:ada", action, resource) when { principal.client == "editor" };\n',
+      'permit (principal == Glovebox::Principal::"local:ada", action, resource is Glovebox::Session) when { principal.client == "editor" };\n',
     "tests.yaml": `- { name: ada, tool: listSessions, principal: "local:ada", client: { name: editor }, expect: permit }
 - { name: eve, tool: listSessions, principal: "local:eve", client: { name: editor }, expect: deny }
 - { name: another client, tool: listSessions, principal: "local:ada", expect: deny }

@@ -27,6 +27,7 @@ function bash(script: string, options: Partial<ProcessSpec> = {}): ProcessSpec {
 function table(container: Container = localContainer(), profile: object = {}) {
   const events: unknown[] = [];
   const processes = new Processes({
+    environment: {},
     container,
     profile: profileSchema.parse(profile),
     onEnded: (facts) => events.push(facts),

@@ -11,6 +11,7 @@ import { openLedger } from "../../src/session/ledger.ts";
 import { openSandbox, restoreSandbox, type SandboxPorts } from "../../src/session/sandbox.ts";
 import { createSessions, type SessionsPorts } from "../../src/session/sessions.ts";
 import { Snapshots } from "../../src/session/snapshots.ts";
+import { closedEgress } from "../support/capability-context.ts";
 
 /** Life and death of sessions, on a stand-in for the machine: the real one is tested in contract/ and e2e/. */
 const ada = { id: "local:ada", client: { name: "t", version: "1" }, transport: "stdio" as const };
@@ -53,7 +54,7 @@ async function stand(profile: object = {}): Promise<Stand> {
       [Symbol.asyncDispose]: async () => undefined,
     },
     domain: "tests",
-    containerShape: () => JSON.stringify(profile),
+    containerShape: async () => JSON.stringify(profile),
     startContainer: async () => "container",
     adoptContainer: () => ({ [Symbol.asyncDispose]: async () => undefined }) as never,
     attest: async () => ({}) as never,
@@ -67,6 +68,7 @@ async function stand(profile: object = {}): Promise<Stand> {
     machines.push(machine);
     const opened = {
       lost: machine.end.signal,
+      trust: async () => undefined,
       facts: { level: "microvm" },
       pause: async () => {
         machine.paused = true;
@@ -92,6 +94,7 @@ async function stand(profile: object = {}): Promise<Stand> {
       log: createLog("silent"),
       openSandbox: (options) => openSandbox(parsed, sandboxPorts, options),
       snapshots: new Snapshots(join(stateDirectory, "snapshots"), ledger, parsed.snapshots),
+      openEgress: closedEgress,
       restoreSandbox: (saved, options) => restoreSandbox(parsed, sandboxPorts, saved, options),
     },
   };

@@ -15,6 +15,7 @@ const EXIT_MS = 1_000;
 /** A machine that was saved goes on within this time. */
 const GO_ON_MS = 30_000;
 
+const nothing = z.strictObject({});
 const signalAnswer = z.strictObject({ signalled: z.int().min(0), remaining: z.int().min(0) });
 
 export interface QemuMachine extends Machine {
@@ -72,6 +73,10 @@ export function createMachine(parts: MachineParts): QemuMachine {
       if (name === "SIGKILL" && remaining > 0) {
         throw new GatewayError("CONTAINER_FAILED", `${remaining} processes of the run are still there after SIGKILL.`);
       }
+    },
+    async trust(trust, signal) {
+      const ended = AbortSignal.any([signal, lost.signal]);
+      await abortable(channel.ask("/trust", trust, nothing, ended), ended);
     },
     async pause(signal) {
       await qmp.execute("stop", AbortSignal.any([signal, lost.signal]));

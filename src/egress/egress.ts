@@ -1,0 +1,17 @@
+import type { Machine } from "../engine/engine.ts";
+import type { Refusal } from "./traffic.ts";
+
+/** One session's network: all that leaves its sandbox goes by here. Disposal ends every connection. */
+export interface SessionEgress extends Disposable {
+  /** Takes the connections of this machine from now on, until it is lost; of one machine at a time. */
+  attach(machine: Pick<Machine, "connect" | "condemn" | "trust" | "lost">, signal: AbortSignal): Promise<void>;
+  /** Variables for the session's programs: placeholders of its secrets. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** Hosts that a policy permits, as it names them. */
+  readonly grants: readonly string[];
+  /** How many connections are open. */
+  readonly open: number;
+  /** What was refused lately, for the results of calls: those after `mark`. */
+  readonly mark: number;
+  refusalsSince(mark: number): readonly Refusal[];
+}

@@ -1,0 +1,28 @@
+import { type Duplex, pipeline, Transform } from "node:stream";
+
+/** What is told of bytes that pass. */
+export interface Meter {
+  sent(bytes: number): void;
+  received(bytes: number): void;
+}
+
+/** Bytes both ways, each at the reader's pace; an end is passed on, and a break of one is one of both. */
+export function splice(inner: Duplex, outer: Duplex, meter: Meter): void {
+  const broken = (error: Error | null | undefined) => {
+    if (!error) return;
+    inner.destroy();
+    outer.destroy();
+  };
+  pipeline(inner, counted(meter.sent), outer, broken);
+  pipeline(outer, counted(meter.received), inner, broken);
+}
+
+/** Passes bytes on and tells how many. */
+export function counted(count: (bytes: number) => void): Transform {
+  return new Transform({
+    transform: (chunk: Buffer, _encoding, done) => {
+      count(chunk.length);
+      done(null, chunk);
+    },
+  });
+}

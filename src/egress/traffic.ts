@@ -1,0 +1,145 @@
+import type { AuditWriter, EventBody, Json } from "../audit/record.ts";
+import { newId } from "../lib/id.ts";
+import type { Logger } from "../log.ts";
+import type { Target, Verdict } from "./gate.ts";
+
+/** Kept for results and for whoever asks; the audit log has them all. */
+const MAX_RECENT = 32;
+/** So many refusals are recorded at once, and one more each second: a program that tries for ever fills no disk. The others are counted. */
+const REFUSALS_AT_ONCE = 64;
+const REFUSAL_INTERVAL_MS = 1_000;
+
+export interface TrafficPorts {
+  readonly audit: AuditWriter;
+  readonly sessionId: string;
+  readonly log: Logger;
+  /** Calls whose programs run now: one of them is the cause. */
+  readonly callsRunning: () => readonly string[];
+}
+
+/** A connection that policy permits, from its record to its end. */
+export interface Passage {
+  readonly target: Target;
+  sent(bytes: number): void;
+  received(bytes: number): void;
+  /** A request on it was made; `secret` is the name of what was put into it. */
+  request(secrets: readonly string[]): void;
+  /** Writes the second record, once. */
+  close(address?: string): void;
+}
+
+export interface Refusal {
+  /** Goes up by one with each that is new. */
+  readonly number: number;
+  /** For people and models: ``example.org:443` blocked: no policy grants it`. */
+  readonly text: string;
+  readonly count: number;
+}
+
+/** What goes out of one session, and what doesn't: in the audit log, and for the results of calls. */
+export class Traffic {
+  readonly #ports: TrafficPorts;
+  readonly #recent = new Map<string, Refusal>();
+  #number = 0;
+  #tokens = REFUSALS_AT_ONCE;
+  #refilledAt = performance.now();
+  #unrecorded = 0;
+
+  constructor(ports: TrafficPorts) {
+    this.#ports = ports;
+  }
+
+  /** Resolves when the permission is on record: nothing leaves before. @throws GatewayError AUDIT_UNWRITABLE */
+  async open(target: Target, { policies }: Verdict): Promise<Passage> {
+    const connectionId = newId("conn");
+    const startedMs = performance.now();
+    const calls = [...this.#ports.callsRunning()];
+    await this.#record("connection-opened", { connectionId, ...target, policies: [...policies], calls });
+    let sentBytes = 0;
+    let receivedBytes = 0;
+    let requests = 0;
+    let closed = false;
+    const used = new Set<string>();
+    return {
+      target,
+      sent: (bytes) => {
+        sentBytes += bytes;
+      },
+      received: (bytes) => {
+        receivedBytes += bytes;
+      },
+      request: (secrets) => {
+        requests += 1;
+        for (const it of secrets) used.add(it);
+      },
+      close: (address) => {
+        if (closed) return;
+        closed = true;
+        const { host, port } = target;
+        const durationMs = Math.round(performance.now() - startedMs);
+        const counted = { sentBytes, receivedBytes, durationMs, ...(requests > 0 && { requests }) };
+        const more = { ...(address !== undefined && { address }), ...(used.size > 0 && { secrets: [...used].sort() }) };
+        this.#recordLater("connection-closed", { connectionId, host, port, ...counted, ...more });
+      },
+    };
+  }
+
+  /** `target` is where the program meant to go, as far as it can be told. Answers what to tell of it. */
+  refuse(
+    target: { readonly host: string; readonly port: number },
+    reason: string,
+    {
+      event = "connection-refused",
+      ...more
+    }: { policies?: readonly string[]; event?: EventBody["event"]; secret?: string } = {},
+  ): string {
+    const { host, port } = target;
+    const text = `\`${host.includes(":") ? `[${host}]` : host}:${port}\` blocked: ${reason}`;
+    const count = (this.#recent.get(text)?.count ?? 0) + 1;
+    this.#recent.delete(text);
+    this.#number += 1;
+    this.#recent.set(text, { number: this.#number, text, count });
+    const [oldest] = this.#recent.keys();
+    if (this.#recent.size > MAX_RECENT && oldest !== undefined) this.#recent.delete(oldest);
+    if (!this.#mayRecord()) {
+      this.#unrecorded += 1;
+      return text;
+    }
+    const { policies = [], ...named } = more;
+    const calls = [...this.#ports.callsRunning()];
+    const earlier = this.#unrecorded > 0 ? { unrecordedBefore: this.#unrecorded } : {};
+    this.#unrecorded = 0;
+    this.#recordLater(event, { host, port, reason, policies: [...policies], calls, ...named, ...earlier });
+    return text;
+  }
+
+  /** For `refusalsSince`. */
+  get mark(): number {
+    return this.#number;
+  }
+
+  /** Oldest first. */
+  refusalsSince(mark: number): readonly Refusal[] {
+    return [...this.#recent.values()].filter((it) => it.number > mark);
+  }
+
+  #mayRecord(): boolean {
+    const now = performance.now();
+    this.#tokens = Math.min(REFUSALS_AT_ONCE, this.#tokens + (now - this.#refilledAt) / REFUSAL_INTERVAL_MS);
+    this.#refilledAt = now;
+    if (this.#tokens < 1) return false;
+    this.#tokens -= 1;
+    return true;
+  }
+
+  #record(event: EventBody["event"], facts: Json): Promise<void> {
+    return this.#ports.audit.append({ kind: "event", event, sessionId: this.#ports.sessionId, facts });
+  }
+
+  /** For what happened already and has no caller to refuse. */
+  #recordLater(event: EventBody["event"], facts: Json): void {
+    this.#record(event, facts).catch((error: unknown) =>
+      this.#ports.log.error({ sessionId: this.#ports.sessionId, event, err: error }, "event not recorded"),
+    );
+  }
+}

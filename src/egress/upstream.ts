@@ -1,0 +1,78 @@
+import { once } from "node:events";
+import { Agent, type AgentOptions } from "node:http";
+import { isIP } from "node:net";
+import type { Duplex } from "node:stream";
+import { connect as connectTls } from "node:tls";
+import { GatewayError } from "../errors.ts";
+import type { Dial } from "./dial.ts";
+import type { Target } from "./gate.ts";
+
+const IDLE_MS = 4_000;
+/** To one host at once; more wait for a free one. */
+const MAX_CONNECTIONS = 64;
+
+export interface UpstreamPorts {
+  readonly dial: Dial;
+  /** In PEM. */
+  readonly authorities: () => Promise<readonly string[]>;
+  /** Aborts when the session ends. */
+  readonly ending: AbortSignal;
+}
+
+/** Connections of one session to servers whose requests are read; kept for the next request for a few seconds. */
+export interface Upstream extends Disposable {
+  agent(scheme: Target["scheme"]): Agent;
+  /** A connection of its own. @throws BelowFloor, GatewayError CONNECTION_FAILED */
+  connect(target: Target): Promise<Duplex>;
+}
+
+export function createUpstream({ dial, authorities, ending }: UpstreamPorts): Upstream {
+  const connect = async ({ host, port, scheme }: Target): Promise<Duplex> => {
+    const { socket } = await dial(host, port, ending);
+    if (scheme === "http") return socket;
+    const servername = isIP(host) ? {} : { servername: host };
+    const secure = connectTls({
+      socket,
+      ca: [...(await authorities())],
+      ALPNProtocols: ["http/1.1"],
+      ...servername,
+      host,
+    });
+    try {
+      await once(secure, "secureConnect", { signal: ending });
+      return secure;
+    } catch (cause) {
+      secure.destroy();
+      ending.throwIfAborted();
+      throw new GatewayError("CONNECTION_FAILED", `\`${host}:${port}\`: ${wordsOf(cause)}`, { cause });
+    }
+  };
+  const agentOf = (scheme: Target["scheme"]) => {
+    const options: AgentOptions = { keepAlive: true, maxSockets: MAX_CONNECTIONS, maxFreeSockets: 4, timeout: IDLE_MS };
+    const agent = new Agent(options);
+    agent.createConnection = ({ host, port }, done) => {
+      connect({ host: host ?? "", port: Number(port), scheme }).then(
+        (stream) => done?.(null, stream),
+        (error: Error) => done?.(error, undefined as never),
+      );
+      return undefined;
+    };
+    return agent;
+  };
+  const agents = { http: agentOf("http"), https: agentOf("https") };
+  return {
+    agent: (scheme) => agents[scheme],
+    connect,
+    [Symbol.dispose]: () => {
+      agents.http.destroy();
+      agents.https.destroy();
+    },
+  };
+}
+
+/** A certificate that does not verify is the usual reason, and OpenSSL's code says which. */
+function wordsOf(error: unknown): string {
+  if (!(error instanceof Error)) return "the TLS handshake failed";
+  const code = "code" in error && typeof error.code === "string" ? ` (${error.code})` : "";
+  return `the TLS handshake failed${code}`;
+}

@@ -1,0 +1,55 @@
+import ipaddr from "ipaddr.js";
+import { parse } from "tldts";
+import { readHost } from "./host.ts";
+
+/** Hosts that a line of policy means. */
+export type HostPattern =
+  | { readonly kind: "exact"; readonly host: string }
+  /** Everything below the domain, at any depth, and not the domain itself. */
+  | { readonly kind: "below"; readonly domain: string }
+  /** Addresses that a program gives in place of a name: CIDR, one address being /32 or /128. */
+  | { readonly kind: "range"; readonly cidr: string };
+
+type Read = { readonly pattern: HostPattern } | { readonly problem: string };
+
+/** Reads `example.org`, `*.example.org`, `192.0.2.7` or `192.0.2.0/24`. What would grant more than somebody's own hosts is a problem. */
+export function readHostPattern(text: string): Read {
+  if (text.includes("/")) return readRange(text);
+  const below = text.startsWith("*.");
+  const found = readHost(below ? text.slice(2) : text);
+  if (/^\*?\.?$/.test(text)) return { problem: "would be every host: name the hosts, or `*.` and a domain" };
+  if (!found || text.slice(below ? 2 : 0).includes("*")) {
+    return { problem: "is no host: write `example.org`, `*.example.org`, an address or a CIDR range" };
+  }
+  const { host, kind } = found;
+  if (host !== text.slice(below ? 2 : 0)) return { problem: `is spelt \`${below ? "*." : ""}${host}\`` };
+  if (kind === "address") {
+    if (below) return { problem: "is no host: nothing lies below an address" };
+    return { pattern: { kind: "range", cidr: `${host}/${host.includes(":") ? 128 : 32}` } };
+  }
+  if (below ? isPublicSuffix(host) : isListedSuffix(host)) {
+    return { problem: `would be hosts of many owners: \`${host}\` is a public suffix; name a domain below it` };
+  }
+  return { pattern: below ? { kind: "below", domain: host } : { kind: "exact", host } };
+}
+
+function readRange(text: string): Read {
+  if (!ipaddr.isValidCIDR(text)) return { problem: "is no CIDR range: write `192.0.2.0/24`" };
+  const [address, bits] = ipaddr.parseCIDR(text);
+  const kind = address instanceof ipaddr.IPv6 ? ipaddr.IPv6 : ipaddr.IPv4;
+  const first = kind.networkAddressFromCIDR(text).toString();
+  if (first !== address.toString()) return { problem: `is spelt \`${first}/${bits}\`` };
+  if (bits < (address instanceof ipaddr.IPv6 ? 32 : 8))
+    return { problem: "is too large a range: /8 and IPv6 /32 at most" };
+  return { pattern: { kind: "range", cidr: `${first}/${bits}` } };
+}
+
+/** A domain below which anybody may have hosts, by the Public Suffix List; a name of one label counts as one. */
+export function isPublicSuffix(domain: string): boolean {
+  return parse(domain, { allowPrivateDomains: true }).publicSuffix === domain;
+}
+
+function isListedSuffix(host: string): boolean {
+  const { isIcann, isPrivate } = parse(host, { allowPrivateDomains: true });
+  return isPublicSuffix(host) && (isIcann === true || isPrivate === true);
+}

@@ -1,0 +1,43 @@
+import { domainToASCII } from "node:url";
+import ipaddr from "ipaddr.js";
+
+const MAX_NAME_CHARS = 253;
+const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
+
+/** Where a connection leads, in the one spelling that policy and the dialler know. */
+export type Host =
+  | { readonly kind: "name"; readonly host: string }
+  /** Four decimal numbers, or IPv6 as RFC 5952 writes it. An IPv4 address in IPv6's clothes is that IPv4 address. */
+  | { readonly kind: "address"; readonly host: string };
+
+/**
+ * Reads a host as it stands in a URL: names in lower case and punycode, without the root's dot; addresses in whatever spelling the URL
+ * standard knows (`0x7f.1`, `2130706433`, `[::ffff:127.0.0.1]`). `undefined` when it is neither.
+ */
+export function readHost(text: string): Host | undefined {
+  const bare = text.startsWith("[") && text.endsWith("]") ? text.slice(1, -1) : text;
+  if (bare.includes(":")) {
+    if (!ipaddr.IPv6.isValid(bare) || bare.includes("%")) return undefined;
+    return { kind: "address", host: canonicalAddress(bare) };
+  }
+  // The URL standard's parser of hosts; it answers "" to what it refuses.
+  const ascii = /^[\p{L}\p{N}\p{M}._-]+$/u.test(bare) ? domainToASCII(bare) : "";
+  const name = ascii.endsWith(".") ? ascii.slice(0, -1) : ascii;
+  if (ipaddr.IPv4.isValidFourPartDecimal(name)) return { kind: "address", host: name };
+  const fits = name.length <= MAX_NAME_CHARS && name.split(".").every((label) => LABEL.test(label));
+  // A last label of digits alone is how an address begins to be misspelt.
+  return fits && !/(^|\.)(\d+|0x[0-9a-f]*)$/.test(name) ? { kind: "name", host: name } : undefined;
+}
+
+/** @throws Error when it is none */
+export function canonicalAddress(text: string): string {
+  const address = ipaddr.process(text);
+  return address instanceof ipaddr.IPv6 ? address.toRFC5952String() : address.toString();
+}
+
+/** The domains that a name lies in, nearest first; none for an address. */
+export function hostAncestors(host: string): string[] {
+  if (ipaddr.isValid(host)) return [];
+  const labels = host.split(".");
+  return labels.slice(1).map((_, index) => labels.slice(index + 1).join("."));
+}

@@ -1,0 +1,268 @@
+import { once } from "node:events";
+import { connect } from "node:net";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { SessionAuthority } from "../../src/egress/session-authority.ts";
+import {
+  type Answer,
+  attachEgress,
+  createSessionAuthority,
+  type Origin,
+  openOrigin,
+  openTcp,
+  script,
+  type TestEgress,
+} from "../support/egress.ts";
+import { openTestSandbox } from "../support/machine.ts";
+import type { TestSandbox } from "./container-suite.ts";
+
+/** One machine for the whole file; each test attaches a network with a policy of its own. */
+let sandbox: TestSandbox;
+/** Of the servers. */
+let authority: SessionAuthority;
+let plain: Origin;
+let secure: Origin;
+
+const DIRECT = { HTTP_PROXY: "", HTTPS_PROXY: "", http_proxy: "", https_proxy: "" };
+const WAYS = [
+  ["by the proxy", {}],
+  ["without proxy variables", DIRECT],
+] as const;
+
+beforeAll(async () => {
+  authority = await createSessionAuthority();
+  const answer =
+    (scheme: string): Answer =>
+    (request, response) => {
+      request.resume().on("end", () => response.end(`${scheme} ${request.url}`));
+    };
+  [plain, secure] = await Promise.all([openOrigin(answer("plain")), openOrigin(answer("secure"), authority)]);
+  sandbox = await openTestSandbox();
+  const { certificate } = authority;
+  await sandbox.machine.trust({ known: { all: certificate, extra: certificate }, own: "" }, AbortSignal.timeout(9_000));
+}, 240_000);
+afterAll(async () => {
+  await sandbox?.[Symbol.asyncDispose]();
+  await plain?.[Symbol.asyncDispose]();
+  await secure?.[Symbol.asyncDispose]();
+});
+
+/** `api.test` and `other.test` are this computer; only the first may be one that is. */
+function profileOf(...allow: string[]): string {
+  const names = "hosts: {api.test: 127.0.0.1, other.test: 127.0.0.1, sub.api.test: 127.0.0.1}";
+  return `egress:\n  ${names}\n  private: [api.test, sub.api.test]\n  allow: ${JSON.stringify(allow)}\n`;
+}
+
+function granted(): Promise<TestEgress> {
+  return attachEgress(sandbox.machine, {
+    profile: profileOf(`api.test:${plain.port}`, `api.test:${secure.port}`),
+    authority,
+  });
+}
+
+const CLIENTS = {
+  curl: (url: string) => `curl -sS --fail-with-body -m 20 '${url}'`,
+  "Python's urllib": (url: string) =>
+    `python3 -c 'import urllib.request as r; print(r.urlopen("${url}", timeout=20).read().decode(), end="")'`,
+  "Node's fetch": (url: string) =>
+    `node -e 'fetch("${url}").then(async (r) => { if (!r.ok) throw new Error(r.status + await r.text()); process.stdout.write(await r.text()); })'`,
+};
+
+describe.each(Object.entries(CLIENTS))("%s", (_name, command) => {
+  test.each(WAYS)("reaches what is granted, and nothing else, %s", async (_way, env) => {
+    await using net = await granted();
+    for (const [scheme, port] of [
+      ["http", plain.port],
+      ["https", secure.port],
+    ] as const) {
+      const reached = await script(sandbox, command(`${scheme}://api.test:${port}/a?b=c`), env);
+      expect(reached).toMatchObject({ code: 0, stdout: `${scheme === "http" ? "plain" : "secure"} /a?b=c` });
+      const { mark } = net.egress;
+      const refused = await script(sandbox, command(`${scheme}://example.org:${port}/`), env);
+      expect(refused.code).not.toBe(0);
+      const [refusal] = net.egress.refusalsSince(mark);
+      expect(refusal?.text).toBe(`\`example.org:${port}\` blocked: no policy grants it`);
+    }
+    const opened = net.events("connection-opened");
+    expect(opened).toHaveLength(2);
+    expect(opened[0]).toMatchObject({
+      host: "api.test",
+      port: plain.port,
+      scheme: "http",
+      policies: ["profile.yaml#egress.allow.1"],
+    });
+    expect(opened[1]).toMatchObject({
+      host: "api.test",
+      port: secure.port,
+      scheme: "https",
+      policies: ["profile.yaml#egress.allow.2"],
+    });
+  });
+});
+
+test("a refusal is told in the answer itself where the program speaks HTTP", async () => {
+  await using _net = await granted();
+  const url = "http://example.org/";
+  const told = "glovebox: `example.org:80` blocked: no policy grants it\n";
+  expect((await script(sandbox, `curl -sS ${url}`)).stdout).toBe(told);
+  expect((await script(sandbox, `curl -sS ${url}`, DIRECT)).stdout).toBe(told);
+  const tunnel = await script(sandbox, "curl -sS -v https://example.org/ 2>&1");
+  expect(tunnel.stdout).toContain("CONNECT tunnel failed, response 403");
+  const tls = await script(sandbox, "curl -sS https://example.org/", DIRECT);
+  expect(tls.stderr).toContain("access denied");
+});
+
+describe("a host pattern", () => {
+  test("of everything below a domain is not that domain, nor another that ends in the same letters", async () => {
+    await using net = await attachEgress(sandbox.machine, { profile: profileOf(`*.api.test:${plain.port}`) });
+    const get = (host: string) => script(sandbox, `curl -sS --fail -m 20 http://${host}:${plain.port}/`);
+    expect((await get("sub.api.test")).code).toBe(0);
+    for (const host of ["api.test", "xapi.test", "api.test.example.org"]) expect((await get(host)).code).not.toBe(0);
+    expect(net.egress.refusalsSince(0)).toHaveLength(3);
+  });
+
+  test("says the port: another one is refused", async () => {
+    await using net = await granted();
+    await script(sandbox, `curl -sS -m 20 http://api.test:${plain.port + 1}/`, DIRECT);
+    expect(net.egress.refusalsSince(0)[0]?.text).toBe(`\`api.test:${plain.port + 1}\` blocked: no policy grants it`);
+  });
+});
+
+describe("the floor", () => {
+  test("a granted name that leads to this computer is refused, unless the policy says that it may", async () => {
+    const profile = profileOf(`other.test:${plain.port}`);
+    await using net = await attachEgress(sandbox.machine, { profile });
+    const { stdout } = await script(sandbox, `curl -sS -m 20 http://other.test:${plain.port}/`);
+    expect(stdout).toContain("127.0.0.1: the gateway's own loopback");
+    expect(net.egress.refusalsSince(0)).toHaveLength(1);
+    expect(plain.requests.filter((it) => it.headers.host?.startsWith("other"))).toEqual([]);
+  });
+});
+
+describe("requests that are read", () => {
+  test("a rule about method and path ends TLS at the proxy; each request is decided, also on one connection", async () => {
+    const rule = `{host: api.test, ports: [${secure.port}], methods: [GET], paths: [/public]}`;
+    const profile = profileOf().replace("allow: []", `allow: [${rule}]`);
+    await using net = await attachEgress(sandbox.machine, { profile, authority });
+    const url = `https://api.test:${secure.port}`;
+    for (const [, env] of WAYS) {
+      const { stdout } = await script(
+        sandbox,
+        `curl -sS ${url}/public/a ${url}/private ${url}/public/../private ${url}/public%2f..%2fprivate --path-as-is; curl -sS -X POST ${url}/public`,
+        env,
+      );
+      expect(stdout.split("glovebox: ").map((it) => it.trim())).toEqual([
+        "secure /public/a",
+        `\`api.test:${secure.port}\` blocked: no policy grants it (GET /private)`,
+        `\`api.test:${secure.port}\` blocked: the request's path can be read in more than one way`,
+        `\`api.test:${secure.port}\` blocked: the request's path can be read in more than one way`,
+        `\`api.test:${secure.port}\` blocked: no policy grants it (POST /public)`,
+      ]);
+    }
+    const python = await script(sandbox, CLIENTS["Python's urllib"](`${url}/public`), DIRECT);
+    expect(python).toMatchObject({ code: 0, stdout: "secure /public" });
+    const node = await script(sandbox, CLIENTS["Node's fetch"](`${url}/public`), DIRECT);
+    expect(node).toMatchObject({ code: 0, stdout: "secure /public" });
+    expect(net.events("connection-opened").length).toBeGreaterThanOrEqual(4);
+  });
+
+  test("a forbid with a method reads the requests of its hosts, and says its reason", async () => {
+    const cedar = `@id("no-delete") @reason("nothing is deleted there")\nforbid (principal, action == Glovebox::Action::"connect", resource == Glovebox::Host::"api.test") when { context has method && context.method == "DELETE" };\n`;
+    await using _net = await attachEgress(sandbox.machine, {
+      profile: profileOf(`api.test:${secure.port}`),
+      cedar,
+      authority,
+    });
+    const url = `https://api.test:${secure.port}/x`;
+    expect((await script(sandbox, `curl -sS ${url}`)).stdout).toBe("secure /x");
+    expect((await script(sandbox, `curl -sS -X DELETE ${url}`)).stdout).toContain(
+      "nothing is deleted there (DELETE /x)",
+    );
+  });
+
+  test("the server's certificate is verified", async () => {
+    const rule = `{host: api.test, ports: [${secure.port}], methods: [GET]}`;
+    const profile = profileOf().replace("allow: []", `allow: [${rule}]`);
+    await using _net = await attachEgress(sandbox.machine, { profile });
+    const { stdout } = await script(sandbox, `curl -sS https://api.test:${secure.port}/`);
+    expect(stdout).toMatch(
+      /^glovebox: .*the TLS handshake failed \((SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_VERIFY_LEAF_SIGNATURE)\)/,
+    );
+  });
+});
+
+describe("bytes", () => {
+  test("each side's end is passed on, and so is a break", async () => {
+    await using echo = await openTcp((socket) => {
+      let all = Buffer.alloc(0);
+      socket.on("data", (chunk) => {
+        all = Buffer.concat([all, chunk]);
+      });
+      socket.on("end", () => socket.end(`HTTP/1.0 200 OK\r\n\r\n${all.length}`));
+    });
+    void echo;
+    await using net = await attachEgress(sandbox.machine, { profile: profileOf(`api.test:${secure.port}`), authority });
+    const half = `import socket, ssl
+c = ssl.create_default_context()
+s = c.wrap_socket(socket.create_connection(("api.test", ${secure.port})), server_hostname="api.test")
+s.sendall(b"GET /half HTTP/1.1\\r\\nHost: api.test:${secure.port}\\r\\nConnection: close\\r\\n\\r\\n")
+print(s.makefile().read())`;
+    const { stdout } = await script(sandbox, `python3 -c '${half}'`, DIRECT);
+    expect(stdout).toContain("secure /half");
+    await expect.poll(() => net.egress.open).toBe(0);
+  });
+
+  test("a WebSocket is upgraded", async () => {
+    await using server = await openTcp((socket) => {
+      socket.once("data", () => {
+        socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nfirst ");
+        socket.on("data", (chunk) => socket.end(`echo ${chunk}`));
+      });
+    });
+    await using _net = await attachEgress(sandbox.machine, { profile: profileOf(`api.test:${server.port}`) });
+    const talk = `import socket
+s = socket.create_connection(("api.test", ${server.port}))
+s.sendall(b"GET / HTTP/1.1\\r\\nHost: api.test:${server.port}\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n")
+head = b""
+while b"first " not in head: head += s.recv(4096)
+s.sendall(b"hello")
+rest = b""
+while True:
+    part = s.recv(4096)
+    if not part: break
+    rest += part
+print(head.split(b"\\r\\n")[0].decode(), rest.decode())`;
+    expect((await script(sandbox, `python3 -c '${talk}'`, DIRECT)).stdout).toBe(
+      "HTTP/1.1 101 Switching Protocols echo hello\n",
+    );
+  });
+});
+
+test("a connection is on record before its first byte leaves, and with what it moved when it ends", async () => {
+  await using net = await granted();
+  await script(sandbox, `head -c 100000 /dev/zero | curl -sS -T - http://api.test:${plain.port}/up`);
+  await expect.poll(() => net.events("connection-closed")).toHaveLength(1);
+  const [opened] = net.events("connection-opened");
+  const [closed] = net.events("connection-closed");
+  expect(closed).toMatchObject({
+    connectionId: opened?.["connectionId"],
+    host: "api.test",
+    sentBytes: 100_000,
+    receivedBytes: 9,
+    requests: 1,
+  });
+});
+
+test("the calls whose programs run are named", async () => {
+  const settings = { profile: profileOf(), callsRunning: () => ["call-1"] };
+  await using net = await attachEgress(sandbox.machine, settings);
+  await script(sandbox, "curl -sS http://example.org/");
+  expect(net.events("connection-refused")).toEqual([
+    { host: "example.org", port: 80, reason: "no policy grants it", policies: [], calls: ["call-1"] },
+  ]);
+});
+
+test("nothing on this computer listens for it", async () => {
+  await using _net = await granted();
+  const socket = connect(3128, "127.0.0.1");
+  await expect(once(socket, "connect")).rejects.toMatchObject({ code: "ECONNREFUSED" });
+});
