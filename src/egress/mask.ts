@@ -19,7 +19,7 @@ export interface MaskStream {
   end(): Buffer;
 }
 
-/** Made once for a set of values, and used for many responses. */
+/** Made once for a set of values, as `readSecret` gives them, and used for many responses. */
 export function createMask(values: readonly string[]): Mask {
   const needles = [...new Set(values)].flatMap(needlesOf);
   return { text: (text) => maskText(needles, text), stream: () => maskStream(needles) };

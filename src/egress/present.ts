@@ -31,13 +31,17 @@ export function presentSecret(standIn: StandIn, { method, path, headers }: Reque
     path: inTarget(standIn, path, refuse),
     headers: headers.map(([name, text]) => [name, inHeader(standIn, name, text, refuse)] as const),
   };
-  const texts = [request.method, request.path, ...request.headers.flat()];
-  if (places.length === 0 && texts.some((it) => findPlaceholders(it).includes(standIn.placeholder))) {
+  if (places.length === 0 && placeholdersIn(request).includes(standIn.placeholder)) {
     refuse("a place or an encoding in which it is not replaced");
   }
   if (places.length === 0) return { kind: "presented", request };
   const wanted = standIn.secret.present ? `; it belongs into ${described(standIn.secret.present)}` : "";
   return { kind: "refused", reason: `the placeholder of ${standIn.secret.name} is in ${places.join(", ")}${wanted}` };
+}
+
+/** Every session's placeholders in a request's head. */
+export function placeholdersIn({ method, path, headers }: RequestHead): readonly string[] {
+  return [...new Set([method, path, ...headers.flat()].flatMap(findPlaceholders))];
 }
 
 function described(present: NonNullable<Secret["present"]>): string {

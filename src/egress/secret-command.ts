@@ -1,6 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import type { GatewayError } from "../errors.ts";
 import { abortable, deadline } from "../lib/deadline.ts";
-import type { Fail } from "./secret-source.ts";
+
+/**
+ * Makes the error that tells what is wrong with a secret, for the client. `cause` is for the log: where the source is, or a system
+ * error's code, and never the system's error itself or anything that was read.
+ */
+export type Fail = (problem: string, cause?: string) => GatewayError;
 
 /**
  * What a command gets of the gateway's environment: where programs and the user's files are, how to reach the user's agents and key

@@ -4,17 +4,11 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { GatewayError } from "../errors.ts";
 import type { Secret } from "./secret.ts";
-import { commandOutput } from "./secret-command.ts";
+import { commandOutput, type Fail } from "./secret-command.ts";
 
 const MAX_BYTES = 64 * 1024;
 /** A shorter value would be masked wherever it stands by chance. */
 const MIN_CHARS = 8;
-
-/**
- * Makes the error that tells what is wrong with a secret, for the client. `cause` is for the log: where the source is, or a system
- * error's code, and never the system's error itself or anything that was read.
- */
-export type Fail = (problem: string, cause?: string) => GatewayError;
 
 /**
  * Reads a secret's value where the profile says it is: at least 8 characters of printable ASCII, which is what fits into a header.
