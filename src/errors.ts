@@ -229,6 +229,11 @@ export const ERROR_CODES = {
     title: "The search pattern is not a valid regular expression.",
     fix: "Correct it, or set `literal`.",
   },
+  SECRET_UNAVAILABLE: {
+    retryable: true,
+    title: "The value of a secret cannot be had, so what needs it was refused.",
+    fix: "Mend the source that the profile names for the secret; the message says what is wrong with it.",
+  },
   INTERNAL: {
     retryable: false,
     title: "The gateway failed in a way it should not have.",
