@@ -9,6 +9,7 @@ import { agentContainer } from "./container/agent-container.ts";
 import { hardenedOptions } from "./container/hardening.ts";
 import { readAuthorities } from "./egress/authorities.ts";
 import { grantsOf } from "./egress/gate.ts";
+import { createSecrets } from "./egress/secret-cache.ts";
 import { createSessionEgress } from "./egress/session-egress.ts";
 import { tunnelThrough } from "./egress/upstream-proxy.ts";
 import { attest, readHostBootId } from "./engine/attest.ts";
@@ -101,6 +102,12 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   };
   const { profile } = bundle;
   const decide = (request: PolicyRequest) => evaluate(bundle, request);
+  const closing = new AbortController();
+  stack.defer(() => closing.abort());
+  const secrets = createSecrets(profile.secrets, {
+    signal: closing.signal,
+    onFailure: (error) => log.warn({ err: error }, "a secret was not read"),
+  });
   const upstreamProxy =
     config.upstreamProxy === undefined ? undefined : tunnelThrough(new URL(config.upstreamProxy), authorities);
   const admission = createAdmission({
@@ -125,7 +132,10 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
       log,
       openSandbox: pool.open,
       openEgress: (of) =>
-        createSessionEgress({ bundle, decide, audit, log, authorities, ...(upstreamProxy && { upstreamProxy }) }, of),
+        createSessionEgress(
+          { secrets, bundle, decide, audit, log, authorities, ...(upstreamProxy && { upstreamProxy }) },
+          of,
+        ),
       snapshots: new Snapshots(config.snapshotDirectory, ledger, profile.snapshots),
       restoreSandbox: async (saved, options) => {
         using _place = await admission.admit(options);

@@ -51,6 +51,8 @@ export const EVENTS = [
   "connection-closed",
   /** Facts `{ host, port, reason, policies, calls }`, and how many before were not recorded, when there were too many. */
   "connection-refused",
+  /** As `connection-refused`: a secret, or another session's placeholder, was on its way to where it does not belong. */
+  "placeholder-refused",
   /** By a person, at the command line; an agent's deletion is a call. */
   "snapshot-deleted",
   "reconciled",

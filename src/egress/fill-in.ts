@@ -1,7 +1,7 @@
 import { printable } from "../lib/text.ts";
+import type { Secret } from "../policy/secret.ts";
 import { ownerOf, type Placeholders } from "./placeholders.ts";
 import { placeholdersIn, presentSecret } from "./present.ts";
-import type { Secret } from "./secret.ts";
 import { type Destination, isBound, type RequestHead } from "./secret-binding.ts";
 import type { Secrets } from "./secret-cache.ts";
 

@@ -2,6 +2,7 @@ import {
   type ClientRequest,
   createServer,
   type IncomingMessage,
+  type RequestOptions,
   type ServerResponse,
   request as sendRequest,
 } from "node:http";
@@ -13,6 +14,7 @@ import { BelowFloor } from "./dial.ts";
 import type { Gate, Target } from "./gate.ts";
 import { forwarded, pairs } from "./headers.ts";
 import { type HttpTarget, readHttpTarget } from "./http-target.ts";
+import { type Filled, masking, PlaceholderRefused, type SessionSecrets } from "./session-secrets.ts";
 import { counted, splice } from "./splice.ts";
 import type { Passage, Traffic } from "./traffic.ts";
 import type { Upstream } from "./upstream.ts";
@@ -28,6 +30,11 @@ export interface FrontPorts {
   readonly traffic: Traffic;
   readonly upstream: Upstream;
   readonly log: Logger;
+  readonly secrets: SessionSecrets;
+  /** A placeholder was on its way to where it does not belong. */
+  readonly onExfiltration: () => void;
+  /** Aborts when the session ends. */
+  readonly ending: AbortSignal;
   /** A CONNECT that can be read: the rest of the connection is what goes to that host. */
   readonly onConnect: (connection: Duplex, host: string, port: number) => void;
 }
@@ -55,7 +62,7 @@ class Obstacle extends Error {
 }
 
 export function createFront(ports: FrontPorts): Front {
-  const { gate, traffic, upstream, log } = ports;
+  const { gate, traffic, upstream, secrets, log } = ports;
   const clients = new WeakMap<Duplex, Client>();
   const server = createServer({
     maxHeaderSize: MAX_HEADER_BYTES,
@@ -98,12 +105,20 @@ export function createFront(ports: FrontPorts): Front {
 
   async function forward(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { target, passage } = await admit(request, clientOf(request.socket));
-    passage.request([]);
-    const sending = send(request, target, upstream);
-    const answer = await answerOf(sending, () => {
-      if (request.headers["content-length"] === undefined && request.headers["transfer-encoding"] === undefined)
+    const filled = await secrets.fill(target, request.method ?? "", forwarded(request.rawHeaders), ports.ending);
+    passage.request(filled.used);
+    const sending = send(request, target, filled, { agent: upstream.agent(target.scheme) });
+    const answer = await answerOf(sending, (fail) => {
+      const { "content-length": length, "transfer-encoding": coding } = request.headers;
+      if (length === undefined && coding === undefined) {
         sending.end();
-      else pipeline(request, counted(passage.sent), sending, () => undefined);
+        return;
+      }
+      const watch = secrets.watch(target, (refusal) => {
+        if (response.headersSent) refusePlaceholder(target, refusal);
+        else fail(refusal);
+      });
+      pipeline([request, ...watch, counted(passage.sent), sending], () => undefined);
     });
     response.sendDate = false;
     response.on("close", () => sending.destroy());
@@ -111,29 +126,52 @@ export function createFront(ports: FrontPorts): Front {
       // Answered before it was read: what is left of it is nobody's, and would stand before the next request.
       if (!request.complete) endSoon(request.socket);
     });
-    response.writeHead(answer.statusCode ?? 502, answer.statusMessage, forwarded(answer.rawHeaders));
+    const mask = maskOf(answer, target, filled.used);
+    response.writeHead(answer.statusCode ?? 502, answer.statusMessage, forwarded(answer.rawHeaders).map(mask.text));
     response.flushHeaders();
-    pipeline(answer, counted(passage.received), response, (error) => error && response.destroy());
+    pipeline([answer, ...mask.streams, counted(passage.received), response], (error) => error && response.destroy());
   }
 
   /** WebSocket and the like: what follows is the two programs' own. */
   async function upgrade(request: IncomingMessage, connection: Duplex, head: Buffer): Promise<void> {
     const { target, passage } = await admit(request, clientOf(connection));
-    passage.request([]);
-    const sending = send(request, target, upstream, await upstream.connect(target));
+    const filled = await secrets.fill(target, request.method ?? "", forwarded(request.rawHeaders, true), ports.ending);
+    passage.request(filled.used);
+    const own = await upstream.connect(target);
+    const sending = send(request, target, filled, { createConnection: () => own as never });
     const switched = new Promise<undefined>((resolve) => {
       sending.on("upgrade", (answer, stream, first) => {
         resolve(undefined);
-        connection.write(headOf(answer, forwarded(answer.rawHeaders, true)));
+        const mask = maskOf(answer, target, filled.used);
+        connection.write(headOf(answer, forwarded(answer.rawHeaders, true).map(mask.text)));
         stream.unshift(first);
         connection.unshift(head);
-        splice(connection, stream, passage);
+        const watch = secrets.watch(target, (refusal) => refusePlaceholder(target, refusal));
+        splice(connection, stream, passage, watch, mask.streams);
       });
     });
     const answer = await Promise.race([switched, answerOf(sending, () => sending.end())]);
     if (!answer) return;
-    connection.write(headOf(answer, [...forwarded(answer.rawHeaders), "Connection", "close"]));
-    pipeline(answer, counted(passage.received), connection, () => connection.destroy());
+    const mask = maskOf(answer, target, filled.used);
+    connection.write(headOf(answer, [...forwarded(answer.rawHeaders).map(mask.text), "Connection", "close"]));
+    pipeline([answer, ...mask.streams, counted(passage.received), connection], () => connection.destroy());
+  }
+
+  /** What of an answer must not be shown. @throws Obstacle when it can't be seen */
+  function maskOf(answer: IncomingMessage, { host }: Target, used: readonly string[]) {
+    if (answer.statusCode === 401) secrets.refused(used);
+    const mask = secrets.mask(host);
+    if (!mask) return { text: (it: string) => it, streams: [] };
+    if ((answer.headers["content-encoding"] ?? "identity") !== "identity") {
+      answer.destroy();
+      throw new Obstacle(502, "the server compressed its answer, in which a secret could not be seen");
+    }
+    return { text: mask.text, streams: [masking(mask)] };
+  }
+
+  function refusePlaceholder(target: Pick<Target, "host" | "port">, { message }: PlaceholderRefused): string {
+    ports.onExfiltration();
+    return traffic.refuse(target, message, { event: "placeholder-refused" });
   }
 
   /** What to tell the program; the reason is kept for the result of the call. */
@@ -144,6 +182,7 @@ export function createFront(ports: FrontPorts): Front {
     if (error instanceof BelowFloor) {
       return new Obstacle(403, traffic.refuse(where, error.message));
     }
+    if (error instanceof PlaceholderRefused) return new Obstacle(403, refusePlaceholder(where, error));
     const failure = asGatewayError(error);
     if (failure.code === "INTERNAL" || failure.code === "AUDIT_UNWRITABLE")
       log.error({ err: error }, "a request was not forwarded");
@@ -208,21 +247,29 @@ export function createFront(ports: FrontPorts): Front {
   };
 }
 
-function send(request: IncomingMessage, target: HttpTarget, upstream: Upstream, own?: Duplex): ClientRequest {
+function send(
+  request: IncomingMessage,
+  target: HttpTarget,
+  { path, headers }: Filled,
+  way: Pick<RequestOptions, "agent" | "createConnection">,
+): ClientRequest {
   return sendRequest({
     host: target.host,
     port: target.port,
     method: request.method ?? "GET",
-    path: target.path,
-    headers: forwarded(request.rawHeaders, own !== undefined),
+    path,
+    headers: [...headers],
     setHost: false,
     maxHeaderSize: MAX_HEADER_BYTES,
-    ...(own ? { createConnection: () => own as never } : { agent: upstream.agent(target.scheme) }),
+    ...way,
   });
 }
 
 /** The answer to a request. What it fails with afterwards is its stream's. @throws BelowFloor, GatewayError CONNECTION_FAILED */
-async function answerOf(sending: ClientRequest, begin: () => void): Promise<IncomingMessage> {
+async function answerOf(
+  sending: ClientRequest,
+  begin: (fail: (error: Error) => void) => void,
+): Promise<IncomingMessage> {
   const result = Promise.withResolvers<IncomingMessage>();
   sending.on("response", result.resolve);
   sending.on("error", (cause: Error) => {
@@ -233,7 +280,7 @@ async function answerOf(sending: ClientRequest, begin: () => void): Promise<Inco
       );
   });
   sending.on("close", () => result.reject(new GatewayError("CONNECTION_FAILED", "the server broke off")));
-  begin();
+  begin(result.reject);
   return await result.promise;
 }
 

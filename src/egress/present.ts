@@ -1,6 +1,6 @@
 import { printable } from "../lib/text.ts";
+import { mayCarrySecret, type Secret } from "../policy/secret.ts";
 import { findPlaceholders } from "./placeholders.ts";
-import { mayCarrySecret, type Secret } from "./secret.ts";
 import { type RequestHead, segmentsOf } from "./secret-binding.ts";
 
 /** A secret, what stands for it in one session, and what it is. */

@@ -1,4 +1,4 @@
-import type { Secret } from "./secret.ts";
+import type { Secret } from "../policy/secret.ts";
 
 /** What is to be sent: the head of an HTTP request, with its path and query in origin form. */
 export interface RequestHead {
@@ -28,7 +28,8 @@ export function isBound(secret: Secret, to: Destination, request: RequestHead): 
   });
 }
 
-function matchesHost(pattern: string, host: string): boolean {
+/** `*.example.org` is every name below that domain. */
+export function matchesHost(pattern: string, host: string): boolean {
   const wanted = pattern.toLowerCase();
   const actual = host.toLowerCase().replace(/\.$/, "");
   if (!wanted.startsWith("*.")) return actual === wanted;

@@ -1,6 +1,6 @@
 import { GatewayError } from "../errors.ts";
 import { abortable } from "../lib/deadline.ts";
-import type { Secret } from "./secret.ts";
+import type { Secret } from "../policy/secret.ts";
 import { readSecret } from "./secret-source.ts";
 
 /** After a read that failed, how long the source is left alone, in ms: an agent must not be able to hammer a vault. */

@@ -3,7 +3,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { GatewayError } from "../errors.ts";
-import type { Secret } from "./secret.ts";
+import type { Secret } from "../policy/secret.ts";
 import { commandOutput, type Fail } from "./secret-command.ts";
 
 const MAX_BYTES = 64 * 1024;

@@ -11,7 +11,9 @@ import { createDial } from "./dial.ts";
 import type { SessionEgress } from "./egress.ts";
 import { createGate } from "./gate.ts";
 import { GuestConnection } from "./guest-connection.ts";
+import type { Secrets } from "./secret-cache.ts";
 import { createSessionAuthority, type SessionAuthority } from "./session-authority.ts";
+import { createSessionSecrets } from "./session-secrets.ts";
 import { Traffic } from "./traffic.ts";
 import { createUpstream } from "./upstream.ts";
 import type { TunnelThrough } from "./upstream-proxy.ts";
@@ -33,25 +35,30 @@ export interface EgressPorts {
   /** In PEM; whose certificates upstream servers may have. */
   readonly authorities: () => Promise<readonly string[]>;
   readonly upstreamProxy?: TunnelThrough;
+  /** The values of the profile's secrets. */
+  readonly secrets: Secrets;
 }
 
 export interface EgressOf {
   readonly sessionId: string;
   readonly principal: Principal;
   readonly callsRunning: () => readonly string[];
+  /** Ends the session, and says why. */
+  readonly end: (why: string) => void;
 }
 
 type Attachable = Pick<Machine, "connect" | "condemn" | "trust" | "lost">;
 
 export function createSessionEgress(
   ports: EgressPorts,
-  { sessionId, principal, callsRunning }: EgressOf,
+  { sessionId, principal, callsRunning, end }: EgressOf,
 ): SessionEgress {
   const { bundle, log, audit } = ports;
   const closing = new AbortController();
   // As many listen as there are connections.
   setMaxListeners(0, closing.signal);
-  const gate = createGate({ bundle, decide: ports.decide, principal, hasSecret: () => false });
+  const secrets = createSessionSecrets(bundle.profile.secrets, ports.secrets, closing.signal);
+  const gate = createGate({ bundle, decide: ports.decide, principal, hasSecret: secrets.isBoundTo });
   const traffic = new Traffic({ audit, sessionId, log, callsRunning });
   const { egress } = bundle.profile;
   const dial = createDial({ egress, ...(ports.upstreamProxy && { upstream: ports.upstreamProxy }) });
@@ -67,6 +74,9 @@ export function createSessionEgress(
     upstream,
     dial,
     authority: sessionAuthority,
+    secrets,
+    onExfiltration: () =>
+      egress.onExfiltration === "end-session" && end("a placeholder was sent where it does not belong"),
     log,
     ending: closing.signal,
   });
@@ -113,7 +123,7 @@ export function createSessionEgress(
   }
 
   return {
-    environment: {},
+    environment: secrets.environment,
     attach: async (machine, signal) => {
       if (mayTerminate(bundle)) await machine.trust({ own: (await sessionAuthority()).certificate }, signal);
       attached = machine;
@@ -139,8 +149,8 @@ export function createSessionEgress(
 }
 
 /** Whether TLS to any host ends at the proxy. */
-function mayTerminate({ policies }: Bundle): boolean {
-  return [...policies.values()].some(({ connect }) => connect?.readsRequests);
+function mayTerminate({ policies, profile }: Bundle): boolean {
+  return profile.secrets.length > 0 || [...policies.values()].some(({ connect }) => connect?.readsRequests);
 }
 
 /** Resolves at once for the first `burst`, and then `perSecond` times a second. @throws the signal's reason */

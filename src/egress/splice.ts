@@ -6,15 +6,24 @@ export interface Meter {
   received(bytes: number): void;
 }
 
-/** Bytes both ways, each at the reader's pace; an end is passed on, and a break of one is one of both. */
-export function splice(inner: Duplex, outer: Duplex, meter: Meter): void {
+/**
+ * Bytes both ways, each at the reader's pace; an end is passed on, and a break of one is one of both.
+ * @param outbound, inbound what bytes pass through on their way
+ */
+export function splice(
+  inner: Duplex,
+  outer: Duplex,
+  meter: Meter,
+  outbound: readonly Transform[] = [],
+  inbound: readonly Transform[] = [],
+): void {
   const broken = (error: Error | null | undefined) => {
     if (!error) return;
     inner.destroy();
     outer.destroy();
   };
-  pipeline(inner, counted(meter.sent), outer, broken);
-  pipeline(outer, counted(meter.received), inner, broken);
+  pipeline([inner, ...outbound, counted(meter.sent), outer], broken);
+  pipeline([outer, ...inbound, counted(meter.received), inner], broken);
 }
 
 /** Passes bytes on and tells how many. */

@@ -8,6 +8,7 @@ import { BelowFloor, type Dial } from "./dial.ts";
 import type { Gate, Target } from "./gate.ts";
 import { createFront, plainAnswer } from "./http-front.ts";
 import type { SessionAuthority } from "./session-authority.ts";
+import type { SessionSecrets } from "./session-secrets.ts";
 import { firstWords } from "./sniff.ts";
 import { splice } from "./splice.ts";
 import type { Traffic } from "./traffic.ts";
@@ -24,6 +25,8 @@ export interface WayOutPorts {
   readonly upstream: Upstream;
   readonly dial: Dial;
   readonly authority: () => Promise<SessionAuthority>;
+  readonly secrets: SessionSecrets;
+  readonly onExfiltration: () => void;
   readonly log: Logger;
   readonly ending: AbortSignal;
 }

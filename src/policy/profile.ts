@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { egressSchema } from "./egress.ts";
+import { profileSecrets } from "./profile-secrets.ts";
 
 /** Strongest last. The order is the meaning: a floor admits its own level and those after it. */
 export const ISOLATION_LEVELS = ["shared-kernel", "userspace-kernel", "microvm"] as const;
@@ -58,6 +59,8 @@ export const profileSchema = z.strictObject({
   limits: z.strictObject({ sessions: count(1, 256, 4), processes: count(1, 1024, 32) }).prefault({}),
   /** What the sandbox may reach; nothing without it. */
   egress: egressSchema.prefault({}),
+  /** What the sandbox's programs may use without having it. */
+  secrets: profileSecrets.default([]),
   /** Whether the container's root file system can be written; the machine confines it all the same. */
   writableRoot: z.boolean().default(false),
 });

@@ -26,6 +26,8 @@ export type OpenEgress = (of: {
   readonly sessionId: string;
   readonly principal: Principal;
   readonly callsRunning: () => readonly string[];
+  /** Ends the session, and says why. */
+  readonly end: (why: string) => void;
 }) => SessionEgress;
 
 export interface TenancyIdentity {
@@ -190,7 +192,12 @@ export class Tenancy {
       await using stack = new AsyncDisposableStack();
       const opened = await openSandbox({ signal, progress });
       let running: Processes | undefined;
-      const egress = this.#ports.openEgress({ sessionId, principal, callsRunning: () => running?.calls ?? [] });
+      const egress = this.#ports.openEgress({
+        sessionId,
+        principal,
+        callsRunning: () => running?.calls ?? [],
+        end: (why) => this.#endLater(why),
+      });
       const attach = ({ machine }: Sandbox, until: AbortSignal) => egress.attach(machine, until);
       const sandbox = stack.use(createSleeper(opened, this.#ports.hibernation, attach));
       stack.use(egress);
@@ -248,6 +255,13 @@ export class Tenancy {
     this.#recordLater("session-lost", { code: reason.code, message: reason.message });
     Promise.resolve(open[Symbol.asyncDispose]()).catch((error: unknown) =>
       this.#ports.log.error({ sessionId: this.identity.sessionId, err: error }, "a lost sandbox was not cleaned up"),
+    );
+  }
+
+  /** For what has no caller to answer. */
+  #endLater(why: string): void {
+    this.close(why).catch((error: unknown) =>
+      this.#ports.log.error({ sessionId: this.identity.sessionId, err: error }, "session did not close cleanly"),
     );
   }
 

@@ -8,6 +8,7 @@ import { text } from "node:stream/consumers";
 import type { EventBody, RecordBody } from "../../src/audit/record.ts";
 import { describeCall } from "../../src/call/describe.ts";
 import type { SessionEgress } from "../../src/egress/egress.ts";
+import { createSecrets } from "../../src/egress/secret-cache.ts";
 import { createSessionAuthority, type SessionAuthority } from "../../src/egress/session-authority.ts";
 import { createSessionEgress } from "../../src/egress/session-egress.ts";
 import { evaluate } from "../../src/policy/evaluate.ts";
@@ -21,6 +22,8 @@ const quiet = { info: () => undefined, warn: () => undefined, error: () => undef
 export interface TestEgress extends AsyncDisposable {
   readonly egress: SessionEgress;
   readonly records: readonly RecordBody[];
+  /** Why the session was to be ended. */
+  readonly ended: readonly string[];
   /** Facts of the events of one name. */
   events(name: EventBody["event"]): Record<string, unknown>[];
 }
@@ -38,15 +41,23 @@ export interface EgressSettings {
 export async function attachEgress(machine: TestSandbox["machine"], settings: EgressSettings): Promise<TestEgress> {
   const bundle = await bundleWith(settings.profile ?? "", settings.cedar ?? "");
   const records: RecordBody[] = [];
+  const ended: string[] = [];
+  const ending = new AbortController();
   const egress = createSessionEgress(
     {
       bundle,
       decide: (request) => evaluate(bundle, request),
       audit: { append: async (body) => void records.push(body) },
       log: quiet as never,
+      secrets: createSecrets(bundle.profile.secrets, { signal: ending.signal, onFailure: () => undefined }),
       authorities: async () => (settings.authority ? [settings.authority.certificate] : []),
     },
-    { sessionId: "ses-test", principal: PRINCIPAL, callsRunning: settings.callsRunning ?? (() => []) },
+    {
+      sessionId: "ses-test",
+      principal: PRINCIPAL,
+      callsRunning: settings.callsRunning ?? (() => []),
+      end: (why) => ended.push(why),
+    },
   );
   await egress.attach(machine, AbortSignal.timeout(10_000));
   return {
@@ -54,7 +65,11 @@ export async function attachEgress(machine: TestSandbox["machine"], settings: Eg
     records,
     events: (name) =>
       records.flatMap((it) => (it.kind === "event" && it.event === name ? [it.facts as Record<string, unknown>] : [])),
-    [Symbol.asyncDispose]: async () => egress[Symbol.dispose](),
+    ended,
+    [Symbol.asyncDispose]: async () => {
+      ending.abort();
+      egress[Symbol.dispose]();
+    },
   };
 }
 

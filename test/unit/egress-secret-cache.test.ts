@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { secretsSchema } from "../../src/egress/secret.ts";
 import { createSecrets } from "../../src/egress/secret-cache.ts";
 import { GatewayError } from "../../src/errors.ts";
+import { secretsSchema } from "../../src/policy/secret.ts";
 
 const never = new AbortController().signal;
 

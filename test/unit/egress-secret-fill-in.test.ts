@@ -2,9 +2,9 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { fillIn, type Wallet } from "../../src/egress/fill-in.ts";
 import { createMask } from "../../src/egress/mask.ts";
 import { mintPlaceholders } from "../../src/egress/placeholders.ts";
-import { secretsSchema } from "../../src/egress/secret.ts";
 import type { RequestHead } from "../../src/egress/secret-binding.ts";
 import { createSecrets } from "../../src/egress/secret-cache.ts";
+import { secretsSchema } from "../../src/policy/secret.ts";
 
 const never = new AbortController().signal;
 const api = { host: "api.example.com", port: 443 };

@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { mintPlaceholders } from "../../src/egress/placeholders.ts";
 import { type Presented, presentSecret } from "../../src/egress/present.ts";
-import type { Secret } from "../../src/egress/secret.ts";
 import type { RequestHead } from "../../src/egress/secret-binding.ts";
+import type { Secret } from "../../src/policy/secret.ts";
 
 const NAME = "GITHUB_TOKEN";
 const PH = mintPlaceholders([{ name: NAME }]).get(NAME) ?? "";

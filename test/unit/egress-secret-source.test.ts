@@ -4,9 +4,9 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { expect, onTestFinished, test, vi } from "vitest";
-import type { SecretSource } from "../../src/egress/secret.ts";
 import { readSecret } from "../../src/egress/secret-source.ts";
 import { GatewayError } from "../../src/errors.ts";
+import type { SecretSource } from "../../src/policy/secret.ts";
 
 const VALUE = "sv-4f1c09d2e7";
 const never = new AbortController().signal;

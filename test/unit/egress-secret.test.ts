@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { secretsSchema } from "../../src/egress/secret.ts";
 import { isBound, type RequestHead, segmentsOf } from "../../src/egress/secret-binding.ts";
+import { secretsSchema } from "../../src/policy/secret.ts";
 
 const token = { name: "TOKEN", source: { env: "TOKEN" }, hosts: [{ host: "api.example.com" }] };
 
