@@ -24,8 +24,8 @@ const MAX_OPEN = 256;
 /** The guest is asked for so many ahead: each answer takes a round trip through the channel. */
 const AHEAD = 8;
 /** So many new ones at once, and then so many a second: each is a record in the audit log. */
-const BURST = 256;
-const PER_SECOND = 50;
+const BURST = 512;
+const PER_SECOND = 100;
 
 export interface EgressPorts {
   readonly bundle: Bundle;
