@@ -3,8 +3,9 @@ import { newId } from "../lib/id.ts";
 import type { Logger } from "../log.ts";
 import type { Target, Verdict } from "./gate.ts";
 
-/** Kept for results and for whoever asks; the audit log has them all. */
-const MAX_RECENT = 32;
+/** Kept for results and for whoever asks. */
+const MAX_RECENT = 256;
+const MAX_TOLD = 32;
 /** So many refusals are recorded at once, and one more each second: a program that tries for ever fills no disk. The others are counted. */
 const REFUSALS_AT_ONCE = 64;
 const REFUSAL_INTERVAL_MS = 1_000;
@@ -29,8 +30,6 @@ export interface Passage {
 }
 
 export interface Refusal {
-  /** Goes up by one with each that is new. */
-  readonly number: number;
   /** For people and models: ``example.org:443` blocked: no policy grants it`. */
   readonly text: string;
   readonly count: number;
@@ -39,7 +38,8 @@ export interface Refusal {
 /** What goes out of one session, and what doesn't: in the audit log, and for the results of calls. */
 export class Traffic {
   readonly #ports: TrafficPorts;
-  readonly #recent = new Map<string, Refusal>();
+  /** Texts, the latest last. */
+  #recent: string[] = [];
   #number = 0;
   #tokens = REFUSALS_AT_ONCE;
   #refilledAt = performance.now();
@@ -95,12 +95,8 @@ export class Traffic {
   ): string {
     const { host, port } = target;
     const text = `\`${host.includes(":") ? `[${host}]` : host}:${port}\` blocked: ${reason}`;
-    const count = (this.#recent.get(text)?.count ?? 0) + 1;
-    this.#recent.delete(text);
     this.#number += 1;
-    this.#recent.set(text, { number: this.#number, text, count });
-    const [oldest] = this.#recent.keys();
-    if (this.#recent.size > MAX_RECENT && oldest !== undefined) this.#recent.delete(oldest);
+    this.#recent = [...this.#recent.slice(1 - MAX_RECENT), text];
     if (!this.#mayRecord()) {
       this.#unrecorded += 1;
       return text;
@@ -118,9 +114,12 @@ export class Traffic {
     return this.#number;
   }
 
-  /** Oldest first. */
+  /** Each once, the first that happened first. */
   refusalsSince(mark: number): readonly Refusal[] {
-    return [...this.#recent.values()].filter((it) => it.number > mark);
+    const counts = new Map<string, number>();
+    const since = this.#number - mark;
+    for (const text of since > 0 ? this.#recent.slice(-since) : []) counts.set(text, (counts.get(text) ?? 0) + 1);
+    return [...counts].slice(-MAX_TOLD).map(([text, count]) => ({ text, count }));
   }
 
   #mayRecord(): boolean {
