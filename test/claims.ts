@@ -10,7 +10,7 @@ export const CLAIMS = {
   G5: "No call is executed before its intent and decision are on disk; when the log cannot be written, calls are refused.",
   G6: "Every permitted call has exactly one outcome record, also when the gateway is killed in the middle of it.",
   G7: "A changed, removed, reordered or truncated audit record is found by `glovebox audit verify`, with its place.",
-  G8: "The sandbox has no network device, no route and no shared folder.",
+  G8: "The sandbox has no network device, no route out of it and no shared folder: what its programs dial is the gateway's to decide.",
   G9: "The agent's process is not root, has no capabilities, cannot gain privileges, and is under a seccomp filter.",
   G10: "The agent reaches neither the inner Docker engine nor the channel to the gateway, and cannot take the place of the container's first process.",
   G11: "Isolation is attested from inside at every open; below the profile's floor the session is refused, never degraded.",
@@ -21,4 +21,7 @@ export const CLAIMS = {
   G16: "Secrets that look like secrets are removed from arguments before they are hashed into the log.",
   G17: "Another local user cannot reach a machine, its channel, its files or the audit log.",
   G18: "A session is useless to any other principal: its id is as unknown as one that never was.",
+  G19: "A program in the sandbox reaches what policy grants by host, port, method and path, and nothing else, whatever it dials and however it spells it; each connection is on record before its first byte leaves.",
+  G20: "Loopback, link-local, metadata and private addresses, and the gateway's own computer, are reached only where policy names them as such; the address that is connected to is one that was checked.",
+  G21: "The value of a secret enters neither the sandbox nor a result, a log or the audit trail: a placeholder becomes the value on the way to the hosts that it is bound to, and is refused wherever else the gateway reads the request.",
 } as const satisfies Record<`G${number}`, string>;

@@ -73,7 +73,7 @@ secrets:
 const curl = (path: string, more = "", host = "api.test") =>
   `curl -sS -m 20 -D - ${more} "https://${host}:${server.port}${path}" -H "Authorization: Bearer $API_TOKEN"`;
 
-test("a bound host gets the value; the sandbox has a placeholder, and sees no value come back", async () => {
+test("a bound host gets the value; the sandbox has a placeholder, and sees no value come back [G21]", async () => {
   await using net = await attach();
   const { environment } = net.egress;
   expect(environment["API_TOKEN"]).toMatch(/^glovebox-secret-API_TOKEN-/);
@@ -87,7 +87,7 @@ test("a bound host gets the value; the sandbox has a placeholder, and sees no va
   expect(JSON.stringify(net.records)).not.toContain(VALUE);
 });
 
-test("to other paths, other hosts, without TLS and in bodies it is refused, and told as what it is", async () => {
+test("to other paths, other hosts, without TLS and in bodies it is refused, and told as what it is [G21]", async () => {
   await using net = await attach();
   const { environment } = net.egress;
   const before = [server.requests.length, plain.requests.length];
@@ -147,7 +147,7 @@ test("a source that fails refuses the request, and says which secret, not its va
   expect(stdout).not.toContain("short");
 });
 
-test("nothing in the sandbox holds the value: environment, files, the machine's whole memory", async () => {
+test("nothing in the sandbox holds the value: environment, files, the machine's whole memory [G21]", async () => {
   await using net = await attach();
   const { environment } = net.egress;
   await script(

@@ -68,7 +68,7 @@ const CLIENTS = {
 };
 
 describe.each(Object.entries(CLIENTS))("%s", (_name, command) => {
-  test.each(WAYS)("reaches what is granted, and nothing else, %s", async (_way, env) => {
+  test.each(WAYS)("reaches what is granted, and nothing else, %s [G19]", async (_way, env) => {
     await using net = await granted();
     for (const [scheme, port] of [
       ["http", plain.port],
@@ -128,7 +128,7 @@ describe("a host pattern", () => {
 });
 
 describe("the floor", () => {
-  test("a granted name that leads to this computer is refused, unless the policy says that it may", async () => {
+  test("a granted name that leads to this computer is refused, unless the policy says that it may [G20]", async () => {
     const profile = profileOf(`other.test:${plain.port}`);
     await using net = await attachEgress(sandbox.machine, { profile });
     const { stdout } = await script(sandbox, `curl -sS -m 20 http://other.test:${plain.port}/`);
@@ -237,7 +237,7 @@ print(head.split(b"\\r\\n")[0].decode(), rest.decode())`;
   });
 });
 
-test("a connection is on record before its first byte leaves, and with what it moved when it ends", async () => {
+test("a connection is on record before its first byte leaves, and with what it moved when it ends [G19]", async () => {
   await using net = await granted();
   await script(sandbox, `head -c 100000 /dev/zero | curl -sS -T - http://api.test:${plain.port}/up`);
   await expect.poll(() => net.events("connection-closed")).toHaveLength(1);

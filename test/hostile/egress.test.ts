@@ -86,7 +86,7 @@ const request = (host: string, path = "/") =>
   `GET ${path} HTTP/1.1\\r\\nHost: ${host}\\r\\nConnection: close\\r\\n\\r\\n`;
 const refusals = () => net.egress.refusalsSince(0).map((it) => it.text);
 
-describe("addresses", () => {
+describe("addresses [G19] [G20]", () => {
   test("a raw address is refused, also the one that a granted name has", async () => {
     const said = await python(`
 for a in ["93.184.216.34", "10.0.0.1", "169.254.169.254", "198.18.0.77"]: print(talk(a, ${plain.port}, b"${request("api.test")}"))
@@ -197,7 +197,7 @@ print(repr(talk("api.test", ${plain.port}, b"", wait=15)))`,
   });
 });
 
-describe("two names for one connection", () => {
+describe("two names for one connection [G19]", () => {
   test("the TLS server name must be the one that was dialled", async () => {
     const said = await python(`
 print(talk("api.test", ${secure.port}, b"${request("other.test")}", tls="other.test"))
