@@ -54,8 +54,8 @@ export interface SignalRequest {
   readonly signal: "SIGINT" | "SIGTERM" | "SIGKILL" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2";
 }
 
-/** What the guest agent does with the machine's one container: start a program, read or write a file. */
-export type AgentService = "/run" | "/file";
+/** What the guest agent does with the machine's one container: start a program, read or write a file, or a whole tree of them. */
+export type AgentService = "/run" | "/file" | "/tree";
 
 export interface GuestFacts {
   readonly bootId: string;
