@@ -62,12 +62,12 @@ function deciding(bundle: Bundle, id: string): DecidingPolicy {
 
 function cedarRequest({ principal, action, resource, context }: PolicyRequest) {
   const entities: EntityJson[] = [];
-  const path = (value: string) => {
+  const path = (value: string, type: "Path" | "MountPath" = "Path") => {
     // INVARIANT: without it, `/workspace/../etc` would lie in /workspace. The caller denies.
     if (normalisePath(value, "/") !== value) throw new GatewayError("INTERNAL", "a path is not normalised");
-    const uid = { type: "Glovebox::Path", id: value };
+    const uid = { type: `Glovebox::${type}`, id: value };
     // All ancestors as direct parents: Cedar then needs no entity for each of them.
-    const parents = pathAncestors(value).map((id) => ({ type: "Glovebox::Path", id }));
+    const parents = pathAncestors(value).map((id) => ({ type: uid.type, id }));
     if (!entities.some((it) => "id" in it.uid && it.uid.id === value && it.uid.type === uid.type)) {
       entities.push({ uid, attrs: {}, parents });
     }
@@ -80,9 +80,10 @@ function cedarRequest({ principal, action, resource, context }: PolicyRequest) {
     transport: principal.transport,
   };
   entities.push({ uid: who, attrs, parents: [] });
-  const facts = Object.entries(context).map(([name, fact]): [string, CedarValueJson] =>
-    PATH_FACTS.has(name) ? [name, { __entity: path(String(fact)) }] : [name, cedarValue(fact)],
-  );
+  const facts = Object.entries(context).map(([name, fact]): [string, CedarValueJson] => {
+    const type = PATH_FACTS.get(name);
+    return [name, type ? { __entity: path(String(fact), type) } : cedarValue(fact)];
+  });
   return {
     principal: who,
     action: { type: "Glovebox::Action", id: action },

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { mountsSchema } from "./mount.ts";
 
 /** Strongest last. The order is the meaning: a floor admits its own level and those after it. */
 export const ISOLATION_LEVELS = ["shared-kernel", "userspace-kernel", "microvm"] as const;
@@ -50,8 +51,12 @@ export const profileSchema = z.strictObject({
     .strictObject({
       maxReadBytes: count(1024, 268_435_456, 16_777_216),
       maxWriteBytes: count(1024, 268_435_456, 16_777_216),
+      /** The most bytes, and the most files, directories and links, of one import or export. */
+      maxTransferBytes: count(1024, 1_099_511_627_776, 1_073_741_824),
+      maxTransferFiles: count(1, 1_000_000, 50_000),
     })
     .prefault({}),
+  mounts: mountsSchema,
   /** Of one principal: each holds a sandbox's memory and disk. */
   snapshots: z.strictObject({ count: count(0, 256, 8), totalMiB: count(0, 16_777_216, 16_384) }).prefault({}),
   limits: z.strictObject({ sessions: count(1, 256, 4), processes: count(1, 1024, 32) }).prefault({}),

@@ -1,6 +1,6 @@
 /**
  * The Cedar schema that every bundle is validated against and every request is checked with. One action a tool; its context is
- * what `describe` of the capability of the same name gives (a test keeps them equal). `cwd` is a path entity, so that policies
+ * what `describe` of the capability of the same name gives (a test keeps them equal). `cwd` and `mountPath` are path entities, so that policies
  * say `context.cwd in Glovebox::Path::"/workspace"`; Cedar's `like` would let `*` cross a `/`.
  */
 export const SCHEMA = `namespace Glovebox {
@@ -10,6 +10,8 @@ export const SCHEMA = `namespace Glovebox {
   entity Session;
   // An absolute, normalised path in the sandbox; in all the directories above it, up to "/".
   entity Path in [Path];
+  // The same within a mount, of which "/" is the root.
+  entity MountPath in [MountPath];
 
   action "exec" appliesTo { principal: [Principal], resource: [Session], context: {
     cwd: Path, stdinBytes: Long, background: Bool,
@@ -51,6 +53,14 @@ export const SCHEMA = `namespace Glovebox {
   action "editFile" appliesTo { principal: [Principal], resource: [Path], context: { edits: Long, dryRun: Bool } };
   action "listDirectory" appliesTo { principal: [Principal], resource: [Path], context: { depth: Long } };
   action "searchFiles" appliesTo { principal: [Principal], resource: [Path], context: { patternBytes: Long, glob?: String } };
+  // The path is where it goes.
+  action "importFiles" appliesTo { principal: [Principal], resource: [Path], context: {
+    mount: String, mountPath: MountPath, gitignore: Bool,
+  } };
+  // The path is what is exported, mountPath where it goes.
+  action "exportFiles" appliesTo { principal: [Principal], resource: [Path], context: {
+    mount: String, mountPath: MountPath, overwrite: Bool, dryRun: Bool,
+  } };
 
   action "openSession" appliesTo { principal: [Principal], resource: [Session], context: {} };
   action "closeSession" appliesTo { principal: [Principal], resource: [Session], context: {} };
@@ -67,5 +77,8 @@ export const SCHEMA = `namespace Glovebox {
 }
 `;
 
-/** Facts that are paths in the sandbox: entities for Cedar, not strings. */
-export const PATH_FACTS: ReadonlySet<string> = new Set(["cwd"]);
+/** Facts that are paths: entities for Cedar, not strings. By the type of each. */
+export const PATH_FACTS: ReadonlyMap<string, "Path" | "MountPath"> = new Map([
+  ["cwd", "Path"],
+  ["mountPath", "MountPath"],
+]);
