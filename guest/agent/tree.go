@@ -102,7 +102,7 @@ func layOut(root *walk, body io.Reader) error {
 		name := names[len(names)-1]
 		switch header.Typeflag {
 		case tar.TypeReg:
-			err = place.put(name, uint32(header.Mode)&0o777, archive, buffer)
+			err = place.put(name, uint32(header.Mode)&0o755, archive, buffer)
 		case tar.TypeSymlink:
 			err = place.putLink(name, header.Linkname)
 		default:

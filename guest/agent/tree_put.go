@@ -3,25 +3,23 @@ package main
 import (
 	"errors"
 	"io"
-	"os"
 	"syscall"
 )
 
 const atSymlinkNoFollow = 0x100
 
+// put makes a file, with as few calls as there can be: there are thousands. The mode is one that this process's umask takes nothing from.
 func (w *walk) put(name string, mode uint32, content io.Reader, buffer []byte) error {
+	directory := int(w.directory.Fd())
 	return w.place(name, func(as string) error {
-		directory := int(w.directory.Fd())
-		fd, err := syscall.Openat(directory, as, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_EXCL|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
+		fd, err := syscall.Openat(directory, as, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_EXCL|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, mode)
 		if err != nil {
 			return err
 		}
-		file := os.NewFile(uintptr(fd), as)
-		defer file.Close()
-		// Without the file's own ReadFrom, which would make a buffer for each file.
-		_, err = io.CopyBuffer(struct{ io.Writer }{file}, content, buffer)
+		defer syscall.Close(fd)
+		err = syscall.Fchown(fd, agentUser, agentUser)
 		if err == nil {
-			err = errors.Join(syscall.Fchown(fd, agentUser, agentUser), syscall.Fchmod(fd, mode))
+			err = copyTo(fd, content, buffer)
 		}
 		if err != nil {
 			return errors.Join(err, unlinkAt(directory, as))
@@ -30,9 +28,28 @@ func (w *walk) put(name string, mode uint32, content io.Reader, buffer []byte) e
 	})
 }
 
+func copyTo(fd int, content io.Reader, buffer []byte) error {
+	for {
+		n, err := content.Read(buffer)
+		for rest := buffer[:n]; len(rest) > 0; {
+			written, err := syscall.Write(fd, rest)
+			if err != nil && !errors.Is(err, syscall.EINTR) {
+				return err
+			}
+			rest = rest[max(written, 0):]
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
 func (w *walk) putLink(name, target string) error {
+	directory := int(w.directory.Fd())
 	return w.place(name, func(as string) error {
-		directory := int(w.directory.Fd())
 		if err := symlinkAt(target, directory, as); err != nil {
 			return err
 		}

@@ -48,10 +48,21 @@ async function importTree(api: ContainerApi, path: string, entries: AsyncIterabl
     (_name, index): TreeEntry => ({ kind: "directory", name: names.slice(0, index + 1).join("/") }),
   );
   const below = names.map((name) => `${name}/`).join("");
-  const archive = Readable.from(tarOf(joined(above, below, entries)), { objectMode: false });
+  let own: unknown;
+  const watched = async function* () {
+    try {
+      yield* joined(above, below, entries);
+    } catch (error) {
+      own = error;
+      throw error;
+    }
+  };
+  const archive = Readable.from(tarOf(watched()), { objectMode: false });
   try {
     await api.putArchive(entry ? path : parent, archive, signal);
   } catch (error) {
+    // The connection breaks for it, and tells nothing.
+    if (own) throw own;
     if (error instanceof EngineRefusal && /marked read-only/i.test(error.message)) throw notWritable(path);
     throw error;
   }

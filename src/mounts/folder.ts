@@ -3,14 +3,16 @@ import { type FileHandle, lstat, open, readdir, readlink, realpath, stat } from 
 import { join } from "node:path";
 import { GatewayError } from "../errors.ts";
 
-const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = constants;
+const { O_RDONLY, O_DIRECTORY, O_NONBLOCK, O_NOCTTY } = constants;
+/** On macOS no link anywhere in the path is followed (O_NOFOLLOW_ANY, which Node has no name for). */
+const O_NOFOLLOW = constants.O_NOFOLLOW | (process.platform === "darwin" ? 0x2000_0000 : 0);
 
 export type Kind = "file" | "directory" | "link" | "special";
 
 /**
  * A directory of the host that is held open. What is done in it is done in that very directory, whatever its path leads to by now. Node
  * has no `openat`; on Linux `/proc/self/fd/<fd>/<name>` is one. Elsewhere the path is used, and must lead to the same directory before and
- * after, without links; a swap both ways in between goes unnoticed there.
+ * after, without links; a listing or a change of names between two swaps goes unnoticed there.
  */
 export class Folder implements AsyncDisposable {
   readonly #handle: FileHandle;
