@@ -1,7 +1,8 @@
 import { isUtf8 } from "node:buffer";
 import { setImmediate as breath } from "node:timers/promises";
 import { z } from "zod";
-import { exportInto, type FileState } from "../mounts/export.ts";
+import type { FileState } from "../mounts/compare.ts";
+import { exportInto } from "../mounts/export.ts";
 import { mountFailure } from "../mounts/failure.ts";
 import { Report } from "../mounts/report.ts";
 import { rulesOf } from "../mounts/rules.ts";

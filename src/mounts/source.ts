@@ -3,7 +3,7 @@ import { GatewayError } from "../errors.ts";
 import { errorCode, type Folder, type Kind } from "./folder.ts";
 import { ignoreLevels } from "./ignore-file.ts";
 import type { OpenMount } from "./mounts.ts";
-import { type ImportOptions, Walk } from "./walk.ts";
+import { type ImportOptions, shown, Walk } from "./walk.ts";
 
 /** What is at a place of a mount, and whether that is a single file. */
 export interface Source extends AsyncDisposable {
@@ -26,12 +26,11 @@ export async function openSource(mount: OpenMount, names: readonly string[], opt
     const path = names.slice(0, at + 1);
     const kind = await kindThere(folder, name, path);
     const isDirectory = kind === "directory";
-    if (kind === "link")
-      throw new GatewayError("PATH_IS_LINK", `\`${path.join("/")}\` is a symbolic link in the mount`);
+    if (kind === "link") throw new GatewayError("PATH_IS_LINK", `\`${shown(path)}\` is a symbolic link in the mount`);
     const refusal = rules.refusal(path, isDirectory, "import");
-    if (refusal) throw new GatewayError("PATH_EXCLUDED", `\`${path.join("/")}\` is not imported: ${refusal}`);
+    if (refusal) throw new GatewayError("PATH_EXCLUDED", `\`${shown(path)}\` is not imported: ${refusal}`);
     if (!isDirectory && (kind === "special" || at < names.length - 1)) {
-      throw new GatewayError("NOT_A_FILE", `\`${path.join("/")}\` is neither a file nor a directory`);
+      throw new GatewayError("NOT_A_FILE", `\`${shown(path)}\` is neither a file nor a directory`);
     }
     if (!isDirectory) single = name;
     else {
@@ -56,6 +55,6 @@ async function kindThere(folder: Folder, name: string, path: readonly string[]):
     return stats.isFile() ? "file" : stats.isSymbolicLink() ? "link" : "special";
   } catch (error) {
     if (!/^(ENOENT|ENOTDIR|ENAMETOOLONG)$/.test(errorCode(error) ?? "")) throw error;
-    throw new GatewayError("FILE_NOT_FOUND", `\`${path.join("/")}\`: there is nothing in the mount`);
+    throw new GatewayError("FILE_NOT_FOUND", `\`${shown(path)}\`: there is nothing in the mount`);
   }
 }

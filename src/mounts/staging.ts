@@ -1,7 +1,10 @@
 import { createHash, randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { mkdir, open, rmdir, unlink } from "node:fs/promises";
+import { chmod, mkdir, open, rmdir, unlink } from "node:fs/promises";
+import { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
 import type { TreeFile } from "../container/container.ts";
+import { isMissing } from "../lib/missing.ts";
 import { type Folder, newOwner, type Owner } from "./folder.ts";
 import { DRAFT_PREFIX } from "./rules.ts";
 
@@ -46,8 +49,8 @@ export class Staging implements AsyncDisposable {
     }
   }
 
-  /** Takes a file in; answers the name that it has here. */
-  async put(file: TreeFile, mode: number): Promise<Taken & { readonly name: string }> {
+  /** Takes a file in, with mode 644 or 755; answers the name that it has here. */
+  async put(file: TreeFile): Promise<Taken & { readonly name: string }> {
     this.#made += 1;
     const name = String(this.#made);
     const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
@@ -55,8 +58,12 @@ export class Staging implements AsyncDisposable {
     this.#left.add(name);
     const taken = await take(file, (piece) => handle.writeFile(piece));
     if (this.#owner) await handle.chown(this.#owner.uid, this.#owner.gid);
-    await handle.chmod(mode);
+    await handle.chmod(file.executable ? 0o755 : 0o644);
     return { ...taken, name };
+  }
+
+  async setMode(name: string, mode: number): Promise<void> {
+    await this.folder.within(name, (path) => chmod(path, mode));
   }
 
   async remove(name: string): Promise<void> {
@@ -70,20 +77,30 @@ export class Staging implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const name of this.#left) await this.folder.within(name, (path) => unlink(path));
+    for (const name of this.#left) await this.folder.within(name, (path) => unlink(path)).catch(unlessMissing);
     await this.folder[Symbol.asyncDispose]();
-    await this.#root.within(this.#name, (path) => rmdir(path));
+    await this.#root.within(this.#name, (path) => rmdir(path)).catch(unlessMissing);
   }
 }
 
+/** A person may have removed it. */
+function unlessMissing(error: unknown): void {
+  if (!isMissing(error)) throw error;
+}
+
+/** The file with its content read, so that the next can come. */
+export async function inMemory(file: TreeFile): Promise<TreeFile> {
+  return { ...file, content: [await buffer(Readable.from(file.content))] };
+}
+
 /** Reads a file's content to its end. */
-export async function take(file: TreeFile, onPiece: (piece: Buffer) => Promise<void> | void): Promise<Taken> {
+export async function take(file: TreeFile, onPiece?: (piece: Buffer) => Promise<void>): Promise<Taken> {
   const hash = createHash("sha256");
   const pieces: Buffer[] = [];
   for await (const piece of file.content) {
     hash.update(piece);
     if (file.sizeBytes <= KEPT_BYTES) pieces.push(piece);
-    await onPiece(piece);
+    await onPiece?.(piece);
   }
   const sha256 = hash.digest("hex");
   return file.sizeBytes <= KEPT_BYTES ? { sha256, content: Buffer.concat(pieces) } : { sha256 };

@@ -3,6 +3,7 @@ import type { FileHandle } from "node:fs/promises";
 import { posix } from "node:path";
 import type { TreeEntry } from "../container/container.ts";
 import { GatewayError } from "../errors.ts";
+import { printable } from "../lib/text.ts";
 import { errorCode, type Folder } from "./folder.ts";
 import { type IgnoreLevel, ignoreLevels, isIgnored } from "./ignore-file.ts";
 import type { Report } from "./report.ts";
@@ -225,5 +226,10 @@ function tooMuch(what: string): GatewayError {
 }
 
 function changed(path: readonly string[]): GatewayError {
-  return new GatewayError("FILE_CHANGED", `\`${path.join("/")}\` changed while it was read`);
+  return new GatewayError("FILE_CHANGED", `\`${shown(path)}\` changed while it was read`);
+}
+
+/** A path for a message. */
+export function shown(path: readonly string[]): string {
+  return printable(path.join("/"), 500);
 }

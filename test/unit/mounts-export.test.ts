@@ -176,6 +176,8 @@ test("what appears or changes on the host meanwhile is not overwritten", async (
   for (const [name, onHost] of Object.entries(stands)) {
     const made = stand({}, onHost, {}, async function* () {
       yield file("a", "from the sandbox");
+      // So many are compared together.
+      for (let index = 1; index < 16; index += 1) yield file(`f${index}`, "x");
       writeFileSync(join(made.host, "a"), "meanwhile");
       yield file("b", "b");
     });
