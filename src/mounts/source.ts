@@ -32,6 +32,9 @@ export async function openSource(mount: OpenMount, names: readonly string[], opt
     if (!isDirectory && (kind === "special" || at < names.length - 1)) {
       throw new GatewayError("NOT_A_FILE", `\`${shown(path)}\` is neither a file nor a directory`);
     }
+    if (!isDirectory && !rules.includes(path, false)) {
+      throw new GatewayError("PATH_EXCLUDED", `\`${shown(path)}\` is not among what is included`);
+    }
     if (!isDirectory) single = name;
     else {
       folder = stack.use(await folder.folder(name));

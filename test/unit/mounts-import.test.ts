@@ -117,6 +117,10 @@ test("what the profile allows, excludes and includes is as it says", async () =>
   const { result } = await importFiles();
   expect(Object.keys(contents(box)).toSorted()).toEqual([".env", "a.md", "lib/r.md", "src/x.ts"]);
   expect(result.skipped).toEqual({ excluded: 4 });
+  for (const path of ["a.txt", "lib/x", "src/y.log", "src/node_modules/z", "src/node_modules"]) {
+    await expect(importFiles({ path }), path).rejects.toMatchObject({ code: "PATH_EXCLUDED" });
+  }
+  expect((await importFiles({ path: "lib" })).result).toMatchObject({ files: 1, skipped: { excluded: 1 } });
   const narrow = stand(files, { mount });
   await narrow.importFiles({ include: ["*.ts", "*.log"] });
   expect(Object.keys(contents(narrow.box))).toEqual(["src/x.ts"]);
