@@ -3,7 +3,7 @@
  * `unit/claims.test.ts` fails for a guarantee that no test cites and for one that SECURITY.md words otherwise.
  */
 export const CLAIMS = {
-  G1: "Nothing an agent asks for is executed on the host: every program and every file operation happens inside the session's own machine.",
+  G1: "Nothing an agent asks for is executed on the host: every program and every file operation happens inside the session's own machine, but for the copies that G19 is about.",
   G2: "Each session has its own machine with its own kernel and its own Docker engine; a machine serves one session in its life. Machines that start as copies of one saved machine share no random stream and nothing that either writes, and none can change what later ones start from.",
   G3: "Nothing runs unless the policy bundle in force permits exactly that call; an evaluation error, an unknown key or an invalid bundle denies.",
   G4: "A denied or invalid call opens no session and executes nothing.",
@@ -21,4 +21,5 @@ export const CLAIMS = {
   G16: "Secrets that look like secrets are removed from arguments before they are hashed into the log.",
   G17: "Another local user cannot reach a machine, its channel, its files or the audit log.",
   G18: "A session is useless to any other principal: its id is as unknown as one that never was.",
+  G19: "Files cross between host and sandbox only as copies, and only in folders that the policy bundle names: no symbolic link there is followed, also not one that is put there meanwhile; what by its name is a secret, or what a program of the host would obey, is left out; and no file of the host is replaced unless the call says so.",
 } as const satisfies Record<`G${number}`, string>;

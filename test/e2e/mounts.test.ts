@@ -29,7 +29,9 @@ afterAll(async () => {
   rmSync(host, { recursive: true, force: true });
 });
 
-test("a folder goes in, is worked on, and comes back after a look at the diff", { timeout: 240_000 }, async () => {
+test("a folder goes in, is worked on, and comes back after a look at the diff [G19]", {
+  timeout: 240_000,
+}, async () => {
   expect(agent.client.getInstructions()).toContain("app (read and write), handbook");
   const imported = await agent.call("importFiles", { mount: "app" });
   expect(imported.isError, imported.text).toBe(false);

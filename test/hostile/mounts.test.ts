@@ -42,7 +42,7 @@ function stand() {
 
 const ROUNDS = 150;
 
-test("a host program that swaps a directory or file for a link has nothing from outside imported", async () => {
+test("a host program that swaps a directory or file for a link has nothing from outside imported [G19]", async () => {
   const { host, box, bench } = stand();
   await using _swapping = await swapping(host);
   let copied = 0;
@@ -61,7 +61,7 @@ test("a host program that swaps a directory or file for a link has nothing from 
   expect(Object.values(contents(box)).filter((it) => it.includes("outside"))).toEqual([]);
 }, 120_000);
 
-test("nor does an export write outside", async () => {
+test("nor does an export write outside [G19]", async () => {
   const { directory, host, box, bench } = stand();
   fill(box, { "d/deep/made": "x", "d/new": "x", f: "x" });
   await using _swapping = await swapping(host);

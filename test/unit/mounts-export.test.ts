@@ -35,7 +35,7 @@ test("what is new is written with its mode, and nothing else is touched", async 
   expect(lstatSync(join(host, "a.txt")).mode & 0o7777).toBe(0o644);
 });
 
-test("nothing is written when a file would change, unless overwrite says so; the diff is shown either way", async () => {
+test("nothing is written when a file would change, unless overwrite says so; the diff is shown either way [G19]", async () => {
   const { host, exportFiles } = stand({ a: "one\ntwo\n", b: "same", c: "new" }, { a: "one\n", b: "same" });
   chmodSync(join(host, "a"), 0o600);
   const before = contents(host);
@@ -103,7 +103,7 @@ const REFUSED = [
   ".ＧＩＴ/x",
 ];
 
-test("what a program of the host would obey, and what is not what it looks like, is not written", async () => {
+test("what a program of the host would obey, and what is not what it looks like, is not written [G19]", async () => {
   const fine = ["Makefile", ".gitignore", "github/x", "Grüße 🧊.txt", "-rf", "$HOME", "a b", "..twice.."];
   const { host, exportFiles } = stand(Object.fromEntries([...REFUSED, ...fine].map((it) => [it, "x"])));
   const { result } = await exportFiles();

@@ -89,7 +89,7 @@ const MORE_SECRETS = [
   "．env",
 ];
 
-test("secrets stay where they are, in whatever spelling, and what only looks like one is copied", async () => {
+test("secrets stay where they are, in whatever spelling, and what only looks like one is copied [G19]", async () => {
   const innocent = [".env.example", "environment", "keys.ts", ".git/HEAD", ".gitignore", "config", "ssh/x", "monkey"];
   const all = [...SECRETS, ...MORE_SECRETS, ...innocent];
   const { box, importFiles } = stand(Object.fromEntries(all.map((it) => [it, "x"])));
