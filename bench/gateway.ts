@@ -147,13 +147,13 @@ async function benchCalls(config: Config, say: (message: string) => void): Promi
   ];
 }
 
-interface Stand extends AsyncDisposable {
+export interface Stand extends AsyncDisposable {
   readonly machines: readonly Machine[];
   call(name: string, args: Record<string, unknown>): Promise<unknown>;
 }
 
 /** A gateway with a client in this process. `booted`: every machine is booted, as if there were no templates. */
-async function openStand(config: Config, { booted = false } = {}): Promise<Stand> {
+export async function openStand(config: Config, { booted = false } = {}): Promise<Stand> {
   await using stack = new AsyncDisposableStack();
   const machines: Machine[] = [];
   const real = createQemuEngine({ ...config, cacheDirectory: config.stateDirectory, log: createLog("silent") });
@@ -225,7 +225,7 @@ function memoryOf(machine: Machine | undefined): { privateMiB: number; sharedMiB
   return { privateMiB: of("Anonymous"), sharedMiB: of("Pss") };
 }
 
-async function several(count: number, run: () => Promise<unknown>): Promise<number[]> {
+export async function several(count: number, run: () => Promise<unknown>): Promise<number[]> {
   const times: number[] = [];
   for (let index = 0; index < count; index += 1) times.push(await timed(run));
   return times;
@@ -250,7 +250,7 @@ async function hostProcess(): Promise<void> {
 }
 
 /** A data directory of its own, with this machine's guest images in it, passable for the machines' users. */
-async function benchConfig(root: string, spares: number): Promise<Config> {
+export async function benchConfig(root: string, spares: number): Promise<Config> {
   const data = join(root, "data");
   await mkdir(data, { recursive: true });
   for (const directory of [join(root, ".."), root, data]) await chmod(directory, 0o711);

@@ -1,5 +1,6 @@
 import { benchAudit } from "./audit.ts";
 import { benchGateway } from "./gateway.ts";
+import { benchMounts } from "./mounts.ts";
 import { benchPolicy } from "./policy.ts";
 import type { Row, Spread } from "./row.ts";
 
@@ -12,6 +13,7 @@ rows.push(...(await benchPolicy()));
 say("audit records");
 rows.push(...(await benchAudit()));
 rows.push(...(await benchGateway(say)));
+rows.push(...(await benchMounts(say)));
 
 if (process.argv.includes("--json")) {
   console.log(JSON.stringify(rows, null, 2));

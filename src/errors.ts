@@ -209,6 +209,31 @@ export const ERROR_CODES = {
     title: "The file is larger than the profile permits.",
     fix: "Read a part of it with `offset` and `limit`, or process it inside the sandbox with `exec`.",
   },
+  TRANSFER_TOO_LARGE: {
+    retryable: false,
+    title: "There are more files, or larger ones, than one import or export may carry.",
+    fix: "Copy a directory further down, or raise `files.maxTransferFiles` or `files.maxTransferBytes` in the profile.",
+  },
+  MOUNT_NOT_FOUND: {
+    retryable: false,
+    title: "The profile has no mount of this name.",
+    fix: "Use a name that the message lists, or add the folder to `mounts` in the bundle's profile.yaml; docs/mounts.md shows how.",
+  },
+  MOUNT_READ_ONLY: {
+    retryable: false,
+    title: "The mount is for import only.",
+    fix: "Export to a mount whose `mode` in the bundle's profile.yaml is `rw`.",
+  },
+  MOUNT_UNUSABLE: {
+    retryable: false,
+    title: "The mount's folder cannot be used.",
+    fix: "Correct the folder, its permissions, or `host` of the mount in the bundle's profile.yaml.",
+  },
+  PATH_EXCLUDED: {
+    retryable: false,
+    title: "The mount does not let this path through.",
+    fix: "Copy another path; people change `include`, `exclude` and `allowSensitive` of the mount in the bundle's profile.yaml.",
+  },
   FILE_CHANGED: {
     retryable: false,
     title: "The file is not the one the caller has seen.",

@@ -4,7 +4,7 @@ import { type AuditLog, openAuditLog } from "./audit/log.ts";
 import { type CallPorts, type CallRequest, type CallResult, call } from "./call/call.ts";
 import { describeCall } from "./call/describe.ts";
 import { CAPABILITIES, findCapability } from "./capability/registry.ts";
-import { type Config, VERSION } from "./config.ts";
+import { type Config, PACKAGE_ROOT, VERSION } from "./config.ts";
 import { agentContainer } from "./container/agent-container.ts";
 import { hardenedOptions } from "./container/hardening.ts";
 import { readAuthorities } from "./egress/authorities.ts";
@@ -23,6 +23,7 @@ import { userName } from "./lib/user.ts";
 import { createLog, type Logger } from "./log.ts";
 import { instructions } from "./mcp/instructions.ts";
 import type { ServerPorts } from "./mcp/server.ts";
+import { createMounts } from "./mounts/mounts.ts";
 import type { Bundle } from "./policy/bundle.ts";
 import { canEverPermit, evaluate } from "./policy/evaluate.ts";
 import { loadBundle } from "./policy/load.ts";
@@ -150,6 +151,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
     profile: bundle.profile,
     audit,
     sessions,
+    mounts: createMounts(profile.mounts, [PACKAGE_ROOT, config.dataDirectory, config.policyDirectory]),
     log,
   };
   const running = new Set<Promise<CallResult>>();
@@ -159,7 +161,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
     server: {
       version: VERSION,
       instructions: instructions(bundle.profile, grantsOf(bundle)),
-      capabilities: CAPABILITIES.filter((it) => canEverPermit(bundle, it.name)),
+      capabilities: CAPABILITIES.filter((it) => canEverPermit(bundle, it.name) && (it.offered?.(profile) ?? true)),
       call: (request: CallRequest) => {
         const result = call(request, ports);
         running.add(result);

@@ -3,7 +3,7 @@
  * `unit/claims.test.ts` fails for a guarantee that no test cites and for one that SECURITY.md words otherwise.
  */
 export const CLAIMS = {
-  G1: "Nothing an agent asks for is executed on the host: every program and every file operation happens inside the session's own machine.",
+  G1: "Nothing an agent asks for is executed on the host: every program and every file operation happens inside the session's own machine, but for the copies that G22 is about.",
   G2: "Each session has its own machine with its own kernel and its own Docker engine; a machine serves one session in its life. Machines that start as copies of one saved machine share no random stream and nothing that either writes, and none can change what later ones start from.",
   G3: "Nothing runs unless the policy bundle in force permits exactly that call; an evaluation error, an unknown key or an invalid bundle denies.",
   G4: "A denied or invalid call opens no session and executes nothing.",
@@ -24,4 +24,5 @@ export const CLAIMS = {
   G19: "A program in the sandbox reaches what policy grants by host, port, method and path, and nothing else, whatever it dials and however it spells it; each connection is on record before its first byte leaves.",
   G20: "Loopback, link-local, metadata and private addresses, and the gateway's own computer, are reached only where policy names them as such; the address that is connected to is one that was checked.",
   G21: "The value of a secret enters neither the sandbox nor a result, a log or the audit trail: a placeholder becomes the value on the way to the hosts that it is bound to, and is refused wherever else the gateway reads the request.",
+  G22: "Files cross between host and sandbox only as copies, and only in folders that the policy bundle names: no symbolic link there is followed, also not one that is put there meanwhile; what by its name is a secret, or what a program of the host would obey, is left out; and no file of the host is replaced unless the call says so.",
 } as const satisfies Record<`G${number}`, string>;

@@ -35,6 +35,7 @@ func newServer() *http.Server {
 	routes.HandleFunc("POST /settle", settle)
 	routes.HandleFunc("POST /run", run)
 	routes.HandleFunc("POST /file", file)
+	routes.HandleFunc("POST /tree", tree)
 	routes.HandleFunc("POST /signal", signalRun)
 	routes.HandleFunc("POST /trust", trust)
 	routes.HandleFunc("POST /connection", nextConnection)

@@ -65,7 +65,11 @@ func file(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := newFrames(w)
-	err := request.serve(r.Body, out)
+	answer(out, request.Path, request.serve(r.Body, out))
+}
+
+// answer tells the host how its question about `path` ended.
+func answer(out *frames, path string, err error) {
 	var failed fileFailed
 	if err == nil {
 		out.message(fileMessage{Done: true})
@@ -75,7 +79,7 @@ func file(w http.ResponseWriter, r *http.Request) {
 		}
 		out.message(fileMessage{Failed: &failed})
 	} else {
-		out.message(fileMessage{Failed: &fileFailed{Code: codeOf(err), Path: request.Path}})
+		out.message(fileMessage{Failed: &fileFailed{Code: codeOf(err), Path: path}})
 	}
 }
 
@@ -148,7 +152,11 @@ func (w *walk) write(names []string, r fileRequest, body io.Reader) error {
 		return fileFailed{Code: "NOT_FILE", Path: "/", Kind: "directory"}
 	}
 	for _, name := range names[:len(names)-1] {
-		if err := w.enterOrMake(name, r.CreateParents); err != nil {
+		step := w.enter
+		if r.CreateParents {
+			step = w.enterOrMake
+		}
+		if err := step(name); err != nil {
 			return err
 		}
 	}
@@ -157,11 +165,10 @@ func (w *walk) write(names []string, r fileRequest, body io.Reader) error {
 		return err
 	}
 	directory := int(w.directory.Fd())
-	var random [12]byte
-	if _, err := rand.Read(random[:]); err != nil {
+	draft, err := draftName()
+	if err != nil {
 		return err
 	}
-	draft := ".glovebox-" + hex.EncodeToString(random[:])
 	fd, err := syscall.Openat(directory, draft, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_EXCL|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
@@ -184,25 +191,11 @@ func (w *walk) write(names []string, r fileRequest, body io.Reader) error {
 	return nil
 }
 
-func (w *walk) enterOrMake(name string, make bool) error {
-	err := w.enter(name)
-	var failed fileFailed
-	if !make || !errors.As(err, &failed) || failed.Code != "ENOENT" {
-		return err
-	}
-	directory := int(w.directory.Fd())
-	// That somebody else was first is what enter finds out.
-	made := syscall.Mkdirat(directory, name, 0o755)
-	if made != nil && !errors.Is(made, syscall.EEXIST) {
-		return made
-	}
-	if err := w.enter(name); err != nil {
-		return err
-	}
-	if made != nil {
-		return nil
-	}
-	return os.Chown(fmt.Sprintf("/proc/self/fd/%d", w.directory.Fd()), agentUser, agentUser)
+// draftName is that of a file that is not complete yet.
+func draftName() (string, error) {
+	var random [12]byte
+	_, err := rand.Read(random[:])
+	return ".glovebox-" + hex.EncodeToString(random[:]), err
 }
 
 // mayReplace refuses what is there and no file.

@@ -28,6 +28,21 @@ func unlinkAt(directory int, name string) error {
 	return nil
 }
 
+func symlinkAt(target string, directory int, name string) error {
+	from, err := syscall.BytePtrFromString(target)
+	if err != nil {
+		return err
+	}
+	to, err := syscall.BytePtrFromString(name)
+	if err != nil {
+		return err
+	}
+	if _, _, errno := syscall.Syscall(syscall.SYS_SYMLINKAT, uintptr(unsafe.Pointer(from)), uintptr(directory), uintptr(unsafe.Pointer(to))); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // readLinkOf reads the link that is open as `fd` (with O_PATH and O_NOFOLLOW).
 func readLinkOf(fd int) (string, error) {
 	buffer, empty := make([]byte, 4096), [1]byte{}

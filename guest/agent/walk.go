@@ -110,11 +110,11 @@ func (w *walk) look(name string) (*os.File, error) {
 	return node, nil
 }
 
-// enter goes into a directory below; a link to one is refused.
-func (w *walk) enter(name string) error {
+// below opens a directory of the directory; a link to one is refused.
+func (w *walk) below(name string) (*walk, error) {
 	node, err := w.look(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	entry, err := describe(node)
 	if err == nil && entry.Kind == "link" {
@@ -124,11 +124,50 @@ func (w *walk) enter(name string) error {
 	}
 	if err != nil {
 		node.Close()
-		return err
+		return nil, err
 	}
-	w.directory.Close()
-	w.directory, w.path = node, path.Join(w.path, name)
-	return nil
+	return &walk{directory: node, path: path.Join(w.path, name)}, nil
+}
+
+// belowOrMake makes the directory, as the agent's, where there is nothing.
+func (w *walk) belowOrMake(name string) (*walk, error) {
+	next, err := w.below(name)
+	var failed fileFailed
+	if !errors.As(err, &failed) || failed.Code != "ENOENT" {
+		return next, err
+	}
+	// That somebody else was first is what the second look finds out.
+	made := syscall.Mkdirat(int(w.directory.Fd()), name, 0o755)
+	if made != nil && !errors.Is(made, syscall.EEXIST) {
+		return nil, made
+	}
+	if next, err = w.below(name); err != nil || made != nil {
+		return next, err
+	}
+	if err := os.Chown(fmt.Sprintf("/proc/self/fd/%d", next.directory.Fd()), agentUser, agentUser); err != nil {
+		next.directory.Close()
+		return nil, err
+	}
+	return next, nil
+}
+
+// enter goes into a directory below, and leaves the one it was in.
+func (w *walk) enter(name string) error {
+	next, err := w.below(name)
+	if err == nil {
+		w.directory.Close()
+		*w = *next
+	}
+	return err
+}
+
+func (w *walk) enterOrMake(name string) error {
+	next, err := w.belowOrMake(name)
+	if err == nil {
+		w.directory.Close()
+		*w = *next
+	}
+	return err
 }
 
 // find opens what is at the path itself.

@@ -3,6 +3,7 @@ import type { CallContext, Capability, Description, Outcome } from "../capabilit
 import { asGatewayError, GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
 import type { Logger } from "../log.ts";
+import type { Mounts } from "../mounts/mounts.ts";
 import type { BundleIdentity, Decision } from "../policy/decision.ts";
 import type { Profile } from "../policy/profile.ts";
 import type { PolicyRequest, Principal } from "../policy/request.ts";
@@ -18,6 +19,7 @@ export interface CallPorts {
   readonly profile: Profile;
   readonly audit: AuditWriter;
   readonly sessions: SessionTable;
+  readonly mounts: Mounts;
   readonly log: Logger;
 }
 
@@ -72,7 +74,7 @@ async function carryOut(
   const startedMs = performance.now();
   await using lease = ports.sessions.lease(request.principal, sessionArgument(args), callId);
   const { principal, signal, progress } = request;
-  const { sessions, profile } = ports;
+  const { sessions, profile, mounts } = ports;
   const context: CallContext = {
     callId,
     principal,
@@ -80,6 +82,7 @@ async function carryOut(
     signal,
     progress,
     sessions,
+    mounts,
     session: () => lease.session(signal, progress),
     decide: (tool, would) => explain(tool, would, principal, ports),
   };

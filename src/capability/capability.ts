@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import type { Json } from "../audit/record.ts";
+import type { Mounts } from "../mounts/mounts.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { Profile } from "../policy/profile.ts";
 import type { Fact, Principal, Resource } from "../policy/request.ts";
@@ -32,6 +33,7 @@ export interface CallContext {
   readonly progress: (message: string) => void;
   readonly session: () => Promise<Session>;
   readonly sessions: Sessions;
+  readonly mounts: Mounts;
   /** Asks policy about a would-be call; nothing is executed or recorded as an intent of it. */
   readonly decide: (tool: string, args: unknown) => Explanation;
 }
@@ -68,6 +70,8 @@ export interface Capability<Input extends z.ZodObject = z.ZodObject, Output exte
   readonly annotations: Annotations;
   readonly input: Input;
   readonly output: Output;
+  /** Whether this profile lets it do anything; one that it does not is not listed. */
+  offered?(profile: Profile): boolean;
   describe(args: z.output<Input>, principal: Principal): Description;
   /** @throws GatewayError; anything else becomes INTERNAL. */
   run(args: z.output<Input>, context: CallContext): Promise<Outcome<z.output<Output>>>;

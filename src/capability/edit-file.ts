@@ -1,6 +1,5 @@
 import { isUtf8 } from "node:buffer";
 import { setImmediate as breath } from "node:timers/promises";
-import { createTwoFilesPatch, FILE_HEADERS_ONLY } from "diff";
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
 import { type CallContext, capability } from "./capability.ts";
@@ -8,13 +7,10 @@ import { digest, path, sessionId, targetPath, unicode } from "./fields.ts";
 import { findAll } from "./find-text.ts";
 import { stat } from "./lookup.ts";
 import { oneLine, present, readable } from "./render.ts";
+import { diffOf } from "./text-diff.ts";
 
 const MAX_EDITS = 64;
 const MAX_TEXT_CHARS = 1_048_576;
-const MAX_DIFF_CHARS = 32_768;
-/** Beyond so many lines, or changed lines, a diff costs too much and says too little. */
-const MAX_DIFF_LINES = 100_000;
-const MAX_DIFF_CHANGES = 2_000;
 /** More occurrences than this are neither counted nor replaced. */
 const MAX_OCCURRENCES = 100_000;
 
@@ -129,14 +125,4 @@ function replacedAt(text: string, found: readonly number[], length: number, newT
   }
   parts.push(text.slice(from));
   return { text: parts.join(newText), count: parts.length - 1 };
-}
-
-function diffOf(target: string, before: string, after: string): { diff: string; diffTruncated: boolean } {
-  const options = { context: 3, maxEditLength: MAX_DIFF_CHANGES, headerOptions: FILE_HEADERS_ONLY };
-  const small =
-    findAll(before, "\n", MAX_DIFF_LINES).length + findAll(after, "\n", MAX_DIFF_LINES).length < MAX_DIFF_LINES;
-  const name = oneLine(target, 4_096);
-  const patch = small ? createTwoFilesPatch(name, name, before, after, undefined, undefined, options) : undefined;
-  if (patch === undefined) return { diff: "(the file or the change is too large for a diff)", diffTruncated: true };
-  return { diff: patch.slice(0, MAX_DIFF_CHARS).toWellFormed(), diffTruncated: patch.length > MAX_DIFF_CHARS };
 }

@@ -2,6 +2,8 @@ import type { Capability } from "./capability.ts";
 import { editFile } from "./edit-file.ts";
 import { exec } from "./exec.ts";
 import { explainPolicy } from "./explain-policy.ts";
+import { exportFiles } from "./export-files.ts";
+import { importFiles } from "./import-files.ts";
 import { listDirectory } from "./list-directory.ts";
 import { listProcesses, readProcess, stopProcess, writeProcess } from "./process.ts";
 import { readFile } from "./read-file.ts";
@@ -24,6 +26,8 @@ export const CAPABILITIES: readonly Capability[] = [
   editFile,
   listDirectory,
   searchFiles,
+  importFiles,
+  exportFiles,
   openSession,
   closeSession,
   listSessions,

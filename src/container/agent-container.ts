@@ -3,6 +3,7 @@ import type { Machine } from "../engine/engine.ts";
 import { GatewayError } from "../errors.ts";
 import { agentFiles } from "./agent-files.ts";
 import { startAgentRun } from "./agent-run.ts";
+import { agentTrees } from "./agent-trees.ts";
 import type { Container } from "./container.ts";
 
 /**
@@ -23,6 +24,7 @@ export function agentContainer(id: string, machine: Machine): Container {
     id,
     run: (spec, signal) => startAgentRun(host, spec, signal),
     ...agentFiles(host),
+    ...agentTrees(host),
     [Symbol.asyncDispose]: async () => breakage.abort(new GatewayError("SESSION_CLOSED", "the sandbox is closed")),
   };
 }

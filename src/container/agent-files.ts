@@ -4,14 +4,14 @@ import { GatewayError } from "../errors.ts";
 import { abortable, deadline } from "../lib/deadline.ts";
 import { printable } from "../lib/text.ts";
 import { type AgentHost, agentFailure, converse, type FileMessage, fileMessage, give } from "./agent.ts";
+import { type Failed, refusalOf } from "./agent-refusal.ts";
 import { tooLarge } from "./archive.ts";
-import type { Container, Entry, EntryKind } from "./container.ts";
+import type { Container, Entry } from "./container.ts";
 import { isKernelPath, stepsOf } from "./paths.ts";
-import { isLink, kindName, notFound, notWritable, unseen } from "./refusals.ts";
+import { notWritable, unseen } from "./refusals.ts";
 
 const TIMEOUT_MS = 120_000;
 
-type Failed = Extract<FileMessage, { failed: unknown }>["failed"];
 type RawEntry = Extract<FileMessage, { entry: unknown }>["entry"];
 
 interface Question {
@@ -91,7 +91,7 @@ async function ask(
     const given = give(connection, body ?? Buffer.alloc(0));
     const [content] = await abortable(Promise.all([capped(stdout, question.maxBytes + 1), given]), signal);
     const problem = await abortable(ended, signal);
-    if (failed) throw refusalOf(failed, question);
+    if (failed) throw refusalOf(failed, question.path);
     if (problem) throw problem;
     if (!done) throw new GatewayError("MACHINE_LOST", "The guest broke off a file's transfer.");
     return { content, ...(entry ? { entry } : {}) };
@@ -118,34 +118,4 @@ function entryOf(path: string, entry: RawEntry | undefined): Entry {
   if (!entry) throw new GatewayError("CHANNEL_VIOLATION", "the guest did not describe the file");
   const { kind, sizeBytes, mode, modifiedMs, target } = entry;
   return { path, kind, sizeBytes, mode, modifiedMs, ...(kind === "link" && { target: printable(target) }) };
-}
-
-function refusalOf({ code, path, kind, target }: Failed, { path: asked }: Question): GatewayError {
-  if (kind === "link") {
-    if (target === "")
-      return new GatewayError("PATH_IS_LINK", `\`${printable(path)}\` is a symbolic link that leads in a circle`);
-    return isLink(path, printable(target), asked.slice(path.length));
-  }
-  switch (code) {
-    case "ENOENT":
-      return notFound(path);
-    case "NOT_DIRECTORY":
-      return new GatewayError(
-        "NOT_A_DIRECTORY",
-        `\`${printable(path)}\` is a ${kindName(kindOf(kind))}, not a directory`,
-      );
-    case "NOT_FILE":
-      return new GatewayError("NOT_A_FILE", `\`${printable(path)}\` is a ${kindName(kindOf(kind))}`);
-    case "EROFS":
-      return notWritable(asked);
-    case "ENOSPC":
-    case "EDQUOT":
-      return new GatewayError("DISK_FULL", "the sandbox's disk is full");
-    default:
-      return new GatewayError("CONTAINER_FAILED", `\`${printable(path)}\`: ${printable(code, 300)}`);
-  }
-}
-
-function kindOf(kind: string): EntryKind {
-  return kind === "file" || kind === "directory" ? kind : "other";
 }

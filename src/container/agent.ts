@@ -7,7 +7,7 @@ import { demultiplex } from "./frames.ts";
 import type { Outputs } from "./outputs.ts";
 
 /**
- * What the gateway and the guest agent say to each other about the container (`guest/agent/run.go`, `files.go`): the question is
+ * What the gateway and the guest agent say to each other about the container (`guest/agent/run.go`, `files.go`, `tree.go`): the question is
  * its length (32 bits, big-endian), that many bytes of JSON, and then input; the answer is frames.
  */
 
@@ -39,7 +39,7 @@ export type RunMessage = z.infer<typeof runMessage>;
 /** Text of the sandbox's own: paths and where links lead. */
 const guestText = z.string().max(16_384);
 
-/** Answers of `/file`. One of the fields is there. */
+/** Answers of `/file` and `/tree`. One of the fields is there. */
 export const fileMessage = z.union([
   z.strictObject({
     entry: z.strictObject({
@@ -84,7 +84,8 @@ export async function give(connection: Duplex, content: Buffer): Promise<void> {
   connection.end();
 }
 
-async function drained(connection: Duplex): Promise<void> {
+/** Resolves when more may be written, or never again. */
+export async function drained(connection: Duplex): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   connection.once("drain", resolve).once("close", resolve);
   if (connection.destroyed) resolve();

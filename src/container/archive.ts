@@ -89,7 +89,7 @@ export function tooLarge(sizeBytes: number, maxBytes: number): GatewayError {
 }
 
 /** tar-stream's errors are told apart by their text alone; the connection's have a code. */
-function parserFailure(error: unknown): unknown {
+export function parserFailure(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof GatewayError || "code" in error) return error;
   if (error.message === "Unexpected end of data") return unsteady(error);
   return new GatewayError("CHANNEL_VIOLATION", "the engine sent an archive that can't be read", { cause: error });

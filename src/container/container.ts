@@ -69,6 +69,29 @@ export interface WriteOptions {
   readonly createParents: boolean;
 }
 
+/** One thing in a tree. Names are relative to its root, `/`-separated, and normalised; the root itself is "". A directory comes before what is in it. */
+export type TreeEntry =
+  | { readonly kind: "directory" | "other"; readonly name: string }
+  | { readonly kind: "link"; readonly name: string; readonly target: string }
+  | TreeFile;
+
+export interface TreeFile {
+  readonly kind: "file";
+  readonly name: string;
+  readonly executable: boolean;
+  readonly sizeBytes: number;
+  /** Exactly so many bytes. Of an export: to be read before the next entry is asked for. */
+  readonly content: AsyncIterable<Buffer> | Iterable<Buffer>;
+}
+
+export interface TreeLimits {
+  readonly maxEntries: number;
+  /** Of all files together. */
+  readonly maxBytes: number;
+  /** Names of directories whose content is of no interest; they themselves are told of. */
+  readonly prune: readonly string[];
+}
+
 /**
  * The session's hardened container. Paths are absolute, normalised, and name exactly what policy decided on: a symbolic link
  * anywhere in one is refused with `PATH_IS_LINK`, never followed. Every method rejects with `MACHINE_LOST` when the machine
@@ -90,6 +113,18 @@ export interface Container extends AsyncDisposable {
    * full the old content is gone). Owned by the agent's user.
    * @throws GatewayError FILE_NOT_FOUND (parent), NOT_A_FILE, NOT_A_DIRECTORY, PATH_IS_LINK, PATH_NOT_WRITABLE, DISK_FULL */
   writeFile(path: string, content: Buffer, options: WriteOptions, signal: AbortSignal): Promise<void>;
+  /**
+   * Lays the entries out below a directory, which is made when missing; all of it the agent's, with mode 644 or 755. A file or link replaces
+   * what is no directory; nothing is removed otherwise. What came before a failure stays. A GatewayError that `entries` throws is
+   * thrown.
+   * @throws GatewayError NOT_A_FILE, NOT_A_DIRECTORY, PATH_IS_LINK, PATH_NOT_WRITABLE, DISK_FULL
+   */
+  importTree(directory: string, entries: AsyncIterable<TreeEntry>, signal: AbortSignal): Promise<void>;
+  /**
+   * The directory with all in it, or the single file, which is then the root. Links are told of, never followed; `other` is what is neither file, directory nor link.
+   * @throws GatewayError FILE_NOT_FOUND, NOT_A_FILE, NOT_A_DIRECTORY, PATH_IS_LINK, TRANSFER_TOO_LARGE, FILE_CHANGED
+   */
+  exportTree(path: string, limits: TreeLimits, signal: AbortSignal): AsyncGenerator<TreeEntry>;
 }
 
 /** What the container is made from; the rest of its hardening is not a matter of choice (`container/hardening.ts`). */

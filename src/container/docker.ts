@@ -8,6 +8,7 @@ import { asGatewayError, GatewayError } from "../errors.ts";
 import { deadline } from "../lib/deadline.ts";
 import type { ContainerApi } from "./api.ts";
 import type { Container, ContainerSpec } from "./container.ts";
+import { engineTrees } from "./engine-trees.ts";
 import { EVENTS, followEvents } from "./events.ts";
 import { startRun } from "./exec.ts";
 import { containerFailure } from "./failure.ts";
@@ -75,6 +76,7 @@ export async function engineContainer(id: string, machine: Machine, signal: Abor
       id,
       run: (run, signal) => startRun(host, run, signal),
       ...containerFiles(api, broken),
+      ...engineTrees(api, broken),
       [Symbol.asyncDispose]: async () => close(),
     };
   } catch (error) {

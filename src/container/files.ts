@@ -97,7 +97,7 @@ async function writeFile(api: ContainerApi, { path, content, options }: Write, s
   }
 }
 
-interface Found {
+export interface Found {
   /** What is at the path itself; a link is not followed. */
   readonly entry?: Entry;
   /** The outermost part that does not exist. */
@@ -107,7 +107,7 @@ interface Found {
 }
 
 /** Looks at every part of the path. @throws GatewayError PATH_IS_LINK, NOT_A_DIRECTORY, INVALID_ARGUMENTS */
-async function lookUp(api: ContainerApi, path: string, signal: AbortSignal): Promise<Found> {
+export async function lookUp(api: ContainerApi, path: string, signal: AbortSignal): Promise<Found> {
   const steps = stepsOf(path);
   let parent = "/";
   for (let first = 0; first < steps.length; first += PARALLEL) {

@@ -55,10 +55,10 @@ export interface SignalRequest {
 }
 
 /**
- * What the guest agent does with the machine's one container: start a program, read or write a file, hand on the next connection that
- * a program makes, connect to a port of its loopback.
+ * What the guest agent does with the machine's one container: start a program, read or write a file or a whole tree of them, hand on the next connection
+ * that a program makes, connect to a port of its loopback.
  */
-export type AgentService = "/run" | "/file" | "/connection" | "/dial";
+export type AgentService = "/run" | "/file" | "/tree" | "/connection" | "/dial";
 
 /** Certificates of authorities, in PEM. */
 export interface Trust {

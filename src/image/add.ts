@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import { GatewayError } from "../errors.ts";
+import { encodeTar, plainHeader, type TarInput } from "../lib/tar-write.ts";
 import { type GivenFile, type GivenImage, openGivenImage } from "./archive.ts";
 import type { AddedImage } from "./build.ts";
 import { type ImageLayout, readLayout } from "./layout.ts";
 import { digestOf, hostArchitecture } from "./recipe.ts";
-import { encodeTar, plainHeader, type TarInput } from "./tar-write.ts";
 import { refuseHiddenDirectories } from "./whiteouts.ts";
 
 /**

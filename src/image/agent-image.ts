@@ -7,11 +7,11 @@ import { buffer } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { gunzipSync } from "node:zlib";
 import { GatewayError } from "../errors.ts";
+import { encodeTar, plainHeader, type TarHeader, type TarInput } from "../lib/tar-write.ts";
 import { run } from "./command.ts";
 import { packagesOfStatus, SOURCE_DATE_EPOCH } from "./debian.ts";
 import { bootstrap, type Workshop } from "./stages.ts";
-import { contentOf, readTar, type TarHeader, type TarSource, tarFile } from "./tar.ts";
-import { encodeTar, plainHeader, type TarInput } from "./tar-write.ts";
+import { contentOf, readTar, type TarSource, tarFile } from "./tar.ts";
 
 const AGENT_ID = 1000;
 const ACCOUNTS: Readonly<Record<string, string>> = {

@@ -1,42 +1,14 @@
 import type { FileHandle } from "node:fs/promises";
 import { GatewayError } from "../errors.ts";
-
-export type TarType = "file" | "link" | "symlink" | "character-device" | "block-device" | "directory" | "fifo";
-
-export interface TarHeader {
-  /** Without `./` and without slashes at its ends; empty for the root itself. */
-  readonly path: string;
-  readonly type: TarType;
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-  /** Bytes of content; 0 for all but files. */
-  readonly size: number;
-  /** Seconds since 1970. */
-  readonly mtime: number;
-  /** Where a link leads. */
-  readonly linkname: string;
-}
+import { BLOCK, KINDS, type TarHeader, TYPES } from "../lib/tar-write.ts";
 
 export interface TarEntry extends TarHeader {
   /** Where the content begins in the archive. */
   readonly offset: number;
 }
 
-export const BLOCK = 512;
 const MAX_EXTENDED_BYTES = 1024 * 1024;
 const PIECE_BYTES = 1024 * 1024;
-/** By their kind in a header. */
-export const KINDS = "0123456";
-export const TYPES: readonly TarType[] = [
-  "file",
-  "link",
-  "symlink",
-  "character-device",
-  "block-device",
-  "directory",
-  "fifo",
-];
 
 /** Bytes of an archive by position, read from front to back. @throws GatewayError IMAGE_INVALID at its end */
 export interface TarSource {

@@ -2,13 +2,18 @@ import type { Profile } from "../policy/profile.ts";
 
 /** What a model is told about the server at `initialize`. Every line costs every conversation: keep it short. */
 export function instructions(profile: Profile, grants: readonly string[]): string {
+  const mounts = profile.mounts.map((it) => `${it.name}${it.mode === "rw" ? " (read and write)" : ""}`).join(", ");
+  const theirs =
+    mounts === ""
+      ? "create what you need with writeFile"
+      : `copy them with importFiles and, where it says so, back with exportFiles. Mounts: ${mounts}`;
   const { memoryMiB, vcpus, diskMiB } = profile.resources;
   const yieldSeconds = Math.round(profile.timeouts.yieldMs / 1000);
   return [
     "Glovebox gives you a sandbox of your own: a Linux container in a virtual machine. Nothing you do there reaches the user's computer.",
     `It has ${vcpus} CPUs, ${memoryMiB} MiB of memory and ${diskMiB} MiB of disk; you are user \`agent\` without root, and work in /workspace. /workspace, /tmp and /home/agent can be written.`,
     networkOf(grants),
-    "The user's own files are not in it; create what you need with writeFile.",
+    `The user's own files are not in it; ${theirs}.`,
     "`exec` runs one program without a shell (argv is a list). Use `shell` only for pipes, redirection and the like. Read and change files with the file tools rather than with cat and sed.",
     `The first call starts the sandbox and may take some seconds. A command that runs longer than ${yieldSeconds} s comes back with a processId: go on reading with readProcess. For servers and long builds set background.`,
     "DENIED means that the organisation's policy forbids the call: don't repeat it or look for a way around it; do it differently, or tell the user what was denied and why. Other errors say what to do.",

@@ -63,7 +63,7 @@ function deciding(bundle: Bundle, id: string): DecidingPolicy {
 
 function cedarRequest({ principal, action, resource, context }: PolicyRequest) {
   const entities: EntityJson[] = [];
-  const entity = (type: "Path" | "Host", id: string, ancestors: readonly string[]) => {
+  const entity = (type: "Path" | "MountPath" | "Host", id: string, ancestors: readonly string[]) => {
     const uid = { type: `Glovebox::${type}`, id };
     // All ancestors as direct parents: Cedar then needs no entity for each of them.
     const parents = ancestors.map((it) => ({ type: uid.type, id: it }));
@@ -72,10 +72,10 @@ function cedarRequest({ principal, action, resource, context }: PolicyRequest) {
     }
     return uid;
   };
-  const path = (value: string) => {
+  const path = (value: string, type: "Path" | "MountPath" = "Path") => {
     // INVARIANT: without it, `/workspace/../etc` would lie in /workspace. The caller denies.
     if (normalisePath(value, "/") !== value) throw new GatewayError("INTERNAL", "a path is not normalised");
-    return entity("Path", value, pathAncestors(value));
+    return entity(type, value, pathAncestors(value));
   };
   const acted = (it: Resource) => {
     if (it.type === "path") return path(it.path);
@@ -92,7 +92,8 @@ function cedarRequest({ principal, action, resource, context }: PolicyRequest) {
   };
   entities.push({ uid: who, attrs, parents: [] });
   const facts = Object.entries(context).map(([name, fact]): [string, CedarValueJson] => {
-    if (PATH_FACTS.has(name)) return [name, { __entity: path(String(fact)) }];
+    const type = PATH_FACTS.get(name);
+    if (type) return [name, { __entity: path(String(fact), type) }];
     if (ADDRESS_FACTS.has(name)) return [name, { __extn: { fn: "ip", arg: String(fact) } }];
     return [name, cedarValue(fact)];
   });

@@ -30,7 +30,7 @@ function deadHost(node: Node): DeadLiteral[] {
 
 function deadPath(node: Node): DeadLiteral[] {
   const { type, id } = node;
-  if (type !== "Glovebox::Path" || typeof id !== "string") return [];
+  if ((type !== "Glovebox::Path" && type !== "Glovebox::MountPath") || typeof id !== "string") return [];
   const normal = normalised(id);
   if (normal === id) return [];
   const message = `no path of a request is spelt ${JSON.stringify(id)}: they are absolute and normalised`;

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { egressSchema } from "./egress.ts";
+import { mountsSchema } from "./mount.ts";
 import { profileSecrets } from "./profile-secrets.ts";
 
 /** Strongest last. The order is the meaning: a floor admits its own level and those after it. */
@@ -52,8 +53,12 @@ export const profileSchema = z.strictObject({
     .strictObject({
       maxReadBytes: count(1024, 268_435_456, 16_777_216),
       maxWriteBytes: count(1024, 268_435_456, 16_777_216),
+      /** The most bytes, and the most files, directories and links, of one import or export. */
+      maxTransferBytes: count(1024, 1_099_511_627_776, 1_073_741_824),
+      maxTransferFiles: count(1, 1_000_000, 50_000),
     })
     .prefault({}),
+  mounts: mountsSchema,
   /** Of one principal: each holds a sandbox's memory and disk. */
   snapshots: z.strictObject({ count: count(0, 256, 8), totalMiB: count(0, 16_777_216, 16_384) }).prefault({}),
   limits: z.strictObject({ sessions: count(1, 256, 4), processes: count(1, 1024, 32) }).prefault({}),

@@ -1,6 +1,7 @@
 /**
  * The Cedar schema that every bundle is validated against and every request is checked with. One action a tool; its context is
- * what `describe` of the capability of the same name gives (a test keeps them equal). And `connect`, which is no tool (`connect.ts`). `cwd` is a path entity, so that policies
+ * what `describe` of the capability of the same name gives (a test keeps them equal). And `connect`, which is no tool (`connect.ts`).
+ * `cwd`, `path` and `mountPath` are path entities, so that policies
  * say `context.cwd in Glovebox::Path::"/workspace"`; Cedar's `like` would let `*` cross a `/`.
  */
 export const SCHEMA = `namespace Glovebox {
@@ -12,6 +13,8 @@ export const SCHEMA = `namespace Glovebox {
   entity Path in [Path];
   // A host's name, lower-case, or an address; a name in all the domains that it lies in.
   entity Host in [Host];
+  // The same within a mount, of which "/" is the root.
+  entity MountPath in [MountPath];
 
   action "exec" appliesTo { principal: [Principal], resource: [Session], context: {
     cwd: Path, stdinBytes: Long, background: Bool,
@@ -53,6 +56,14 @@ export const SCHEMA = `namespace Glovebox {
   action "editFile" appliesTo { principal: [Principal], resource: [Path], context: { edits: Long, dryRun: Bool } };
   action "listDirectory" appliesTo { principal: [Principal], resource: [Path], context: { depth: Long } };
   action "searchFiles" appliesTo { principal: [Principal], resource: [Path], context: { patternBytes: Long, glob?: String } };
+  // The path is where it goes.
+  action "importFiles" appliesTo { principal: [Principal], resource: [Path], context: {
+    mount: String, mountPath: MountPath, gitignore: Bool,
+  } };
+  // The path is what is exported, mountPath where it goes.
+  action "exportFiles" appliesTo { principal: [Principal], resource: [Path], context: {
+    mount: String, mountPath: MountPath, overwrite: Bool, dryRun: Bool,
+  } };
 
   action "openSession" appliesTo { principal: [Principal], resource: [Session], context: {} };
   action "closeSession" appliesTo { principal: [Principal], resource: [Session], context: {} };
@@ -82,8 +93,12 @@ export const SCHEMA = `namespace Glovebox {
 }
 `;
 
-/** Facts that are paths in the sandbox: entities for Cedar, not strings. */
-export const PATH_FACTS: ReadonlySet<string> = new Set(["cwd", "path"]);
+/** Facts that are paths: entities for Cedar, not strings. By the type of each. */
+export const PATH_FACTS: ReadonlyMap<string, "Path" | "MountPath"> = new Map([
+  ["cwd", "Path"],
+  ["path", "Path"],
+  ["mountPath", "MountPath"],
+]);
 
 /** Facts that are IP addresses: Cedar's `ipaddr`, not strings. */
 export const ADDRESS_FACTS: ReadonlySet<string> = new Set(["address"]);

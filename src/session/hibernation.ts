@@ -95,6 +95,10 @@ function delegate(id: string, now: () => Container): Container {
     stat: async (...args) => await now().stat(...args),
     readFile: async (...args) => await now().readFile(...args),
     writeFile: async (...args) => await now().writeFile(...args),
+    importTree: async (...args) => await now().importTree(...args),
+    exportTree: async function* (...args) {
+      yield* now().exportTree(...args);
+    },
     // The machine's owner ends it.
     [Symbol.asyncDispose]: async () => undefined,
   };

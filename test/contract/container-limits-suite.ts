@@ -1,6 +1,6 @@
 import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
-import type { Container } from "../../src/container/container.ts";
+import type { Container, TreeEntry } from "../../src/container/container.ts";
 import { forever, gone, python, runToEnd, said, spec } from "./container-suite.ts";
 
 /** What every container must survive. `get` is called in tests only. */
@@ -82,6 +82,12 @@ print(size)`,
       for (let written = 0; written < 60; written += 1) await write(String(written));
     };
     await expect(full()).rejects.toMatchObject({ code: "DISK_FULL" });
+    async function* tree(): AsyncGenerator<TreeEntry> {
+      const content = [Buffer.alloc(50_000_000)];
+      yield { kind: "file", name: "big", executable: false, sizeBytes: 50_000_000, content };
+    }
+    const importing = get().importTree("/workspace/late/tree", tree(), forever);
+    await expect(importing).rejects.toMatchObject({ code: "DISK_FULL" });
     await fine();
     await runToEnd(get(), ["rm", "-r", "/workspace/filler", "/workspace/late"]);
     await write("again");

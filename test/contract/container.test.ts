@@ -9,6 +9,7 @@ import { filesSuite } from "./container-files-suite.ts";
 import { limitsSuite } from "./container-limits-suite.ts";
 import { forever, python, runToEnd, spec, type TestSandbox } from "./container-suite.ts";
 import { terminalSuite } from "./container-terminal-suite.ts";
+import { treesSuite } from "./container-trees-suite.ts";
 
 /** The container layer on real machines, real engines and the real image, by each way to reach it. */
 describe.each(["agent", "engine"] as const)("a container by way of the %s", (driver) => {
@@ -57,6 +58,7 @@ describe.each(["agent", "engine"] as const)("a container by way of the %s", (dri
   describe("programs", () => execSuite(() => sandbox.container));
   describe("terminals", () => terminalSuite(() => sandbox.container));
   describe("files", () => filesSuite(() => sandbox.container));
+  describe("trees", () => treesSuite(() => sandbox.container, { raceFree: driver === "agent" }));
   describe("limits", () => limitsSuite(() => sandbox.container));
 
   describe("the end", () => {

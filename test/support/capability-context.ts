@@ -3,6 +3,7 @@ import { findCapability } from "../../src/capability/registry.ts";
 import type { Container } from "../../src/container/container.ts";
 import type { SessionEgress } from "../../src/egress/egress.ts";
 import { GatewayError } from "../../src/errors.ts";
+import { createMounts } from "../../src/mounts/mounts.ts";
 import { profileSchema } from "../../src/policy/profile.ts";
 import type { Principal } from "../../src/policy/request.ts";
 import { Processes } from "../../src/session/processes.ts";
@@ -84,6 +85,7 @@ export function workbench(options: WorkbenchOptions = {}): Workbench {
         progress: (message) => progress.push(message),
         session: async () => session,
         sessions,
+        mounts: createMounts(profile.mounts, []),
         decide: options.decide ?? unexpected,
       };
       const outcome = await capability.run(args, context);

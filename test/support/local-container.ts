@@ -1,9 +1,20 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { lstat, mkdir, readFile, readlink, unlink, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readdir, readFile, readlink, symlink, unlink, writeFile } from "node:fs/promises";
 import { constants } from "node:os";
-import { dirname } from "node:path";
-import type { Container, Entry, EntryKind, Run, RunExit, RunSpec } from "../../src/container/container.ts";
+import { basename, dirname, join, posix } from "node:path";
+import { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
+import type {
+  Container,
+  Entry,
+  EntryKind,
+  Run,
+  RunExit,
+  RunSpec,
+  TreeEntry,
+  TreeLimits,
+} from "../../src/container/container.ts";
 import { GatewayError } from "../../src/errors.ts";
 
 /** Programs of this machine and files below a test's own directory, as a `Container`: no isolation at all, tests only. */
@@ -46,10 +57,44 @@ export function localContainer(): LocalContainer {
       await unlink(path).catch(ifMissing);
       await writeFile(path, content, { mode });
     },
+    importTree: async (directory, entries, signal) => {
+      paths.push(directory);
+      await mkdir(directory, { recursive: true });
+      for await (const entry of entries) {
+        signal.throwIfAborted();
+        const path = join(directory, entry.name);
+        if (entry.kind === "directory") await mkdir(path, { recursive: true });
+        if (entry.kind === "link" || entry.kind === "file") await unlink(path).catch(ifMissing);
+        if (entry.kind === "link") await symlink(entry.target, path);
+        if (entry.kind !== "file") continue;
+        const mode = entry.executable ? 0o755 : 0o644;
+        await writeFile(path, await buffer(Readable.from(entry.content)), { mode });
+      }
+    },
+    exportTree: async function* (path, limits, signal) {
+      paths.push(path);
+      yield* treeOf(path, "", limits, signal);
+    },
     [Symbol.asyncDispose]: async () => {
       for (const group of groups) signalGroup(group, "SIGKILL");
     },
   };
+}
+
+async function* treeOf(root: string, name: string, limits: TreeLimits, signal: AbortSignal): AsyncGenerator<TreeEntry> {
+  signal.throwIfAborted();
+  const path = join(root, name);
+  const stats = await lstat(path);
+  if (stats.isFile()) {
+    const content = await readFile(path);
+    const executable = (stats.mode & 0o111) !== 0;
+    yield { kind: "file", name, executable, sizeBytes: content.length, content: [content] };
+  } else if (stats.isDirectory()) {
+    yield { kind: "directory", name };
+    if (limits.prune.includes(basename(name))) return;
+    for (const it of (await readdir(path)).toSorted()) yield* treeOf(root, posix.join(name, it), limits, signal);
+  } else if (stats.isSymbolicLink()) yield { kind: "link", name, target: await readlink(path) };
+  else yield { kind: "other", name };
 }
 
 async function startLocally(spec: RunSpec): Promise<Run & { readonly pid: number }> {

@@ -6,6 +6,7 @@ import { keepable } from "../../src/call/keepable.ts";
 import { type Capability, capability } from "../../src/capability/capability.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { createLog } from "../../src/log.ts";
+import { createMounts } from "../../src/mounts/mounts.ts";
 import { profileSchema } from "../../src/policy/profile.ts";
 import type { SessionTable } from "../../src/session/session.ts";
 
@@ -58,6 +59,7 @@ function spine(
       },
     },
     sessions,
+    mounts: createMounts([], []),
     log: createLog("silent"),
   };
   const principal = { id: "local:test", client: { name: "t", version: "1" }, transport: "stdio" as const };

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { CAPABILITIES, findCapability } from "../../src/capability/registry.ts";
 import { jsonSchema } from "../../src/mcp/json-schema.ts";
 import { CONNECT } from "../../src/policy/connect.ts";
+import { profileSchema } from "../../src/policy/profile.ts";
 import { SCHEMA } from "../../src/policy/schema.ts";
 
 interface JsonSchema {
@@ -77,12 +78,17 @@ test("a tool that changes nothing says so, and only such a one", () => {
 });
 
 test("the list of tools stays small: every conversation pays for it", () => {
-  const listed = CAPABILITIES.map(({ name, description, annotations }) => ({
-    name,
-    description,
-    annotations,
-    ...jsonSchemas(name),
-  }));
-  const chars = JSON.stringify(listed).length;
-  expect(chars).toBeLessThan(36_000);
+  const charsWith = (mounts: object[]) => {
+    const profile = profileSchema.parse({ mounts });
+    const offered = CAPABILITIES.filter((it) => it.offered?.(profile) ?? true);
+    const listed = offered.map(({ name, description, annotations }) => ({
+      name,
+      description,
+      annotations,
+      ...jsonSchemas(name),
+    }));
+    return JSON.stringify(listed).length;
+  };
+  expect(charsWith([])).toBeLessThan(33_500);
+  expect(charsWith([{ name: "app", host: "/srv/app", mode: "rw" }])).toBeLessThan(38_000);
 });

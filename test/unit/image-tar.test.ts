@@ -7,8 +7,8 @@ import { buffer } from "node:stream/consumers";
 import fc from "fast-check";
 import { extract, type Header, pack } from "tar-stream";
 import { expect, onTestFinished, test } from "vitest";
-import { contentOf, plainPath, readTar, TYPES, tarFile, tarStream } from "../../src/image/tar.ts";
-import { encodeTar, plainHeader, type TarInput } from "../../src/image/tar-write.ts";
+import { contentOf, plainPath, readTar, tarFile, tarStream } from "../../src/image/tar.ts";
+import { encodeTar, plainHeader, type TarInput, TYPES } from "../../src/lib/tar-write.ts";
 
 function scratchFile(content: Buffer): string {
   const directory = mkdtempSync(join(tmpdir(), "glovebox-tar-"));

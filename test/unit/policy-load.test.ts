@@ -277,3 +277,45 @@ test("a bundle's tests may say who asks, and with what client", async () => {
   const { tests } = await load(files);
   expect(tests).toEqual(["ada", "eve", "another client"].map((name) => ({ name, passed: true })));
 });
+
+test.each<[string, string, RegExp]>([
+  ["a relative folder", "- { name: a, host: src }", /2:22: mounts\.0\.host: must be absolute/],
+  ["a home directory", "- { name: a, host: /home/ada }", /2:22: mounts\.0\.host: is too much/],
+  ["one's own home", "- { name: a, host: ~/ }", /2:22: mounts\.0\.host: is too much/],
+  ["everything", "- { name: a, host: // }", /2:22: mounts\.0\.host: is too much/],
+  ["the system's", "- { name: a, host: /etc/ }", /2:22: mounts\.0\.host: is too much/],
+  ["a climbing path", "- { name: a, host: /srv/../etc }", /2:22: mounts\.0\.host: must not contain/],
+  ["an unknown key", "- { name: a, host: /srv/a, modes: rw }", /2:37: mounts\.0\.modes: Unrecognized/],
+  ["a name that is none", "- { name: A/b, host: /srv/a }", /2:13: mounts\.0\.name: must be/],
+  [
+    "a pattern that means the opposite",
+    "- { name: a, host: /srv/a, exclude: ['!x'] }",
+    /mounts\.0\.exclude\.0: must not begin/,
+  ],
+  [
+    "two of a name",
+    "- { name: a, host: /srv/a }\n  - { name: a, host: /srv/b }",
+    /3:\d+: mounts\.1\.name: another mount/,
+  ],
+])("a mount of %s is refused with its place", async (_name, mounts, problem) => {
+  const directory = folder({ ...GOOD, "profile.yaml": `mounts:\n  ${mounts}\n` });
+  await expect(loadBundle(directory, { describe: describeCall })).rejects.toThrow(problem);
+});
+
+test("policy can name a mount and a place in it", async () => {
+  const files = {
+    "bundle.yaml": GOOD["bundle.yaml"],
+    "files.cedar": `@id("documentation") permit (principal, action == Glovebox::Action::"importFiles", resource in Glovebox::Path::"/workspace")
+when { context.mount == "app" && context.mountPath in Glovebox::MountPath::"/docs" };`,
+    "tests.yaml": `
+- { name: in, tool: importFiles, arguments: { mount: app, path: docs/a }, expect: permit }
+- { name: climbing in, tool: importFiles, arguments: { mount: app, path: src/../docs }, expect: permit }
+- { name: beside, tool: importFiles, arguments: { mount: app, path: docs-old }, expect: deny }
+- { name: climbing out, tool: importFiles, arguments: { mount: app, path: docs/../src }, expect: deny }
+- { name: another, tool: importFiles, arguments: { mount: other, path: docs }, expect: deny }
+`,
+  };
+  expect((await load(files)).tests.every((it) => it.passed)).toBe(true);
+  const dead = { ...files, "files.cedar": files["files.cedar"].replace('"/docs"', '"docs"') };
+  await expect(load(dead)).rejects.toThrow(/files\.cedar:2:\d+: no path of a request is spelt "docs"/);
+});

@@ -1,5 +1,34 @@
 import { GatewayError } from "../errors.ts";
-import { BLOCK, KINDS, type TarHeader, TYPES } from "./tar.ts";
+
+export type TarType = "file" | "link" | "symlink" | "character-device" | "block-device" | "directory" | "fifo";
+
+export interface TarHeader {
+  /** Without `./` and without slashes at its ends; empty for the root itself. */
+  readonly path: string;
+  readonly type: TarType;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Bytes of content; 0 for all but files. */
+  readonly size: number;
+  /** Seconds since 1970. */
+  readonly mtime: number;
+  /** Where a link leads. */
+  readonly linkname: string;
+}
+
+export const BLOCK = 512;
+/** By their kind in a header. */
+export const KINDS = "0123456";
+export const TYPES: readonly TarType[] = [
+  "file",
+  "link",
+  "symlink",
+  "character-device",
+  "block-device",
+  "directory",
+  "fifo",
+];
 
 export interface TarInput extends TarHeader {
   /** Exactly `size` bytes. */
