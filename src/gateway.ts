@@ -24,6 +24,7 @@ import { createLog, type Logger } from "./log.ts";
 import { instructions } from "./mcp/instructions.ts";
 import type { ServerPorts } from "./mcp/server.ts";
 import { createMounts } from "./mounts/mounts.ts";
+import { findGroup } from "./packages/groups.ts";
 import type { Bundle } from "./policy/bundle.ts";
 import { canEverPermit, evaluate } from "./policy/evaluate.ts";
 import { loadBundle } from "./policy/load.ts";
@@ -177,7 +178,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
 /** A bundle that does not load is on record, and the gateway does not start. */
 async function loadPolicy(config: Config, audit: AuditLog, log: Logger): Promise<Bundle> {
   try {
-    const bundle = await loadBundle(config.policyDirectory, { describe: describeCall });
+    const bundle = await loadBundle(config.policyDirectory, { describe: describeCall, findGroup });
     log.info({ directory: config.policyDirectory, ...bundle.identity }, "policy loaded");
     return bundle;
   } catch (error) {

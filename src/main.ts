@@ -13,6 +13,7 @@ import { snapshotCommand } from "./cli/snapshot.ts";
 import { loadConfig, PACKAGE_ROOT, VERSION } from "./config.ts";
 import { examineHost } from "./engine/qemu/host.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
+import { findGroup } from "./packages/groups.ts";
 
 const program = new Command("glovebox")
   .description("Hands for AI agents, inside a sealed box: policy, audit log, and a virtual machine for each session.")
@@ -45,7 +46,7 @@ program.addCommand(serveCommand());
 program.addCommand(
   imageCommand({ directory: () => config().imageDirectory, sources: join(PACKAGE_ROOT, "guest"), qemuMajor }),
 );
-program.addCommand(policyCommand({ describe: describeCall }));
+program.addCommand(policyCommand({ describe: describeCall, findGroup }));
 program.addCommand(
   auditCommand({
     directory: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env).auditDirectory,
@@ -54,7 +55,7 @@ program.addCommand(
 program.addCommand(
   snapshotCommand({ directories: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env) }),
 );
-program.addCommand(doctorCommand({ config, describe: describeCall }));
+program.addCommand(doctorCommand({ config, describe: describeCall, findGroup }));
 const install = {
   launch: { command: process.execPath, args: [join(PACKAGE_ROOT, "bin", "glovebox.js"), "serve"] },
   place: { platform: process.platform, home: homedir(), cwd: process.cwd(), env: process.env },

@@ -8,12 +8,10 @@ import type { Config } from "../config.ts";
 import { examineHost } from "../engine/qemu/host.ts";
 import { asGatewayError } from "../errors.ts";
 import { openImageStore } from "../image/store.ts";
-import { loadBundle } from "../policy/load.ts";
-import type { Describe } from "../policy/tests.ts";
+import { type LoadPorts, loadBundle } from "../policy/load.ts";
 
-export interface DoctorContext {
+export interface DoctorContext extends LoadPorts {
   readonly config: () => Config;
-  readonly describe: Describe;
 }
 
 export interface Finding {
@@ -152,9 +150,9 @@ async function image({ imageDirectory }: Config): Promise<Finding> {
   }
 }
 
-async function policy({ policyDirectory }: Config, { describe }: DoctorContext): Promise<Finding> {
+async function policy({ policyDirectory }: Config, context: DoctorContext): Promise<Finding> {
   try {
-    const { identity, tests } = await loadBundle(policyDirectory, { describe });
+    const { identity, tests } = await loadBundle(policyDirectory, context);
     return {
       name: "policy",
       status: "ok",

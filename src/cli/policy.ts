@@ -1,16 +1,15 @@
 import { resolve } from "node:path";
 import { Command } from "commander";
 import pc from "picocolors";
+import { grantsOf } from "../egress/gate.ts";
 import { asGatewayError, GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
-import { problemText } from "../policy/bundle.ts";
+import { type Bundle, problemText } from "../policy/bundle.ts";
 import { evaluate } from "../policy/evaluate.ts";
-import { checkBundle, loadBundle } from "../policy/load.ts";
-import type { Describe } from "../policy/tests.ts";
+import { checkBundle, type LoadPorts, loadBundle } from "../policy/load.ts";
+import type { Resource } from "../policy/request.ts";
 
-export interface PolicyContext {
-  readonly describe: Describe;
-}
+export type PolicyContext = LoadPorts;
 
 interface Options {
   readonly json?: boolean;
@@ -20,7 +19,7 @@ interface Options {
 const NO_ANSWER = 2;
 
 /** `glovebox policy check|test|explain`. */
-export function policyCommand({ describe }: PolicyContext): Command {
+export function policyCommand(context: PolicyContext): Command {
   const command = new Command("policy")
     .description("check, test and question policy bundles")
     .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : NO_ANSWER))
@@ -41,13 +40,13 @@ Examples:
     .argument("<bundle>", "folder of the bundle")
     .description("validate a bundle and run its tests; every problem is named with file, line and column")
     .option("--json", "print the result as JSON")
-    .action((directory: string, options: Options) => answer(() => check(directory, options, describe, false)));
+    .action((directory: string, options: Options) => answer(() => check(directory, options, context, false)));
   command
     .command("test")
     .argument("<bundle>", "folder of the bundle")
     .description("the same, listing every test")
     .option("--json", "print the result as JSON")
-    .action((directory: string, options: Options) => answer(() => check(directory, options, describe, true)));
+    .action((directory: string, options: Options) => answer(() => check(directory, options, context, true)));
   command
     .command("explain")
     .argument("<bundle>", "folder of the bundle")
@@ -56,7 +55,7 @@ Examples:
     .description("say what a bundle would decide of a call, and why; nothing is executed")
     .option("--json", "print the request and the decision as JSON")
     .action((directory: string, tool: string, args: string, options: Options) =>
-      answer(() => explain(directory, tool, args, options, describe)),
+      answer(() => explain(directory, tool, args, options, context)),
     );
   return command;
 }
@@ -73,12 +72,12 @@ async function answer(work: () => Promise<boolean>): Promise<void> {
   }
 }
 
-async function check(directory: string, { json }: Options, describe: Describe, list: boolean): Promise<boolean> {
-  const checked = await checkBundle(resolve(directory), { describe });
+async function check(directory: string, { json }: Options, context: PolicyContext, list: boolean): Promise<boolean> {
+  const checked = await checkBundle(resolve(directory), context);
   const { tests } = checked.valid ? checked.bundle : checked;
   const problems = checked.valid ? [] : checked.problems;
   if (json) {
-    const known = checked.valid ? { ...checked.bundle.identity, policies: [...checked.bundle.policies.keys()] } : {};
+    const known = checked.valid ? knownOf(checked.bundle) : {};
     console.log(JSON.stringify({ valid: checked.valid, ...known, problems, tests }, null, 2));
     return checked.valid;
   }
@@ -91,6 +90,8 @@ async function check(directory: string, { json }: Options, describe: Describe, l
     const { name, version, digest } = identity;
     console.log(`${name} ${version} is valid: ${policies.size} policies, ${tests.length} tests passed`);
     console.log(colour.dim(digest));
+    const hosts = grantsOf(checked.bundle);
+    console.log(`the sandbox may reach ${hosts.length === 0 ? "nothing" : printable(hosts.join(", "), 4_096)}`);
     return true;
   }
   for (const problem of problems) console.log(printable(problemText(problem)));
@@ -98,10 +99,14 @@ async function check(directory: string, { json }: Options, describe: Describe, l
   return false;
 }
 
-async function explain(directory: string, tool: string, text: string, { json }: Options, describe: Describe) {
-  const bundle = await loadBundle(resolve(directory), { describe });
+function knownOf(bundle: Bundle) {
+  return { ...bundle.identity, policies: [...bundle.policies.keys()], hosts: grantsOf(bundle) };
+}
+
+async function explain(directory: string, tool: string, text: string, { json }: Options, context: PolicyContext) {
+  const bundle = await loadBundle(resolve(directory), context);
   const principal = { id: "local:explain", client: { name: "glovebox policy explain", version: "1" } };
-  const described = describe(tool, parsed(text), { ...principal, transport: "stdio" });
+  const described = context.describe(tool, parsed(text), { ...principal, transport: "stdio" });
   if ("problem" in described) throw new GatewayError("INVALID_ARGUMENTS", described.problem);
   const { request } = described;
   const decision = evaluate(bundle, request);
@@ -121,9 +126,14 @@ async function explain(directory: string, tool: string, text: string, { json }: 
     console.log("  no policy permits it, and what no policy permits is denied");
   }
   const { resource } = request;
-  console.log(colour.dim(`resource: ${printable(resource.type === "path" ? resource.path : resource.type)}`));
+  console.log(colour.dim(`resource: ${printable(nameOf(resource))}`));
   console.log(colour.dim(`facts: ${printable(JSON.stringify(request.context))}`));
   return permitted;
+}
+
+function nameOf(resource: Resource): string {
+  if (resource.type === "session") return "session";
+  return resource.type === "path" ? resource.path : resource.host;
 }
 
 function parsed(text: string): unknown {

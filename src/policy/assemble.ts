@@ -3,7 +3,7 @@ import { preparsePolicySet } from "@cedar-policy/cedar-wasm/nodejs";
 import { z } from "zod";
 import type { Bundle, BundlePolicy, Problem } from "./bundle.ts";
 import { readCedar } from "./cedar-files.ts";
-import { grantPolicy } from "./egress.ts";
+import { grantPolicy, readGroupLine } from "./egress.ts";
 import { evaluate, prepareSchema } from "./evaluate.ts";
 import { type Profile, profileSchema } from "./profile.ts";
 import { type Describe, runTests, type TestResult, testProblems, testsSchema } from "./tests.ts";
@@ -18,6 +18,11 @@ const manifestSchema = z.strictObject({
   description: z.string().max(1_000).optional(),
 });
 
+const PROFILE = "profile.yaml";
+
+/** Lines of the named groups of hosts that a bundle uses. */
+export type Groups = ReadonlyMap<string, readonly string[]>;
+
 export interface LoadedBundle extends Bundle {
   readonly tests: readonly TestResult[];
 }
@@ -27,7 +32,7 @@ export type CheckedBundle =
   | { readonly valid: false; readonly problems: readonly Problem[]; readonly tests: readonly TestResult[] };
 
 /** Makes a bundle of its files' names and texts, in the order of names: all of it is right, or none of it is used. */
-export function assembleBundle(files: ReadonlyMap<string, string>, describe: Describe): CheckedBundle {
+export function assembleBundle(files: ReadonlyMap<string, string>, groups: Groups, describe: Describe): CheckedBundle {
   const problems: Problem[] = [];
   const yaml = <T>(name: string, schema: z.ZodType<T>) => {
     const read = readYaml(name, files.get(name) ?? "", schema);
@@ -39,10 +44,12 @@ export function assembleBundle(files: ReadonlyMap<string, string>, describe: Des
     problems.push({ file: "bundle.yaml", message: "is missing", fix: "write `name: …` and `version: 1.0.0` in it" });
   }
   const manifest = files.has("bundle.yaml") ? yaml("bundle.yaml", manifestSchema) : undefined;
-  const profile = yaml("profile.yaml", profileSchema.prefault({}));
+  const profile = yaml(PROFILE, profileSchema.prefault({}));
   const tests = yaml("tests.yaml", testsSchema.default([]));
   const cedar = [...files].filter(([name]) => name.endsWith(".cedar")).map(([name, text]) => ({ name, text }));
-  const { parts, problems: inPolicies } = readCedar([...cedar, ...grantsOf(profile?.value)]);
+  const grants = grantsOf(profile?.value.egress.allow ?? [], groups);
+  problems.push(...grants.problems);
+  const { parts, problems: inPolicies } = readCedar([...cedar, { name: PROFILE, text: grants.text }]);
   problems.push(...inPolicies);
   if (parts.length === 0 && inPolicies.length === 0) {
     problems.push({
@@ -53,7 +60,9 @@ export function assembleBundle(files: ReadonlyMap<string, string>, describe: Des
   }
   if (!manifest || !profile || !tests || problems.length > 0) return { valid: false, problems, tests: [] };
 
-  const digest = digestOf(files);
+  // What a group means here is a part of what is decided.
+  const meant = [...groups].map(([name, lines]): [string, string] => [`groups/${name}`, lines.join("\n")]);
+  const digest = digestOf(new Map([...files, ...meant]));
   prepareSchema();
   const parsed = preparsePolicySet(digest, { staticPolicies: Object.fromEntries(parts.map((it) => [it.id, it.text])) });
   if (parsed.type === "failure") {
@@ -64,8 +73,8 @@ export function assembleBundle(files: ReadonlyMap<string, string>, describe: Des
     };
   }
   const placed = ({ id, file, line }: BundlePolicy) => {
-    const number = file === "profile.yaml" ? Number(/\d+$/.exec(id)?.[0]) - 1 : undefined;
-    return number === undefined ? line : profile.placeOf(["egress", "allow", number]).line;
+    const [, number] = file === PROFILE ? (/egress\.allow\.(\d+)/.exec(id) ?? []) : [];
+    return number === undefined ? line : profile.placeOf(["egress", "allow", Number(number) - 1]).line;
   };
   const policies = new Map(
     parts.map(({ text, offset, source, ...policy }) => [policy.id, { ...policy, line: placed(policy) }]),
@@ -79,9 +88,26 @@ export function assembleBundle(files: ReadonlyMap<string, string>, describe: Des
 }
 
 /** The convenient form is written out as the policies that it stands for, so that both are decided, and told of, in the same way. */
-function grantsOf(profile: Profile | undefined): { name: string; text: string }[] {
-  const grants = profile?.egress.allow ?? [];
-  return grants.length === 0 ? [] : [{ name: "profile.yaml", text: grants.map(grantPolicy).join("\n") }];
+function grantsOf(allow: Profile["egress"]["allow"], groups: Groups): { text: string; problems: Problem[] } {
+  const policies: string[] = [];
+  const problems: Problem[] = [];
+  for (const [index, grant] of allow.entries()) {
+    if (!("group" in grant)) {
+      policies.push(grantPolicy(grant, String(index + 1)));
+      continue;
+    }
+    const lines = groups.get(grant.group);
+    if (!lines) {
+      const message = `there is no group \`${grant.group}\``;
+      problems.push({ file: PROFILE, message, fix: "policies/groups has them, each with its hosts" });
+    }
+    for (const [at, line] of (lines ?? []).entries()) {
+      const read = readGroupLine(line);
+      if ("problem" in read) problems.push({ file: `groups/${grant.group}.txt`, message: read.problem });
+      else policies.push(grantPolicy(read, `${index + 1}.${at + 1}`));
+    }
+  }
+  return { text: policies.join("\n"), problems };
 }
 
 /** The evaluator must refuse what no schema knows, whatever the bundle permits: otherwise nothing it says can be believed. */

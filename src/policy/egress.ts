@@ -29,9 +29,16 @@ const rule = z.strictObject({
     .optional(),
 });
 
-/** `example.org`, `example.org:8443`, or a rule. */
+/** A named group, whose lines are as those of `allow`. */
+export interface GroupGrant {
+  readonly group: string;
+}
+
+/** `example.org`, `example.org:8443`, `group:git-hosting`, or a rule. */
 const grant = z.union([
-  z.string().transform((text, context) => {
+  z.string().transform((text, context): EgressGrant | GroupGrant => {
+    const [, group] = /^group:([a-z0-9][a-z0-9-]{0,63})$/.exec(text) ?? [];
+    if (group !== undefined) return { group };
     const [, host = "", number] = /^(.*?)(?::(\d{1,5}))?$/s.exec(text) ?? [];
     const read = rule.safeParse({ host, ...(number === undefined ? {} : { ports: [Number(number)] }) });
     if (read.success) return read.data;
@@ -75,23 +82,32 @@ function isAddress(text: string): boolean {
   return readHost(text)?.kind === "address" && canonicalAddress(text) === text;
 }
 
-function refuseTwice(grants: readonly EgressGrant[], context: z.RefinementCtx): void {
+/** A line of a group, or what is wrong with it. */
+export function readGroupLine(line: string): EgressGrant | { readonly problem: string } {
+  const read = grant.safeParse(line);
+  if (!read.success) return { problem: read.error.issues.map((it) => it.message).join("; ") };
+  return "group" in read.data ? { problem: "a group holds no groups" } : read.data;
+}
+
+function refuseTwice(grants: readonly (EgressGrant | GroupGrant)[], context: z.RefinementCtx): void {
   const seen = new Map<string, number>();
   for (const [index, it] of grants.entries()) {
-    const key = JSON.stringify([it.host.text, it.ports?.toSorted(), it.methods?.toSorted(), it.paths?.toSorted()]);
+    const text = "group" in it ? `group:${it.group}` : it.host.text;
+    const key =
+      "group" in it ? text : JSON.stringify([text, it.ports?.toSorted(), it.methods?.toSorted(), it.paths?.toSorted()]);
     const first = seen.get(key);
     if (first !== undefined)
       context.addIssue({
         code: "custom",
         path: [index],
-        message: `\`${it.host.text}\` is granted twice: it is number ${first + 1} already`,
+        message: `\`${text}\` is granted twice: it is number ${first + 1} already`,
       });
     seen.set(key, first ?? index);
   }
 }
 
 /** The Cedar policy that a grant stands for. */
-export function grantPolicy({ host, ports, methods, paths }: EgressGrant, index: number): string {
+export function grantPolicy({ host, ports, methods, paths }: EgressGrant, id: string): string {
   const conditions = [
     ...(ports
       ? [`${JSON.stringify(ports)}.contains(context.port)`]
@@ -105,7 +121,7 @@ export function grantPolicy({ host, ports, methods, paths }: EgressGrant, index:
   ];
   const { head, condition } = scopeOf(host.pattern);
   const all = [...condition, ...conditions].map((it) => `  ${it}`).join(" &&\n");
-  return `@id("egress.allow.${index + 1}")\npermit (principal, action == Glovebox::Action::"connect", ${head})\nwhen {\n${all}\n};\n`;
+  return `@id("egress.allow.${id}")\npermit (principal, action == Glovebox::Action::"connect", ${head})\nwhen {\n${all}\n};\n`;
 }
 
 function scopeOf(pattern: HostPattern): { readonly head: string; readonly condition: readonly string[] } {

@@ -2,7 +2,7 @@ import { constants, type Stats } from "node:fs";
 import { open, readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { GatewayError } from "../errors.ts";
-import { assembleBundle, type CheckedBundle, type LoadedBundle } from "./assemble.ts";
+import { assembleBundle, type CheckedBundle, type Groups, type LoadedBundle } from "./assemble.ts";
 import { type Problem, problemText } from "./bundle.ts";
 import type { Describe } from "./tests.ts";
 
@@ -12,11 +12,17 @@ const MAX_FILES = 256;
 /** For people; no part of what is decided. */
 const IGNORED = "README.md";
 
+export interface LoadPorts {
+  readonly describe: Describe;
+  /** The lines of a named group of hosts; without it there are none. */
+  readonly findGroup?: (name: string) => Promise<readonly string[] | undefined>;
+}
+
 /**
  * Reads, validates and tests a bundle: all of it is right, or none of it is used. The only I/O of this folder.
  * @throws GatewayError POLICY_UNREADABLE, POLICY_INVALID naming every problem with file and line
  */
-export async function loadBundle(directory: string, ports: { readonly describe: Describe }): Promise<LoadedBundle> {
+export async function loadBundle(directory: string, ports: LoadPorts): Promise<LoadedBundle> {
   const checked = await checkBundle(directory, ports);
   if (checked.valid) return checked.bundle;
   const lines = checked.problems.map((it) => `  ${problemText(it)}`).join("\n");
@@ -27,19 +33,24 @@ export async function loadBundle(directory: string, ports: { readonly describe: 
  * The same, with the problems as values.
  * @throws GatewayError POLICY_UNREADABLE
  */
-export async function checkBundle(
-  directory: string,
-  { describe }: { readonly describe: Describe },
-): Promise<CheckedBundle> {
+export async function checkBundle(directory: string, { describe, findGroup }: LoadPorts): Promise<CheckedBundle> {
   try {
     const problems: Problem[] = [];
     const files = await readFiles(await realpath(directory), problems);
-    return problems.length > 0 ? { valid: false, problems, tests: [] } : assembleBundle(files, describe);
+    if (problems.length > 0) return { valid: false, problems, tests: [] };
+    return assembleBundle(files, await groupsIn(files.get("profile.yaml") ?? "", findGroup), describe);
   } catch (error) {
     if (!(error instanceof Error && "syscall" in error)) throw error;
     const message = `cannot read the bundle \`${directory}\`: ${error.message}`;
     throw new GatewayError("POLICY_UNREADABLE", message, { cause: error });
   }
+}
+
+/** The groups that a profile may mean; which of them it does is for its schema to say. */
+async function groupsIn(profile: string, findGroup: LoadPorts["findGroup"]): Promise<Groups> {
+  const names = new Set([...profile.matchAll(/group:([a-z0-9][a-z0-9-]{0,63})/g)].map(([, name = ""]) => name));
+  const found = [...names].sort().map(async (name) => [name, await findGroup?.(name)] as const);
+  return new Map((await Promise.all(found)).flatMap(([name, lines]) => (lines ? [[name, lines]] : [])));
 }
 
 /** Names and texts, sorted by name. Anything that is not plainly a part of a bundle is a problem: a misspelt name must not be ignored. */

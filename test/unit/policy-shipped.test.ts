@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { describeCall } from "../../src/call/describe.ts";
 import { CAPABILITIES } from "../../src/capability/registry.ts";
+import { findGroup } from "../../src/packages/groups.ts";
 import { canEverPermit, evaluate } from "../../src/policy/evaluate.ts";
 import { loadBundle } from "../../src/policy/load.ts";
 
@@ -10,11 +11,11 @@ const SHIPPED = ["default", "locked-down", "development"] as const;
 const POLICIES = join(import.meta.dirname, "..", "..", "policies");
 
 const bundles = await Promise.all(
-  SHIPPED.map(async (name) => loadBundle(join(POLICIES, name), { describe: describeCall })),
+  SHIPPED.map(async (name) => loadBundle(join(POLICIES, name), { describe: describeCall, findGroup })),
 );
 
 test("every folder of policies/ is a valid bundle that passes its own tests and forbids with reasons", () => {
-  expect(readdirSync(POLICIES).toSorted()).toEqual([...SHIPPED].toSorted());
+  expect(readdirSync(POLICIES).toSorted()).toEqual([...SHIPPED, "groups"].toSorted());
   expect(bundles.map((it) => it.identity.name)).toEqual([...SHIPPED]);
   for (const { tests, policies } of bundles) {
     expect(tests.length).toBeGreaterThanOrEqual(5);

@@ -1,0 +1,52 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+
+/** Package managers that can be asked where they get packages. */
+export const REGISTRY_TOOLS = ["npm", "pip", "go", "apt"] as const;
+export type RegistryTool = (typeof REGISTRY_TOOLS)[number];
+
+const TIMEOUT_MS = 5_000;
+
+/** Addresses of the registries that this computer's own tool is configured for, the index first; none when the tool is not there. */
+export async function registryUrls(tool: RegistryTool): Promise<string[]> {
+  try {
+    const urls = await ASK[tool]();
+    return [...new Set(urls.filter((it) => /^https?:$/.test(URL.parse(it)?.protocol ?? "")))];
+  } catch {
+    return [];
+  }
+}
+
+/** `host:port` of each. */
+export async function registryHosts(tool: RegistryTool): Promise<string[]> {
+  const urls = await registryUrls(tool);
+  return [...new Set(urls.map(hostOf))];
+}
+
+function hostOf(url: string): string {
+  const { hostname, port, protocol } = new URL(url);
+  return `${hostname}:${port || (protocol === "http:" ? 80 : 443)}`;
+}
+
+/** pip's own defaults: the index, and where the files are that it names. */
+const PIP_DEFAULTS =
+  "from pip._internal.models.index import PyPI as p; print(p.simple_url, 'https://' + p.file_storage_domain)";
+
+const ASK: Readonly<Record<RegistryTool, () => Promise<string[]>>> = {
+  npm: async () => [await answer("npm", "config", "get", "registry")],
+  pip: async () => {
+    const asked = ["global.index-url", "global.extra-index-url"].map((it) =>
+      answer("pip", "config", "get", it).catch(() => ""),
+    );
+    const configured = (await Promise.all(asked)).flatMap((it) => it.split(/\s+/)).filter((it) => it !== "");
+    return configured.length > 0 ? configured : (await answer("python3", "-c", PIP_DEFAULTS)).split(" ");
+  },
+  go: async () => (await answer("go", "env", "GOPROXY")).split(/[,|]/),
+  apt: async () =>
+    (await answer("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages")).split("\n"),
+};
+
+async function answer(program: string, ...args: string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(program, args, { timeout: TIMEOUT_MS, maxBuffer: 1_048_576 });
+  return stdout.trim();
+}
