@@ -29,17 +29,15 @@ const rule = z.strictObject({
     .optional(),
 });
 
-/** `example.org`, `example.org:8443`, or a rule. */
-const grant = z.union([
-  z.string().transform((text, context) => {
-    const [, host = "", number] = /^(.*?)(?::(\d{1,5}))?$/s.exec(text) ?? [];
-    const read = rule.safeParse({ host, ...(number === undefined ? {} : { ports: [Number(number)] }) });
-    if (read.success) return read.data;
-    for (const { message } of read.error.issues) context.addIssue(message);
-    return z.NEVER;
-  }),
-  rule,
-]);
+/** `example.org`, `example.org:8443`, `[2001:db8::1]:8443`, or a rule. What is wrong is told of the rule that the text stands for. */
+const grant = z.preprocess((it) => (typeof it === "string" ? ruleOf(it) : it), rule);
+
+/** An IPv6 address without brackets has no port: its last group would be taken for one. */
+function ruleOf(text: string): z.input<typeof rule> {
+  const [whole, address, name, number] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d{1,5}))?$/.exec(text) ?? [];
+  if (whole === undefined) return { host: text };
+  return { host: address ?? name ?? "", ...(number === undefined ? {} : { ports: [Number(number)] }) };
+}
 
 export type EgressGrant = z.output<typeof rule>;
 
