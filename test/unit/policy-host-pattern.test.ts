@@ -30,7 +30,7 @@ const TOO_LARGE = "is too large a range: /8 and IPv6 /32 at most";
 const suffix = (host: string) =>
   `would be hosts of many owners: \`${host}\` is a public suffix; name a domain below it`;
 
-test.each([
+test.each<readonly [text: string, problem: string]>([
   ...["*", "*.", ".", ""].map((it) => [it, EVERY] as const),
   ...[
     "*.*",
