@@ -20,6 +20,7 @@ const REFUSED: readonly (readonly [cidr: string, what: string])[] = [
   ["224.0.0.0/4", "multicast"],
   ["240.0.0.0/4", "reserved, or broadcast"],
   ["::/96", "this computer, or an IPv4 address in an old disguise"],
+  ["::ffff:0:0:0/96", "an IPv4 address that the network translates (SIIT)"],
   ["64:ff9b:1::/48", "a private network's translation"],
   ["100::/64", "discarded"],
   ["2001::/32", "a tunnel to an IPv4 address (Teredo)"],
