@@ -40,25 +40,28 @@ export function createDial({ egress, upstream }: DialPorts): Dial {
     });
     signal.throwIfAborted();
     const allowed = aboveFloor(host, addresses, egress.private);
+    let socket: Socket | undefined;
     try {
       if (upstream) return { socket: await upstream(host, port, patience) };
-      const socket = connect({
+      socket = connect({
         host,
         port,
         noDelay: true,
         autoSelectFamily: true,
         lookup: (_host, _options, done) => done(null, allowed.map(asFound)),
-        signal: patience,
       });
+      // Whoever holds it also listens; an error between two holders must not end the gateway.
+      socket.on("error", () => undefined);
+      // Not the socket's own signal: it would end the connection when the time to make it is over.
       await once(socket, "connect", { signal: patience });
       const address = socket.remoteAddress ?? "";
       // Holds by construction; what was checked and what was connected to must never part.
       if (!allowed.some((it) => isWithin(address, `${it}/${it.includes(":") ? 128 : 32}`))) {
-        socket.destroy();
         throw new BelowFloor(`it was connected to ${address}, which was not checked`);
       }
       return { socket, address };
     } catch (cause) {
+      socket?.destroy();
       signal.throwIfAborted();
       if (cause instanceof BelowFloor || cause instanceof GatewayError) throw cause;
       throw new GatewayError("CONNECTION_FAILED", `\`${host}:${port}\` does not answer (${codeOf(cause)})`, { cause });

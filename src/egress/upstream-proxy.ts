@@ -33,6 +33,8 @@ export function tunnelThrough(proxy: URL, authorities: () => Promise<readonly st
     const asking =
       proxy.protocol === "https:" ? requestHttps({ ...options, ca: [...(await authorities())] }) : requestHttp(options);
     asking.on("connect", ({ statusCode }, socket, head) => {
+      // Whoever holds it also listens; an error between two holders must not end the gateway.
+      socket.on("error", () => undefined);
       if (statusCode === 200) {
         socket.unshift(head);
         result.resolve(socket as Socket);
