@@ -22,7 +22,8 @@ export function tunnelThrough(proxy: URL, authorities: () => Promise<readonly st
     const result = Promise.withResolvers<Socket>();
     const target = `${host.includes(":") ? `[${host}]` : host}:${port}`;
     const options = {
-      host: proxy.hostname,
+      // A URL has an IPv6 address in brackets, a socket has it without.
+      host: proxy.hostname.replace(/^\[(.*)\]$/, "$1"),
       port: proxy.port || (proxy.protocol === "https:" ? 443 : 80),
       method: "CONNECT",
       path: target,
