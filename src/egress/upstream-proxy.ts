@@ -12,12 +12,9 @@ export type TunnelThrough = (host: string, port: number, signal: AbortSignal) =>
  * @param proxy `http://` or `https://`, perhaps with user and password
  */
 export function tunnelThrough(proxy: URL, authorities: () => Promise<readonly string[]>): TunnelThrough {
+  const user = [proxy.username, proxy.password].map(decodeURIComponent).join(":");
   const credentials =
-    proxy.username === ""
-      ? {}
-      : {
-          "proxy-authorization": `Basic ${btoa(`${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`)}`,
-        };
+    proxy.username === "" ? {} : { "proxy-authorization": `Basic ${Buffer.from(user).toString("base64")}` };
   return async (host, port, signal) => {
     const result = Promise.withResolvers<Socket>();
     const target = `${host.includes(":") ? `[${host}]` : host}:${port}`;
