@@ -155,8 +155,16 @@ describe("put together by hand", () => {
       }),
       { numRuns: 500 },
     );
-    const bytewise = Buffer.concat([...whole].map((it) => record(u8(it))));
-    expect(readClientHello(bytewise)?.serverName).toBe("example.org");
+  });
+
+  test("cut into more records than any client makes, it is none: to read it again and again would take too long", () => {
+    const whole = message(helloBody(serverName(nameOf("example.org"))));
+    const inRecords = (count: number) => {
+      const bytewise = [...whole.subarray(0, count - 1)].map((it) => record(u8(it)));
+      return Buffer.concat([...bytewise, record(whole.subarray(count - 1))]);
+    };
+    expect(readClientHello(inRecords(64))?.serverName).toBe("example.org");
+    expect(() => readClientHello(inRecords(65))).toThrow("in too many records");
   });
 
   test("another kind of record between its parts ends it", () => {
