@@ -14,6 +14,9 @@ const RECORD_HEADER = 5;
 /** Larger than any client's, with several post-quantum key shares. */
 export const MAX_HELLO_BYTES = 65_536;
 
+/** It is read again with each piece that comes, by a process that serves other sessions too; clients send one record, or a few. */
+const MAX_RECORDS = 64;
+
 /** What isn't a ClientHello, or is one that no server would take. */
 export class NotTls extends Error {}
 
@@ -42,14 +45,14 @@ function handshakeMessage(bytes: Buffer): Buffer | undefined {
     const part = bytes.subarray(at + RECORD_HEADER, at + RECORD_HEADER + length);
     parts.push(part);
     gathered += part.length;
-    const message = Buffer.concat(parts, gathered);
-    if (message.length >= 1 && message[0] !== CLIENT_HELLO) throw new NotTls("no ClientHello");
-    if (message.length >= 4) {
-      const wanted = 4 + message.readUIntBE(1, 3);
+    if (gathered >= 1 && bytes[RECORD_HEADER] !== CLIENT_HELLO) throw new NotTls("no ClientHello");
+    if (gathered >= 4) {
+      const wanted = 4 + Buffer.concat(parts, 4).readUIntBE(1, 3);
       if (wanted > MAX_HELLO_BYTES) throw new NotTls("the ClientHello is too long");
-      if (message.length >= wanted) return message.subarray(4, wanted);
+      if (gathered >= wanted) return Buffer.concat(parts, wanted).subarray(4);
     }
     if (part.length < length) return undefined;
+    if (parts.length >= MAX_RECORDS) throw new NotTls("the ClientHello is in too many records");
     at += RECORD_HEADER + length;
   }
 }

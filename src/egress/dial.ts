@@ -1,8 +1,10 @@
-import { lookup } from "node:dns/promises";
+import { lookup as lookUpName } from "node:dns/promises";
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
 import { GatewayError } from "../errors.ts";
+import { abortable } from "../lib/deadline.ts";
 import type { Egress } from "../policy/egress.ts";
+import { canonicalAddress } from "../policy/host.ts";
 import { isWithin, refusedAddress } from "./floor.ts";
 import type { TunnelThrough } from "./upstream-proxy.ts";
 
@@ -27,38 +29,43 @@ export interface DialPorts {
   readonly egress: Pick<Egress, "private" | "hosts">;
   /** Present when the network's only way out is a proxy. */
   readonly upstream?: TunnelThrough;
+  /** Addresses of a name; by default the operating system's word. */
+  readonly lookup?: (host: string) => Promise<readonly string[]>;
 }
 
 /** A name's addresses are looked up here and nowhere else; the one that is connected to is one of those that were checked. */
-export function createDial({ egress, upstream }: DialPorts): Dial {
+export function createDial({ egress, upstream, lookup = lookUp }: DialPorts): Dial {
   return async (host, port, signal) => {
     const patience = AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)]);
-    const addresses = await addressesOf(host, egress.hosts).catch((error: unknown) => {
+    const addresses = await addressesOf(host, egress.hosts, (it) => abortable(lookup(it), patience)).catch((cause) => {
+      signal.throwIfAborted();
       // Behind a proxy names need not be known here; it looks this one up.
       if (upstream) return [];
-      throw error;
+      throw new GatewayError("CONNECTION_FAILED", `there is no host \`${host}\` (${codeOf(cause)})`, { cause });
     });
-    signal.throwIfAborted();
     const allowed = aboveFloor(host, addresses, egress.private);
+    let socket: Socket | undefined;
     try {
       if (upstream) return { socket: await upstream(host, port, patience) };
-      const socket = connect({
+      socket = connect({
         host,
         port,
         noDelay: true,
         autoSelectFamily: true,
         lookup: (_host, _options, done) => done(null, allowed.map(asFound)),
-        signal: patience,
       });
+      // Whoever holds it also listens; an error between two holders must not end the gateway.
+      socket.on("error", () => undefined);
+      // Not the socket's own signal: it would end the connection when the time to make it is over.
       await once(socket, "connect", { signal: patience });
       const address = socket.remoteAddress ?? "";
       // Holds by construction; what was checked and what was connected to must never part.
-      if (!allowed.some((it) => isWithin(address, `${it}/${it.includes(":") ? 128 : 32}`))) {
-        socket.destroy();
+      if (!allowed.includes(canonicalAddress(address))) {
         throw new BelowFloor(`it was connected to ${address}, which was not checked`);
       }
       return { socket, address };
     } catch (cause) {
+      socket?.destroy();
       signal.throwIfAborted();
       if (cause instanceof BelowFloor || cause instanceof GatewayError) throw cause;
       throw new GatewayError("CONNECTION_FAILED", `\`${host}:${port}\` does not answer (${codeOf(cause)})`, { cause });
@@ -66,15 +73,18 @@ export function createDial({ egress, upstream }: DialPorts): Dial {
   };
 }
 
-async function addressesOf(host: string, hosts: Egress["hosts"]): Promise<string[]> {
-  const fixed = hosts[host];
-  if (fixed !== undefined) return [fixed];
-  try {
-    const found = await lookup(host, { all: true, order: "verbatim" });
-    return found.map((it) => it.address);
-  } catch (cause) {
-    throw new GatewayError("CONNECTION_FAILED", `there is no host \`${host}\` (${codeOf(cause)})`, { cause });
-  }
+async function addressesOf(
+  host: string,
+  hosts: Egress["hosts"],
+  lookup: NonNullable<DialPorts["lookup"]>,
+): Promise<readonly string[]> {
+  if (isIP(host) !== 0) return [host];
+  const fixed = Object.hasOwn(hosts, host) ? hosts[host] : undefined;
+  return fixed === undefined ? (await lookup(host)).map(canonicalAddress) : [fixed];
+}
+
+async function lookUp(host: string): Promise<string[]> {
+  return (await lookUpName(host, { all: true, order: "verbatim" })).map((it) => it.address);
 }
 
 /** @throws BelowFloor when none is left */

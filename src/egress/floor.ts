@@ -1,6 +1,6 @@
 import { networkInterfaces } from "node:os";
 import ipaddr from "ipaddr.js";
-import { canonicalAddress } from "../policy/host.ts";
+import { canonicalAddress, parseAddress } from "../policy/host.ts";
 
 /**
  * Addresses that no sandbox reaches unless the organisation names them: this computer, its networks, and what clouds tell machines about
@@ -20,6 +20,7 @@ const REFUSED: readonly (readonly [cidr: string, what: string])[] = [
   ["224.0.0.0/4", "multicast"],
   ["240.0.0.0/4", "reserved, or broadcast"],
   ["::/96", "this computer, or an IPv4 address in an old disguise"],
+  ["::ffff:0:0:0/96", "an IPv4 address that the network translates (SIIT)"],
   ["64:ff9b:1::/48", "a private network's translation"],
   ["100::/64", "discarded"],
   ["2001::/32", "a tunnel to an IPv4 address (Teredo)"],
@@ -35,7 +36,7 @@ const TRANSLATED = ipaddr.parseCIDR("64:ff9b::/96");
 
 /** Why an address is below the floor; `undefined` when it is not. Takes every spelling of an address. */
 export function refusedAddress(text: string): string | undefined {
-  const address = ipaddr.process(text);
+  const address = parseAddress(text);
   const found = REFUSED.find(([cidr]) => isWithin(address, cidr));
   if (found) return found[1];
   if (address instanceof ipaddr.IPv6 && address.match(TRANSLATED)) {
@@ -46,7 +47,7 @@ export function refusedAddress(text: string): string | undefined {
 }
 
 export function isWithin(address: string | ipaddr.IPv4 | ipaddr.IPv6, cidr: string): boolean {
-  const parsed = typeof address === "string" ? ipaddr.process(address) : address;
+  const parsed = typeof address === "string" ? parseAddress(address) : address;
   const [network, bits] = ipaddr.parseCIDR(cidr);
   if (parsed instanceof ipaddr.IPv4 && network instanceof ipaddr.IPv4) return parsed.match(network, bits);
   if (parsed instanceof ipaddr.IPv6 && network instanceof ipaddr.IPv6) return parsed.match(network, bits);

@@ -12,17 +12,15 @@ export type TunnelThrough = (host: string, port: number, signal: AbortSignal) =>
  * @param proxy `http://` or `https://`, perhaps with user and password
  */
 export function tunnelThrough(proxy: URL, authorities: () => Promise<readonly string[]>): TunnelThrough {
+  const user = [proxy.username, proxy.password].map(decodeURIComponent).join(":");
   const credentials =
-    proxy.username === ""
-      ? {}
-      : {
-          "proxy-authorization": `Basic ${btoa(`${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`)}`,
-        };
+    proxy.username === "" ? {} : { "proxy-authorization": `Basic ${Buffer.from(user).toString("base64")}` };
   return async (host, port, signal) => {
     const result = Promise.withResolvers<Socket>();
     const target = `${host.includes(":") ? `[${host}]` : host}:${port}`;
     const options = {
-      host: proxy.hostname,
+      // A URL has an IPv6 address in brackets, a socket has it without.
+      host: proxy.hostname.replace(/^\[(.*)\]$/, "$1"),
       port: proxy.port || (proxy.protocol === "https:" ? 443 : 80),
       method: "CONNECT",
       path: target,
@@ -33,6 +31,8 @@ export function tunnelThrough(proxy: URL, authorities: () => Promise<readonly st
     const asking =
       proxy.protocol === "https:" ? requestHttps({ ...options, ca: [...(await authorities())] }) : requestHttp(options);
     asking.on("connect", ({ statusCode }, socket, head) => {
+      // Whoever holds it also listens; an error between two holders must not end the gateway.
+      socket.on("error", () => undefined);
       if (statusCode === 200) {
         socket.unshift(head);
         result.resolve(socket as Socket);

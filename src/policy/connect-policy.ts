@@ -27,7 +27,7 @@ function isAboutRequest(node: Readonly<Record<string, unknown>>): boolean {
 export function overBroad(policy: PolicyJson, { hosts }: ConnectPolicy): { message: string; fix: string } | undefined {
   if (policy.effect !== "permit") return undefined;
   if (hosts.kind === "all") {
-    if (nodesOf(policy.conditions).some((it) => "isInRange" in it)) return undefined;
+    if (policy.conditions.some(({ kind, body }) => kind === "when" && demandsRange(body))) return undefined;
     const message = "it permits connections to every host";
     const fix =
       'name the hosts in its head (`resource == Glovebox::Host::"…"` or `resource in …`), or leave `connect` out of its actions, as `resource is Glovebox::Session` does';
@@ -38,6 +38,15 @@ export function overBroad(policy: PolicyJson, { hosts }: ConnectPolicy): { messa
     message: `\`${hosts.host}\` is a public suffix: it would be hosts of many owners`,
     fix: "name a domain below it",
   };
+}
+
+/** Whether a condition holds for nothing but addresses in some range, and so for no name. */
+function demandsRange(condition: unknown): boolean {
+  if (!isNode(condition)) return false;
+  const { "&&": both, "||": either } = condition;
+  if (isNode(both)) return demandsRange(both["left"]) || demandsRange(both["right"]);
+  if (isNode(either)) return demandsRange(either["left"]) && demandsRange(either["right"]);
+  return "isInRange" in condition;
 }
 
 /** Whether the policy can be about this host, in its one spelling. */

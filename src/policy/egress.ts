@@ -34,19 +34,25 @@ export interface GroupGrant {
   readonly group: string;
 }
 
-/** `example.org`, `example.org:8443`, `group:git-hosting`, or a rule. */
-const grant = z.union([
-  z.string().transform((text, context): EgressGrant | GroupGrant => {
-    const [, group] = /^group:([a-z0-9][a-z0-9-]{0,63})$/.exec(text) ?? [];
-    if (group !== undefined) return { group };
-    const [, host = "", number] = /^(.*?)(?::(\d{1,5}))?$/s.exec(text) ?? [];
-    const read = rule.safeParse({ host, ...(number === undefined ? {} : { ports: [Number(number)] }) });
-    if (read.success) return read.data;
-    for (const { message } of read.error.issues) context.addIssue(message);
-    return z.NEVER;
-  }),
-  rule,
-]);
+/**
+ * `example.org`, `example.org:8443`, `[2001:db8::1]:8443`, `group:git-hosting`, or a rule. What is wrong is told of the rule that the
+ * text stands for.
+ */
+const grant = z.unknown().transform((it, context): EgressGrant | GroupGrant => {
+  const [, group] = /^group:([a-z0-9][a-z0-9-]{0,63})$/.exec(String(it)) ?? [];
+  if (typeof it === "string" && group !== undefined) return { group };
+  const read = rule.safeParse(typeof it === "string" ? ruleOf(it) : it);
+  if (read.success) return read.data;
+  for (const issue of read.error.issues) context.addIssue({ ...issue, input: it } as z.core.$ZodRawIssue);
+  return z.NEVER;
+});
+
+/** An IPv6 address without brackets has no port: its last group would be taken for one. */
+function ruleOf(text: string): z.input<typeof rule> {
+  const [whole, address, name, number] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d{1,5}))?$/.exec(text) ?? [];
+  if (whole === undefined) return { host: text };
+  return { host: address ?? name ?? "", ...(number === undefined ? {} : { ports: [Number(number)] }) };
+}
 
 export type EgressGrant = z.output<typeof rule>;
 

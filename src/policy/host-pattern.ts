@@ -34,14 +34,20 @@ export function readHostPattern(text: string): Read {
 }
 
 function readRange(text: string): Read {
-  if (!ipaddr.isValidCIDR(text)) return { problem: "is no CIDR range: write `192.0.2.0/24`" };
-  const [address, bits] = ipaddr.parseCIDR(text);
-  const kind = address instanceof ipaddr.IPv6 ? ipaddr.IPv6 : ipaddr.IPv4;
-  const first = kind.networkAddressFromCIDR(text).toString();
-  if (first !== address.toString()) return { problem: `is spelt \`${first}/${bits}\`` };
-  if (bits < (address instanceof ipaddr.IPv6 ? 32 : 8))
-    return { problem: "is too large a range: /8 and IPv6 /32 at most" };
-  return { pattern: { kind: "range", cidr: `${first}/${bits}` } };
+  const [, network = "", digits = ""] = /^(.+)\/(\d{1,3})$/.exec(text) ?? [];
+  const { kind, host = "" } = readHost(network) ?? {};
+  const isIPv4 = !host.includes(":");
+  const bits = Number(digits);
+  // A range of IPv4 addresses in IPv6's clothes would hold none: they are known without.
+  const isDressed = isIPv4 && network.includes(":");
+  if (kind !== "address" || isDressed || bits > (isIPv4 ? 32 : 128)) {
+    return { problem: "is no CIDR range: write `192.0.2.0/24`" };
+  }
+  const first = (isIPv4 ? ipaddr.IPv4 : ipaddr.IPv6).networkAddressFromCIDR(`${host}/${bits}`).toString();
+  // Other spellings have other readers: `010.0.0.0/8` is 8.0.0.0/8 to some.
+  if (text !== `${first}/${bits}`) return { problem: `is spelt \`${first}/${bits}\`` };
+  if (bits < (isIPv4 ? 8 : 32)) return { problem: "is too large a range: /8 and IPv6 /32 at most" };
+  return { pattern: { kind: "range", cidr: text } };
 }
 
 /** A domain below which anybody may have hosts, by the Public Suffix List; a name of one label counts as one. */

@@ -1,3 +1,4 @@
+import { isIPv6 } from "node:net";
 import { domainToASCII } from "node:url";
 import ipaddr from "ipaddr.js";
 
@@ -15,13 +16,14 @@ export type Host =
  * standard knows (`0x7f.1`, `2130706433`, `[::ffff:127.0.0.1]`). `undefined` when it is neither.
  */
 export function readHost(text: string): Host | undefined {
-  const bare = text.startsWith("[") && text.endsWith("]") ? text.slice(1, -1) : text;
-  if (bare.includes(":")) {
-    if (!ipaddr.IPv6.isValid(bare) || bare.includes("%")) return undefined;
+  if (text.includes(":")) {
+    const bare = text.startsWith("[") && text.endsWith("]") ? text.slice(1, -1) : text;
+    // Node is the stricter one: ipaddr.js reads octal and hexadecimal numbers in an IPv6 address, and an address's zone.
+    if (!isIPv6(bare) || bare.includes("%")) return undefined;
     return { kind: "address", host: canonicalAddress(bare) };
   }
   // The URL standard's parser of hosts; it answers "" to what it refuses.
-  const ascii = /^[\p{L}\p{N}\p{M}._-]+$/u.test(bare) ? domainToASCII(bare) : "";
+  const ascii = /^[\p{L}\p{N}\p{M}._-]+$/u.test(text) ? domainToASCII(text) : "";
   const name = ascii.endsWith(".") ? ascii.slice(0, -1) : ascii;
   if (ipaddr.IPv4.isValidFourPartDecimal(name)) return { kind: "address", host: name };
   const fits = name.length <= MAX_NAME_CHARS && name.split(".").every((label) => LABEL.test(label));
@@ -29,9 +31,15 @@ export function readHost(text: string): Host | undefined {
   return fits && !/(^|\.)(\d+|0x[0-9a-f]*)$/.test(name) ? { kind: "name", host: name } : undefined;
 }
 
+/** An address in any spelling, IPv4 in IPv6's clothes (`::ffff:192.0.2.7`) as the IPv4 address. @throws Error when it is none */
+export function parseAddress(text: string): ipaddr.IPv4 | ipaddr.IPv6 {
+  // ipaddr.js would take `::192.0.2.7` for the same, which is another address.
+  return ipaddr.process(text.replace(/^::(?=\d+\.)/, "0::"));
+}
+
 /** @throws Error when it is none */
 export function canonicalAddress(text: string): string {
-  const address = ipaddr.process(text);
+  const address = parseAddress(text);
   return address instanceof ipaddr.IPv6 ? address.toRFC5952String() : address.toString();
 }
 

@@ -45,7 +45,9 @@ export function readYaml<T>(
     const path = issue.code === "unrecognized_keys" ? [...issue.path, issue.keys[0] ?? ""] : issue.path;
     const shown = path.length === 0 ? "" : `${path.map(String).join(".")}: `;
     const fix = issue.code === "unrecognized_keys" ? { fix: "remove it, or correct its spelling" } : {};
-    return { file, ...placeOf(path), message: `${shown}${issue.message}`, ...fix };
+    // What is wrong with a map's key is said one level down.
+    const message = issue.code === "invalid_key" ? issue.issues.map((it) => it.message).join("; ") : issue.message;
+    return { file, ...placeOf(path), message: `${shown}${message}`, ...fix };
   });
   return { problems };
 }
