@@ -3,9 +3,9 @@ import { preparsePolicySet } from "@cedar-policy/cedar-wasm/nodejs";
 import { z } from "zod";
 import type { Bundle, BundlePolicy, Problem } from "./bundle.ts";
 import { readCedar } from "./cedar-files.ts";
-import { grantPolicy, readGroupLine } from "./egress.ts";
+import { type Egress, grantPolicy, readGroupLine } from "./egress.ts";
 import { evaluate, prepareSchema } from "./evaluate.ts";
-import { type Profile, profileSchema } from "./profile.ts";
+import { profileSchema } from "./profile.ts";
 import { type Describe, runTests, type TestResult, testProblems, testsSchema } from "./tests.ts";
 import { readYaml } from "./yaml.ts";
 
@@ -47,7 +47,7 @@ export function assembleBundle(files: ReadonlyMap<string, string>, groups: Group
   const profile = yaml(PROFILE, profileSchema.prefault({}));
   const tests = yaml("tests.yaml", testsSchema.default([]));
   const cedar = [...files].filter(([name]) => name.endsWith(".cedar")).map(([name, text]) => ({ name, text }));
-  const grants = grantsOf(profile?.value.egress.allow ?? [], groups);
+  const grants = profile ? grantsOf(profile.value.egress, groups) : { text: "", problems: [] };
   problems.push(...grants.problems);
   const { parts, problems: inPolicies } = readCedar([...cedar, { name: PROFILE, text: grants.text }]);
   problems.push(...inPolicies);
@@ -73,8 +73,9 @@ export function assembleBundle(files: ReadonlyMap<string, string>, groups: Group
     };
   }
   const placed = ({ id, file, line }: BundlePolicy) => {
-    const [, number] = file === PROFILE ? (/egress\.allow\.(\d+)/.exec(id) ?? []) : [];
-    return number === undefined ? line : profile.placeOf(["egress", "allow", Number(number) - 1]).line;
+    const [, key = "", index] = file === PROFILE ? (/#egress\.(\w+)\.(\d+)?/.exec(id) ?? []) : [];
+    if (key === "") return line;
+    return profile.placeOf(["egress", key, ...(index === undefined ? [] : [Number(index) - 1])]).line;
   };
   const policies = new Map(
     parts.map(({ text, offset, source, ...policy }) => [policy.id, { ...policy, line: placed(policy) }]),
@@ -88,23 +89,19 @@ export function assembleBundle(files: ReadonlyMap<string, string>, groups: Group
 }
 
 /** The convenient form is written out as the policies that it stands for, so that both are decided, and told of, in the same way. */
-function grantsOf(allow: Profile["egress"]["allow"], groups: Groups): { text: string; problems: Problem[] } {
-  const policies: string[] = [];
+function grantsOf({ allow, groups }: Egress, meant: Groups): { text: string; problems: Problem[] } {
+  const policies = allow.map((it, index) => grantPolicy(it, `allow.${index + 1}`));
   const problems: Problem[] = [];
-  for (const [index, grant] of allow.entries()) {
-    if (!("group" in grant)) {
-      policies.push(grantPolicy(grant, String(index + 1)));
-      continue;
-    }
-    const lines = groups.get(grant.group);
+  for (const name of groups) {
+    const lines = meant.get(name);
     if (!lines) {
-      const message = `there is no group \`${grant.group}\``;
+      const message = `there is no group \`${name}\``;
       problems.push({ file: PROFILE, message, fix: "policies/groups has them, each with its hosts" });
     }
-    for (const [at, line] of (lines ?? []).entries()) {
+    for (const [index, line] of (lines ?? []).entries()) {
       const read = readGroupLine(line);
-      if ("problem" in read) problems.push({ file: `groups/${grant.group}.txt`, message: read.problem });
-      else policies.push(grantPolicy(read, `${index + 1}.${at + 1}`));
+      if ("problem" in read) problems.push({ file: `groups/${name}.txt`, message: read.problem });
+      else policies.push(grantPolicy(read, `groups.${name}.${index + 1}`));
     }
   }
   return { text: policies.join("\n"), problems };

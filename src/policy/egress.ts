@@ -29,23 +29,8 @@ const rule = z.strictObject({
     .optional(),
 });
 
-/** A named group, whose lines are as those of `allow`. */
-export interface GroupGrant {
-  readonly group: string;
-}
-
-/**
- * `example.org`, `example.org:8443`, `[2001:db8::1]:8443`, `group:git-hosting`, or a rule. What is wrong is told of the rule that the
- * text stands for.
- */
-const grant = z.unknown().transform((it, context): EgressGrant | GroupGrant => {
-  const [, group] = /^group:([a-z0-9][a-z0-9-]{0,63})$/.exec(String(it)) ?? [];
-  if (typeof it === "string" && group !== undefined) return { group };
-  const read = rule.safeParse(typeof it === "string" ? ruleOf(it) : it);
-  if (read.success) return read.data;
-  for (const issue of read.error.issues) context.addIssue({ ...issue, input: it } as z.core.$ZodRawIssue);
-  return z.NEVER;
-});
+/** `example.org`, `example.org:8443`, `[2001:db8::1]:8443`, or a rule. What is wrong is told of the rule that the text stands for. */
+const grant = z.preprocess((it) => (typeof it === "string" ? ruleOf(it) : it), rule);
 
 /** An IPv6 address without brackets has no port: its last group would be taken for one. */
 function ruleOf(text: string): z.input<typeof rule> {
@@ -59,6 +44,11 @@ export type EgressGrant = z.output<typeof rule>;
 /** What the sandbox may reach: a bundle's `profile.yaml`, at `egress`. */
 export const egressSchema = z.strictObject({
   allow: z.array(grant).superRefine(refuseTwice).default([]),
+  /** Named lists of hosts: `policies/groups`. */
+  groups: z
+    .array(z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, "must be the name of a group, such as git-hosting"))
+    .refine((it) => new Set(it).size === it.length, "a group is named twice")
+    .default([]),
   /**
    * What may be reached although it lies in a private network or on this computer: exact names, whatever they resolve to, and CIDR
    * ranges. It grants nothing by itself.
@@ -91,11 +81,10 @@ function isAddress(text: string): boolean {
 /** A line of a group, or what is wrong with it. */
 export function readGroupLine(line: string): EgressGrant | { readonly problem: string } {
   const read = grant.safeParse(line);
-  if (!read.success) return { problem: read.error.issues.map((it) => it.message).join("; ") };
-  return "group" in read.data ? { problem: "a group holds no groups" } : read.data;
+  return read.success ? read.data : { problem: read.error.issues.map((it) => it.message).join("; ") };
 }
 
-function refuseTwice(grants: readonly (EgressGrant | GroupGrant)[], context: z.RefinementCtx): void {
+function refuseTwice(grants: readonly EgressGrant[], context: z.RefinementCtx): void {
   const seen = new Map<string, number>();
   for (const [index, it] of grants.entries()) {
     const text = "group" in it ? `group:${it.group}` : it.host.text;
@@ -127,7 +116,7 @@ export function grantPolicy({ host, ports, methods, paths }: EgressGrant, id: st
   ];
   const { head, condition } = scopeOf(host.pattern);
   const all = [...condition, ...conditions].map((it) => `  ${it}`).join(" &&\n");
-  return `@id("egress.allow.${id}")\npermit (principal, action == Glovebox::Action::"connect", ${head})\nwhen {\n${all}\n};\n`;
+  return `@id("egress.${id}")\npermit (principal, action == Glovebox::Action::"connect", ${head})\nwhen {\n${all}\n};\n`;
 }
 
 function scopeOf(pattern: HostPattern): { readonly head: string; readonly condition: readonly string[] } {

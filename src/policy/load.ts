@@ -1,10 +1,13 @@
 import { constants, type Stats } from "node:fs";
 import { open, readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { z } from "zod";
 import { GatewayError } from "../errors.ts";
 import { assembleBundle, type CheckedBundle, type Groups, type LoadedBundle } from "./assemble.ts";
 import { type Problem, problemText } from "./bundle.ts";
+import { egressSchema } from "./egress.ts";
 import type { Describe } from "./tests.ts";
+import { readYaml } from "./yaml.ts";
 
 const MAX_FILE_BYTES = 1_048_576;
 const MAX_FILES = 256;
@@ -46,12 +49,17 @@ export async function checkBundle(directory: string, { describe, findGroup }: Lo
   }
 }
 
-/** The groups that a profile may mean; which of them it does is for its schema to say. */
+/** The groups that a profile names. Whether it names them well is for its schema to say. */
 async function groupsIn(profile: string, findGroup: LoadPorts["findGroup"]): Promise<Groups> {
-  const names = new Set([...profile.matchAll(/group:([a-z0-9][a-z0-9-]{0,63})/g)].map(([, name = ""]) => name));
-  const found = [...names].sort().map(async (name) => [name, await findGroup?.(name)] as const);
+  const read = readYaml("profile.yaml", profile, groupNames);
+  const names = "value" in read ? (read.value?.egress?.groups ?? []) : [];
+  const found = names.map(async (name) => [name, await findGroup?.(name)] as const);
   return new Map((await Promise.all(found)).flatMap(([name, lines]) => (lines ? [[name, lines]] : [])));
 }
+
+const groupNames = z
+  .looseObject({ egress: z.looseObject({ groups: egressSchema.shape.groups }).optional() })
+  .optional();
 
 /** Names and texts, sorted by name. Anything that is not plainly a part of a bundle is a problem: a misspelt name must not be ignored. */
 async function readFiles(directory: string, problems: Problem[]): Promise<ReadonlyMap<string, string>> {

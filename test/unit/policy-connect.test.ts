@@ -5,7 +5,7 @@ import { createGate } from "../../src/egress/gate.ts";
 import type { Bundle } from "../../src/policy/bundle.ts";
 import { readCedar } from "../../src/policy/cedar-files.ts";
 import { type Connection, connectRequest } from "../../src/policy/connect.ts";
-import { type EgressGrant, egressSchema, type GroupGrant, grantPolicy } from "../../src/policy/egress.ts";
+import { type EgressGrant, egressSchema, grantPolicy } from "../../src/policy/egress.ts";
 import { evaluate, prepareSchema } from "../../src/policy/evaluate.ts";
 import { profileSchema } from "../../src/policy/profile.ts";
 import type { Principal } from "../../src/policy/request.ts";
@@ -237,9 +237,7 @@ const connections: fc.Arbitrary<Connection> = fc.record(
   { requiredKeys: ["host", "port", "scheme"] },
 );
 
-/** None of them is a group. */
-const policyOf = (grant: EgressGrant | GroupGrant, index: number) =>
-  "group" in grant ? "" : grantPolicy(grant, String(index + 1));
+const policyOf = (grant: EgressGrant, index: number) => grantPolicy(grant, `allow.${index + 1}`);
 
 test("the convenient form decides as it is documented, and as the Cedar that it stands for", () => {
   fc.assert(

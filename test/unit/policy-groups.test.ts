@@ -27,30 +27,26 @@ const load = (profile: string, find = findGroup) =>
 
 test("a group stands for its lines, each a policy of its own, and what it means is part of the digest", async () => {
   const lines = ["a.example.org", "b.example.org:8443"];
-  const profile = "egress:\n  allow:\n    - example.com\n    - group:some\n";
+  const profile = "egress:\n  allow: [example.com]\n  groups:\n    - some\n";
   const loaded = await load(profile, async () => lines);
   expect(grantsOf(loaded)).toEqual(["example.com", "a.example.org", "b.example.org"]);
-  expect(loaded.policies.get("profile.yaml#egress.allow.2.2")).toMatchObject({ file: "profile.yaml", line: 4 });
+  expect(loaded.policies.get("profile.yaml#egress.groups.some.2")).toMatchObject({ file: "profile.yaml", line: 4 });
   const other = await load(profile, async () => [...lines, "c.example.org"]);
   expect(other.identity.digest).not.toBe(loaded.identity.digest);
 });
 
 test("a group that is not there, is granted twice, or grants too much is refused", async () => {
-  await expect(load('egress: {allow: ["group:nonsense"]}')).rejects.toThrow("there is no group `nonsense`");
-  await expect(load('egress: {allow: ["group:git-hosting", "group:git-hosting"]}')).rejects.toThrow("granted twice");
-  await expect(load('egress: {allow: ["group:wide"]}', async () => ["*.com"])).rejects.toThrow(
-    "groups/wide.txt: `*.com`",
-  );
-  await expect(load('egress: {allow: ["group:nested"]}', async () => ["group:x"])).rejects.toThrow(
-    "a group holds no groups",
-  );
+  await expect(load("egress: {groups: [nonsense]}")).rejects.toThrow("there is no group `nonsense`");
+  await expect(load("egress: {groups: [git-hosting, git-hosting]}")).rejects.toThrow("a group is named twice");
+  await expect(load("egress: {groups: [wide]}", async () => ["*.com"])).rejects.toThrow("groups/wide.txt: `*.com`");
+  await expect(load("egress: {groups: [nested]}", async () => ["group:x"])).rejects.toThrow("groups/nested.txt");
 });
 
 test("the groups that ship can be used", async () => {
-  const git = await load('egress: {allow: ["group:git-hosting"]}');
+  const git = await load("egress: {groups: [git-hosting]}");
   expect(grantsOf(git).length).toBeGreaterThan(5);
   const asked = await Promise.all(REGISTRY_TOOLS.map(registryUrls));
-  const registries = await load('egress: {allow: ["group:package-registries"]}');
+  const registries = await load("egress: {groups: [package-registries]}");
   const hosts = new Set(asked.flat().map((it) => new URL(it).hostname));
   expect(new Set(grantsOf(registries))).toEqual(hosts);
 });
