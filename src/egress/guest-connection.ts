@@ -51,9 +51,10 @@ export class GuestConnection extends Duplex {
         this.destroy(asGatewayError(error));
       }
     });
-    this.#tunnel.on("end", () => this.#hasEnded || this.destroy(new GatewayError("CONNECTION_FAILED", "broken off")));
+    this.#tunnel.on("end", () => this.#hasEnded || this.destroy(brokenOff()));
     this.#tunnel.on("error", (error) => this.destroy(error));
-    this.#tunnel.on("close", () => this.#hasEnded || this.destroy());
+    // Both have ended, or one of them never will.
+    this.#tunnel.on("close", () => (this.#hasEnded && this.writableFinished) || this.destroy(brokenOff()));
     const head = Buffer.from(JSON.stringify(question));
     const prefix = Buffer.alloc(4);
     prefix.writeUInt32BE(head.length);
@@ -65,15 +66,18 @@ export class GuestConnection extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#tunnel.write(chunk, done);
+    if (this.#tunnel.destroyed) done(brokenOff());
+    else this.#tunnel.write(chunk, done);
   }
 
   override _final(done: (error?: Error | null) => void): void {
-    this.#tunnel.end(done);
+    // A stream that is gone would not say that it has ended.
+    if (this.#tunnel.destroyed) done(brokenOff());
+    else this.#tunnel.end(done);
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#opening.reject(error ?? new GatewayError("CONNECTION_FAILED", "broken off"));
+    this.#opening.reject(error ?? brokenOff());
     this.#tunnel.destroy();
     done(error);
   }
@@ -108,6 +112,10 @@ export class GuestConnection extends Duplex {
       throw new GatewayError("CHANNEL_VIOLATION", "a message about a connection that doesn't fit");
     }
   }
+}
+
+function brokenOff(): GatewayError {
+  return new GatewayError("CONNECTION_FAILED", "broken off");
 }
 
 function readMessage(text: Buffer): z.infer<typeof message> {

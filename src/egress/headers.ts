@@ -2,6 +2,7 @@
 const HOP_BY_HOP = new Set([
   "connection",
   "expect",
+  "http2-settings",
   "keep-alive",
   "proxy-authenticate",
   "proxy-authentication-info",

@@ -1,7 +1,8 @@
 import { printable } from "../lib/text.ts";
+import { segmentsOf } from "../policy/request-path.ts";
 import { mayCarrySecret, type Secret } from "../policy/secret.ts";
 import { findPlaceholders } from "./placeholders.ts";
-import { type RequestHead, segmentsOf } from "./secret-binding.ts";
+import type { RequestHead } from "./secret-binding.ts";
 
 /** A secret, what stands for it in one session, and what it is. */
 export interface StandIn {

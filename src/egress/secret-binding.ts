@@ -1,3 +1,4 @@
+import { segmentsOf } from "../policy/request-path.ts";
 import type { Secret } from "../policy/secret.ts";
 
 /** What is to be sent: the head of an HTTP request, with its path and query in origin form. */
@@ -13,7 +14,11 @@ export interface Destination {
   readonly port: number;
 }
 
-/** Headers with which some servers let a request be another one than its first line says. */
+/** Whether it has a header with which some servers let a request be another one than its first line says. */
+export function overridesItself(headers: RequestHead["headers"]): boolean {
+  return headers.some(([name]) => OVERRIDES_METHOD.test(name) || OVERRIDES_PATH.test(name));
+}
+
 const OVERRIDES_METHOD = /^x-(?:http-)?method(?:-override)?$/i;
 const OVERRIDES_PATH = /^x-(?:original|rewrite)-ur[li]$/i;
 
@@ -45,32 +50,4 @@ function isBelow(prefixes: readonly string[], path: string): boolean {
       .filter((it) => it !== "")
       .every((segment, at) => segment === segments[at]),
   );
-}
-
-/**
- * The decoded segments of a path, or `undefined` where servers disagree about which they are: `.` and `..` however they are
- * encoded, `//`, backslashes, `;` parameters, escapes of escapes, and what is no path at all. An encoded slash stays inside
- * its segment, as long as reading it as a slash climbs nowhere.
- */
-export function segmentsOf(path: string): readonly string[] | undefined {
-  const bare = path.split("?", 1)[0] ?? "";
-  if (!/^\/[\x21-\x7e]*$/.test(bare)) return undefined;
-  const decoded = decode(bare);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the point
-  if (decoded === undefined || /[\\;#?\u0000-\u001f\u007f-\u009f]|%[0-9a-f]{2}/i.test(decoded)) return undefined;
-  const readings = decoded.slice(1).split("/");
-  // The last one is empty when the path ends with a slash.
-  if (readings.some((it, at) => /^[. ]+$/.test(it) || (it === "" && at < readings.length - 1))) return undefined;
-  return bare
-    .slice(1)
-    .split("/")
-    .map((it) => decode(it) ?? "");
-}
-
-function decode(text: string): string | undefined {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return undefined;
-  }
 }

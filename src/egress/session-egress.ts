@@ -26,6 +26,9 @@ const AHEAD = 8;
 /** So many new ones at once, and then so many a second: each is a record in the audit log. */
 const BURST = 512;
 const PER_SECOND = 100;
+/** The same for requests: each is decided, and a program can send thousands in one write. */
+const REQUEST_BURST = 1_024;
+const REQUESTS_PER_SECOND = 400;
 
 export interface EgressPorts {
   readonly bundle: Bundle;
@@ -68,7 +71,12 @@ export function createSessionEgress(
     authority ??= createSessionAuthority();
     return authority;
   };
+  const pace = {
+    connection: createPace(BURST, PER_SECOND),
+    request: createPace(REQUEST_BURST, REQUESTS_PER_SECOND),
+  };
   const wayOut = createWayOut({
+    pace,
     gate,
     traffic,
     upstream,
@@ -81,7 +89,6 @@ export function createSessionEgress(
     ending: closing.signal,
   });
   const open = new Set<GuestConnection>();
-  const pace = createPace(BURST, PER_SECOND);
   let waiting = 0;
   let attached: Attachable | undefined;
 
@@ -100,7 +107,7 @@ export function createSessionEgress(
   async function next(machine: Attachable): Promise<void> {
     let connection: GuestConnection | undefined;
     try {
-      await pace(closing.signal);
+      await pace.connection(closing.signal);
       connection = new GuestConnection(machine, "/connection", {});
       const taken = connection;
       const end = () => taken.destroy();
@@ -114,11 +121,11 @@ export function createSessionEgress(
       open.add(taken);
       wayOut.take(taken, opened);
     } catch (error) {
+      // A machine whose channel is closed is asked no more; one that refuses is asked again, at the pace of all.
+      if (!connection && machine === attached) attached = undefined;
       connection?.destroy();
-      // A guest that refuses is asked again, but not in a hurry.
-      if (machine.lost.aborted || closing.signal.aborted) attached = undefined;
-      else if (!(error instanceof GatewayError))
-        log.warn({ sessionId, err: error }, "a connection of the sandbox failed");
+      if (machine.lost.aborted || closing.signal.aborted) return;
+      if (!(error instanceof GatewayError)) log.warn({ sessionId, err: error }, "a connection of the sandbox failed");
     }
   }
 
@@ -144,6 +151,7 @@ export function createSessionEgress(
       for (const it of open) it.destroy();
       wayOut[Symbol.dispose]();
       upstream[Symbol.dispose]();
+      traffic.close();
     },
   };
 }

@@ -17,11 +17,16 @@ export function splice(
   outbound: readonly Transform[] = [],
   inbound: readonly Transform[] = [],
 ): void {
-  const broken = (error: Error | null | undefined) => {
-    if (!error) return;
+  const end = () => {
     inner.destroy();
     outer.destroy();
   };
+  // One may have gone while the other was opened.
+  if (inner.destroyed || outer.destroyed) {
+    end();
+    return;
+  }
+  const broken = (error: Error | null | undefined) => error && end();
   pipeline([inner, ...outbound, counted(meter.sent), outer], broken);
   pipeline([outer, ...inbound, counted(meter.received), inner], broken);
 }

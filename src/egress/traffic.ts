@@ -1,5 +1,6 @@
 import type { AuditWriter, EventBody, Json } from "../audit/record.ts";
 import { newId } from "../lib/id.ts";
+import { printable } from "../lib/text.ts";
 import type { Logger } from "../log.ts";
 import type { Target, Verdict } from "./gate.ts";
 
@@ -25,8 +26,10 @@ export interface Passage {
   received(bytes: number): void;
   /** A request on it was made; `secret` is the name of what was put into it. */
   request(secrets: readonly string[]): void;
+  /** The address that was connected to. */
+  reached(address: string): void;
   /** Writes the second record, once. */
-  close(address?: string): void;
+  close(): void;
 }
 
 export interface Refusal {
@@ -35,14 +38,19 @@ export interface Refusal {
   readonly count: number;
 }
 
+interface Bucket {
+  readonly tokens: number;
+  readonly atMs: number;
+}
+
 /** What goes out of one session, and what doesn't: in the audit log, and for the results of calls. */
 export class Traffic {
   readonly #ports: TrafficPorts;
   /** Texts, the latest last. */
   #recent: string[] = [];
   #number = 0;
-  #tokens = REFUSALS_AT_ONCE;
-  #refilledAt = performance.now();
+  /** By the kind of record: what is common can't keep the log from what is grave. */
+  readonly #buckets = new Map<string, Bucket>();
   #unrecorded = 0;
 
   constructor(ports: TrafficPorts) {
@@ -59,6 +67,7 @@ export class Traffic {
     let receivedBytes = 0;
     let requests = 0;
     let closed = false;
+    let address: string | undefined;
     const used = new Set<string>();
     return {
       target,
@@ -72,7 +81,10 @@ export class Traffic {
         requests += 1;
         for (const it of secrets) used.add(it);
       },
-      close: (address) => {
+      reached: (it) => {
+        address = it;
+      },
+      close: () => {
         if (closed) return;
         closed = true;
         const { host, port } = target;
@@ -94,10 +106,11 @@ export class Traffic {
     }: { policies?: readonly string[]; event?: EventBody["event"]; secret?: string } = {},
   ): string {
     const { host, port } = target;
-    const text = `\`${host.includes(":") ? `[${host}]` : host}:${port}\` blocked: ${reason}`;
+    const shown = printable(host.includes(":") ? `[${host}]` : host, 253);
+    const text = `\`${shown}:${port}\` blocked: ${printable(reason, 600)}`;
     this.#number += 1;
     this.#recent = [...this.#recent.slice(1 - MAX_RECENT), text];
-    if (!this.#mayRecord()) {
+    if (!this.#mayRecord(event)) {
       this.#unrecorded += 1;
       return text;
     }
@@ -105,7 +118,15 @@ export class Traffic {
     const calls = [...this.#ports.callsRunning()];
     const earlier = this.#unrecorded > 0 ? { unrecordedBefore: this.#unrecorded } : {};
     this.#unrecorded = 0;
-    this.#recordLater(event, { host, port, reason, policies: [...policies], calls, ...named, ...earlier });
+    this.#recordLater(event, {
+      host: printable(host, 253),
+      port,
+      reason: printable(reason, 600),
+      policies: [...policies],
+      calls,
+      ...named,
+      ...earlier,
+    });
     return text;
   }
 
@@ -122,13 +143,18 @@ export class Traffic {
     return [...counts].slice(-MAX_TOLD).map(([text, count]) => ({ text, count }));
   }
 
-  #mayRecord(): boolean {
+  /** Writes what was only counted. */
+  close(): void {
+    if (this.#unrecorded > 0) this.#recordLater("connection-refused", { unrecordedBefore: this.#unrecorded });
+    this.#unrecorded = 0;
+  }
+
+  #mayRecord(event: string): boolean {
     const now = performance.now();
-    this.#tokens = Math.min(REFUSALS_AT_ONCE, this.#tokens + (now - this.#refilledAt) / REFUSAL_INTERVAL_MS);
-    this.#refilledAt = now;
-    if (this.#tokens < 1) return false;
-    this.#tokens -= 1;
-    return true;
+    const { tokens, atMs } = this.#buckets.get(event) ?? { tokens: REFUSALS_AT_ONCE, atMs: now };
+    const left = Math.min(REFUSALS_AT_ONCE, tokens + (now - atMs) / REFUSAL_INTERVAL_MS);
+    this.#buckets.set(event, { tokens: left < 1 ? left : left - 1, atMs: now });
+    return left >= 1;
   }
 
   #record(event: EventBody["event"], facts: Json): Promise<void> {

@@ -8,6 +8,7 @@ import type { Dial } from "./dial.ts";
 import type { Target } from "./gate.ts";
 
 const IDLE_MS = 4_000;
+const HANDSHAKE_MS = 20_000;
 /** To one host at once; more wait for a free one. */
 const MAX_CONNECTIONS = 64;
 
@@ -23,12 +24,16 @@ export interface UpstreamPorts {
 export interface Upstream extends Disposable {
   agent(scheme: Target["scheme"]): Agent;
   /** A connection of its own. @throws BelowFloor, GatewayError CONNECTION_FAILED */
-  connect(target: Target): Promise<Duplex>;
+  connect(target: Target, signal: AbortSignal): Promise<Duplex>;
+  /** The address that one of these connections leads to; absent behind another proxy. */
+  addressOf(connection: Duplex): string | undefined;
 }
 
 export function createUpstream({ dial, authorities, ending }: UpstreamPorts): Upstream {
-  const connect = async ({ host, port, scheme }: Target): Promise<Duplex> => {
-    const { socket } = await dial(host, port, ending);
+  const addresses = new WeakMap<Duplex, string>();
+  const connect = async ({ host, port, scheme }: Target, signal: AbortSignal): Promise<Duplex> => {
+    const { socket, address } = await dial(host, port, signal);
+    if (address !== undefined) addresses.set(socket, address);
     if (scheme === "http") return socket;
     const servername = isIP(host) ? {} : { servername: host };
     const secure = connectTls({
@@ -39,11 +44,15 @@ export function createUpstream({ dial, authorities, ending }: UpstreamPorts): Up
       host,
     });
     try {
-      await once(secure, "secureConnect", { signal: ending });
+      const patience = AbortSignal.any([signal, AbortSignal.timeout(HANDSHAKE_MS)]);
+      await once(secure, "secureConnect", { signal: patience });
+      if (address !== undefined) addresses.set(secure, address);
+      // An error between two holders must not end the gateway.
+      secure.on("error", () => undefined);
       return secure;
     } catch (cause) {
       secure.destroy();
-      ending.throwIfAborted();
+      signal.throwIfAborted();
       throw new GatewayError("CONNECTION_FAILED", `\`${host}:${port}\`: ${wordsOf(cause)}`, { cause });
     }
   };
@@ -51,7 +60,7 @@ export function createUpstream({ dial, authorities, ending }: UpstreamPorts): Up
     const options: AgentOptions = { keepAlive: true, maxSockets: MAX_CONNECTIONS, maxFreeSockets: 4, timeout: IDLE_MS };
     const agent = new Agent(options);
     agent.createConnection = ({ host, port }, done) => {
-      connect({ host: host ?? "", port: Number(port), scheme }).then(
+      connect({ host: host ?? "", port: Number(port), scheme }, ending).then(
         (stream) => done?.(null, stream),
         (error: Error) => done?.(error, undefined as never),
       );
@@ -63,6 +72,7 @@ export function createUpstream({ dial, authorities, ending }: UpstreamPorts): Up
   return {
     agent: (scheme) => agents[scheme],
     connect,
+    addressOf: (connection) => addresses.get(connection),
     [Symbol.dispose]: () => {
       agents.http.destroy();
       agents.https.destroy();

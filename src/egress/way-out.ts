@@ -3,15 +3,17 @@ import { TLSSocket } from "node:tls";
 import { asGatewayError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { readHost } from "../policy/host.ts";
+import type { AdmitPorts } from "./admit.ts";
 import type { ClientHello } from "./client-hello.ts";
 import { BelowFloor, type Dial } from "./dial.ts";
+import { plainAnswer } from "./exchange.ts";
 import type { Gate, Target } from "./gate.ts";
-import { createFront, plainAnswer } from "./http-front.ts";
+import { endSoon } from "./http-client.ts";
+import { createFront } from "./http-front.ts";
 import type { SessionAuthority } from "./session-authority.ts";
 import type { SessionSecrets } from "./session-secrets.ts";
 import { firstWords } from "./sniff.ts";
 import { splice } from "./splice.ts";
-import type { Traffic } from "./traffic.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** A handshake that a program doesn't finish is given up. */
@@ -19,9 +21,7 @@ const HANDSHAKE_MS = 20_000;
 /** A spliced connection on which nothing moves. */
 const IDLE_MS = 3_600_000;
 
-export interface WayOutPorts {
-  readonly gate: Gate;
-  readonly traffic: Traffic;
+export interface WayOutPorts extends AdmitPorts {
   readonly upstream: Upstream;
   readonly dial: Dial;
   readonly authority: () => Promise<SessionAuthority>;
@@ -90,11 +90,14 @@ export function createWayOut(ports: WayOutPorts): WayOut {
     const passage = await traffic.open(target, verdict);
     try {
       const { socket, address } = await ports.dial(target.host, target.port, ports.ending);
+      if (address !== undefined) passage.reached(address);
       socket.setTimeout(IDLE_MS, () => socket.destroy());
-      connection.once("close", () => {
+      const end = () => {
         socket.destroy();
-        passage.close(address);
-      });
+        passage.close();
+      };
+      connection.once("close", end);
+      if (connection.destroyed) end();
       splice(connection, socket, passage);
     } catch (error) {
       passage.close();
@@ -132,9 +135,7 @@ export function createWayOut(ports: WayOutPorts): WayOut {
   ): void {
     const text = traffic.refuse(target, reason, { policies });
     // access_denied, in a record as TLS 1.2 has it (RFC 8446 §6): most clients say so.
-    connection.end(readsHttp ? plainAnswer(403, text) : Buffer.from([21, 3, 3, 0, 2, 2, 49]));
-    connection.resume();
-    setTimeout(() => connection.destroy(), 1_000).unref();
+    endSoon(connection, readsHttp ? plainAnswer(403, text) : Buffer.from([21, 3, 3, 0, 2, 2, 49]));
   }
 
   function failed(error: unknown, connection: Duplex, target: { host: string; port: number }): void {

@@ -17,8 +17,8 @@ export interface Connection {
   readonly request?: {
     /** Upper case. */
     readonly method: string;
-    /** Without its query, in its one spelling; see `request-path.ts`. */
-    readonly path: string;
+    /** Without its query, in its one spelling; see `request-path.ts`. Absent when it has more than one. */
+    readonly path?: string;
   };
 }
 

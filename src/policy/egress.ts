@@ -24,7 +24,14 @@ const rule = z.strictObject({
     .optional(),
   /** Each with all that lies below it. */
   paths: z
-    .array(z.string().refine((it) => requestPath(it) === it, "must be a path such as /api, without a slash at its end"))
+    .array(
+      z
+        .string()
+        .refine(
+          (it) => it.isWellFormed() && requestPath(encodeURI(it)) === it,
+          "must be a path such as /api, without a slash at its end",
+        ),
+    )
     .min(1)
     .optional(),
 });

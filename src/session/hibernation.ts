@@ -74,9 +74,16 @@ export function createSleeper(
     async wake(options) {
       if (!saved) return;
       const from = saved;
-      latest = await restoreSandbox(from, options);
+      const woken = await restoreSandbox(from, options);
+      try {
+        await onWoken(woken, options.signal);
+      } catch (error) {
+        // What was written is kept, for another try.
+        await woken[Symbol.asyncDispose]();
+        throw error;
+      }
+      latest = woken;
       saved = undefined;
-      await onWoken(latest, options.signal);
       watch(latest);
       await from[Symbol.asyncDispose]();
     },

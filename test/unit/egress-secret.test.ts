@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { isBound, type RequestHead, segmentsOf } from "../../src/egress/secret-binding.ts";
+import { isBound, type RequestHead } from "../../src/egress/secret-binding.ts";
+import { segmentsOf } from "../../src/policy/request-path.ts";
 import { secretsSchema } from "../../src/policy/secret.ts";
 
 const token = { name: "TOKEN", source: { env: "TOKEN" }, hosts: [{ host: "api.example.com" }] };

@@ -189,8 +189,8 @@ function means({ host, ports, methods, paths }: Grant, { host: to, port, scheme,
   const isMethod = !methods || (request !== undefined && methods.includes(request.method));
   const isPath =
     !paths ||
-    (request !== undefined &&
-      paths.some((it) => it === "/" || request.path === it || request.path.startsWith(`${it}/`)));
+    (request?.path !== undefined &&
+      paths.some((it) => it === "/" || request.path === it || request.path?.startsWith(`${it}/`)));
   return isHost && isPort && isMethod && isPath;
 }
 
@@ -208,7 +208,7 @@ const grants = fc.record(
     ),
     ports: some(80, 443, 8443),
     methods: some("GET", "POST"),
-    paths: some("/", "/a", "/a/b", '/"ü;'),
+    paths: some("/", "/a", "/a/b", '/"ü'),
   },
   { requiredKeys: ["host"] },
 );
@@ -231,7 +231,7 @@ const connections: fc.Arbitrary<Connection> = fc.record(
     scheme: fc.constantFrom("http", "https"),
     request: fc.record({
       method: fc.constantFrom("GET", "POST", "DELETE"),
-      path: fc.constantFrom("/", "/a", "/ab", "/a/b", "/a/b/c", '/"ü;', '/"ü;/x'),
+      path: fc.constantFrom("/", "/a", "/ab", "/a/b", "/a/b/c", '/"ü', '/"ü/x'),
     }),
   },
   { requiredKeys: ["host", "port", "scheme"] },
