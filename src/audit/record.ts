@@ -47,7 +47,7 @@ export const EVENTS = [
   "process-ended",
   /** A program in the sandbox is let through: before a byte leaves; facts `{ connectionId, host, port, scheme, policies, calls }`. */
   "connection-opened",
-  /** Facts `{ connectionId, host, port, address?, sentBytes, receivedBytes, durationMs, requests?, secrets? }`. */
+  /** Facts `{ connectionId, host, port, address?, sentBytes, receivedBytes, durationMs, requests?, filledIn? }`; the last are names of secrets. */
   "connection-closed",
   /** Facts `{ host, port, reason, policies, calls }`, and how many before were not recorded, when there were too many. */
   "connection-refused",

@@ -58,7 +58,7 @@ export function grantsOf({ policies }: Pick<Bundle, "policies">): string[] {
 function grantOf({ effect, connect, id }: BundlePolicy): string[] {
   if (effect !== "permit" || !connect) return [];
   const { hosts } = connect;
-  if (hosts.kind === "all") return [`addresses, by ${id}`];
+  if (hosts.kind === "all" || hosts.kind === "addresses") return [`addresses, by ${id}`];
   return [hosts.kind === "is" ? hosts.host : `*.${hosts.host}`];
 }
 

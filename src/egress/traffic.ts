@@ -90,7 +90,11 @@ export class Traffic {
         const { host, port } = target;
         const durationMs = Math.round(performance.now() - startedMs);
         const counted = { sentBytes, receivedBytes, durationMs, ...(requests > 0 && { requests }) };
-        const more = { ...(address !== undefined && { address }), ...(used.size > 0 && { secrets: [...used].sort() }) };
+        // Not `secrets`: the log would redact what goes under that name.
+        const more = {
+          ...(address !== undefined && { address }),
+          ...(used.size > 0 && { filledIn: [...used].sort() }),
+        };
         this.#recordLater("connection-closed", { connectionId, host, port, ...counted, ...more });
       },
     };
@@ -100,10 +104,7 @@ export class Traffic {
   refuse(
     target: { readonly host: string; readonly port: number },
     reason: string,
-    {
-      event = "connection-refused",
-      ...more
-    }: { policies?: readonly string[]; event?: EventBody["event"]; secret?: string } = {},
+    { event = "connection-refused", policies = [] }: { policies?: readonly string[]; event?: EventBody["event"] } = {},
   ): string {
     const { host, port } = target;
     const shown = printable(host.includes(":") ? `[${host}]` : host, 253);
@@ -114,7 +115,6 @@ export class Traffic {
       this.#unrecorded += 1;
       return text;
     }
-    const { policies = [], ...named } = more;
     const calls = [...this.#ports.callsRunning()];
     const earlier = this.#unrecorded > 0 ? { unrecordedBefore: this.#unrecorded } : {};
     this.#unrecorded = 0;
@@ -124,7 +124,6 @@ export class Traffic {
       reason: printable(reason, 600),
       policies: [...policies],
       calls,
-      ...named,
       ...earlier,
     });
     return text;

@@ -16,8 +16,12 @@ export interface BundlePolicy extends DecidingPolicy {
 
 /** What the proxy must know of a policy before there is a request to decide. */
 export interface ConnectPolicy {
-  /** What its head names; the policy may narrow it further. */
-  readonly hosts: { readonly kind: "all" } | { readonly kind: "is" | "in"; readonly host: string };
+  /** What its head names, or its ranges; the policy may narrow it further. */
+  readonly hosts:
+    | { readonly kind: "all" }
+    /** Those of ranges that a condition demands: no name. */
+    | { readonly kind: "addresses" }
+    | { readonly kind: "is" | "in"; readonly host: string };
   /** Whether it asks for method or path: TLS to these hosts has to end at the proxy. */
   readonly readsRequests: boolean;
 }

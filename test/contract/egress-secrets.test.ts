@@ -83,7 +83,7 @@ test("a bound host gets the value; the sandbox has a placeholder, and sees no va
   expect(stdout).toContain(`x-echo: ${masked}`);
   expect(stdout).toContain(`GET /v1/x ${masked}`);
   await expect.poll(() => net.events("connection-closed")).toHaveLength(1);
-  expect(net.events("connection-closed")[0]).toMatchObject({ host: "api.test", secrets: ["API_TOKEN"], requests: 1 });
+  expect(net.events("connection-closed")[0]).toMatchObject({ host: "api.test", filledIn: ["API_TOKEN"], requests: 1 });
   expect(JSON.stringify(net.records)).not.toContain(VALUE);
 });
 

@@ -260,6 +260,21 @@ test("the convenient form decides as it is documented, and as the Cedar that it 
   );
 }, 60_000);
 
+test("a rule about requests to a range has those of addresses read, and of no name", () => {
+  const { allow } = egressSchema.parse({
+    allow: ["example.org", { host: "192.0.2.0/24", methods: ["GET"] }, { host: "192.0.3.0/24" }],
+  });
+  const bundle = bundleOf(
+    allow.map(grantPolicy).join("\n") + forbid("v6", "resource", `${inRange("2001:db8::/32")} && context has method`),
+  );
+  const gate = createGate({ bundle, decide: (it) => evaluate(bundle, it), principal, hasSecret: () => false });
+  expect([gate.readsRequests("192.0.2.7"), gate.readsRequests("2001:db8::1")]).toEqual([true, true]);
+  expect([gate.readsRequests("example.org"), gate.readsRequests("a.example.org")]).toEqual([false, false]);
+  expect([gate.mayPermit("192.0.2.7"), gate.mayPermit("a.example.org")]).toEqual([true, false]);
+  const named = ["egress.allow.2", "egress.allow.3"].map((it) => `addresses, by t.cedar#${it}`);
+  expect(gate.grants).toEqual(["example.org", ...named]);
+});
+
 test("where requests have to be read, the proxy is told before there is one", () => {
   fc.assert(
     fc.property(grants, connections, (grant, { host }) => {

@@ -270,6 +270,11 @@ test.each([
     /permits connections to every host/,
   ],
   [
+    "a permit of a range that isn't about the address",
+    `permit (principal, ${CONNECT}, resource) when { ip("192.0.2.7").isInRange(ip("192.0.2.0/24")) };`,
+    /permits connections to every host/,
+  ],
+  [
     "a top-level domain",
     `permit (principal, ${CONNECT}, resource in Glovebox::Host::"com");`,
     /rules\.cedar:2:1: `com` is a public suffix: it would be hosts of many owners; fix: name a domain below it/,
