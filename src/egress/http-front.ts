@@ -266,7 +266,7 @@ function send(
 }
 
 /** The answer to a request. What it fails with afterwards is its stream's. @throws BelowFloor, GatewayError CONNECTION_FAILED */
-async function answerOf(
+export async function answerOf(
   sending: ClientRequest,
   begin: (fail: (error: Error) => void) => void,
 ): Promise<IncomingMessage> {
@@ -284,13 +284,13 @@ async function answerOf(
   return await result.promise;
 }
 
-function headOf({ statusCode, statusMessage }: IncomingMessage, headers: readonly string[]): string {
+export function headOf({ statusCode, statusMessage }: IncomingMessage, headers: readonly string[]): string {
   const lines = pairs(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   return `HTTP/1.1 ${statusCode} ${statusMessage}\r\n${lines.join("")}\r\n`;
 }
 
 /** Lets the answer arrive. */
-function endSoon(connection: Duplex): void {
+export function endSoon(connection: Duplex): void {
   connection.end();
   setTimeout(() => connection.destroy(), LINGER_MS).unref();
 }

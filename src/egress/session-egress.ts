@@ -11,6 +11,8 @@ import { createDial } from "./dial.ts";
 import type { SessionEgress } from "./egress.ts";
 import { createGate } from "./gate.ts";
 import { GuestConnection } from "./guest-connection.ts";
+import { dialGuest } from "./preview-dial.ts";
+import { createPreviews } from "./previews.ts";
 import type { Secrets } from "./secret-cache.ts";
 import { createSessionAuthority, type SessionAuthority } from "./session-authority.ts";
 import { createSessionSecrets } from "./session-secrets.ts";
@@ -45,13 +47,15 @@ export interface EgressOf {
   readonly callsRunning: () => readonly string[];
   /** Ends the session, and says why. */
   readonly end: (why: string) => void;
+  /** Wakes the sandbox if it sleeps, and keeps it awake until disposal. @throws GatewayError STILL_PREPARING, MACHINE_LOST, SESSION_CLOSED */
+  readonly use: (signal: AbortSignal) => Promise<Disposable>;
 }
 
 type Attachable = Pick<Machine, "connect" | "condemn" | "trust" | "lost">;
 
 export function createSessionEgress(
   ports: EgressPorts,
-  { sessionId, principal, callsRunning, end }: EgressOf,
+  { sessionId, principal, callsRunning, end, use }: EgressOf,
 ): SessionEgress {
   const { bundle, log, audit } = ports;
   const closing = new AbortController();
@@ -84,6 +88,12 @@ export function createSessionEgress(
   const pace = createPace(BURST, PER_SECOND);
   let waiting = 0;
   let attached: Attachable | undefined;
+  const previews = createPreviews({
+    sessionId,
+    audit,
+    log,
+    dial: (port) => dialGuest(port, { machine: () => attached, use, ending: closing.signal }),
+  });
 
   /** Keeps some questions for the next connection with the guest, as many as there is room for. */
   function ask(machine: Attachable): void {
@@ -131,6 +141,7 @@ export function createSessionEgress(
       ask(machine);
     },
     grants: gate.grants,
+    previews,
     get open() {
       return open.size;
     },
@@ -141,6 +152,7 @@ export function createSessionEgress(
     [Symbol.dispose]: () => {
       closing.abort(new GatewayError("SESSION_CLOSED"));
       attached = undefined;
+      previews[Symbol.dispose]();
       for (const it of open) it.destroy();
       wayOut[Symbol.dispose]();
       upstream[Symbol.dispose]();

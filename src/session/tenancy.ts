@@ -28,6 +28,8 @@ export type OpenEgress = (of: {
   readonly callsRunning: () => readonly string[];
   /** Ends the session, and says why. */
   readonly end: (why: string) => void;
+  /** Wakes the sandbox if it sleeps, and keeps it awake until disposal. @throws GatewayError as `Tenancy.ready` */
+  readonly use: (signal: AbortSignal) => Promise<Disposable>;
 }) => SessionEgress;
 
 export interface TenancyIdentity {
@@ -197,6 +199,7 @@ export class Tenancy {
         principal,
         callsRunning: () => running?.calls ?? [],
         end: (why) => this.#endLater(why),
+        use: (until) => this.#use(until),
       });
       const attach = ({ machine }: Sandbox, until: AbortSignal) => egress.attach(machine, until);
       const sandbox = stack.use(createSleeper(opened, this.#ports.hibernation, attach));
@@ -258,6 +261,15 @@ export class Tenancy {
     );
   }
 
+  /** What is no call and needs the sandbox: a request to a port that it exposes. */
+  async #use(signal: AbortSignal): Promise<Disposable> {
+    this.hold();
+    using stack = new DisposableStack();
+    stack.defer(() => this.release());
+    await this.ready(signal, () => undefined);
+    return stack.move();
+  }
+
   /** For what has no caller to answer. */
   #endLater(why: string): void {
     this.close(why).catch((error: unknown) =>
@@ -283,8 +295,8 @@ export class Tenancy {
   }
 }
 
-function networkOf({ grants, open, refusalsSince }: SessionEgress): NetworkSummary {
-  return { grants, openConnections: open, refusals: refusalsSince(0) };
+function networkOf({ grants, open, refusalsSince, previews }: SessionEgress): NetworkSummary {
+  return { grants, openConnections: open, refusals: refusalsSince(0), exposedPorts: previews.exposed };
 }
 
 function asJson(value: unknown): Json {
