@@ -2,6 +2,7 @@ import type { Capability } from "./capability.ts";
 import { editFile } from "./edit-file.ts";
 import { exec } from "./exec.ts";
 import { explainPolicy } from "./explain-policy.ts";
+import { exposePort } from "./expose-port.ts";
 import { listDirectory } from "./list-directory.ts";
 import { listProcesses, readProcess, stopProcess, writeProcess } from "./process.ts";
 import { readFile } from "./read-file.ts";
@@ -33,6 +34,7 @@ export const CAPABILITIES: readonly Capability[] = [
   restoreSession,
   forkSession,
   deleteSnapshot,
+  exposePort,
   explainPolicy,
 ];
 
