@@ -284,7 +284,10 @@ export async function answerOf(
   return await result.promise;
 }
 
-export function headOf({ statusCode, statusMessage }: IncomingMessage, headers: readonly string[]): string {
+export function headOf(
+  { statusCode, statusMessage }: Pick<IncomingMessage, "statusCode" | "statusMessage">,
+  headers: readonly string[],
+): string {
   const lines = pairs(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   return `HTTP/1.1 ${statusCode} ${statusMessage}\r\n${lines.join("")}\r\n`;
 }

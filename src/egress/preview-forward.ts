@@ -1,5 +1,13 @@
-import { type ClientRequest, type IncomingMessage, type ServerResponse, request as sendRequest } from "node:http";
+import {
+  type ClientRequest,
+  type IncomingMessage,
+  type ServerResponse,
+  STATUS_CODES,
+  request as sendRequest,
+} from "node:http";
 import { type Duplex, pipeline } from "node:stream";
+import { GatewayError } from "../errors.ts";
+import { pairs } from "./headers.ts";
 import { answerOf, endSoon, headOf } from "./http-front.ts";
 import type { Admitted } from "./preview-door.ts";
 import { forBrowser } from "./preview-headers.ts";
@@ -28,7 +36,7 @@ export async function forward(
     // Answered before it was read: what is left of it would stand before the next request.
     if (!request.complete) endSoon(request.socket);
   });
-  response.writeHead(answer.statusCode ?? 502, answer.statusMessage, forBrowser(answer.rawHeaders));
+  response.writeHead(statusOf(answer), forBrowser(answer.rawHeaders));
   response.flushHeaders();
   pipeline(answer, response, (error) => error && response.destroy());
 }
@@ -47,7 +55,10 @@ export async function upgrade(
   const switched = new Promise<undefined>((resolve) => {
     sending.on("upgrade", (answer, stream, first) => {
       resolve(undefined);
-      client.write(headOf(answer, forBrowser(answer.rawHeaders, true)), "latin1");
+      client.write(
+        headOf({ statusCode: 101, statusMessage: STATUS_CODES[101] }, forBrowser(answer.rawHeaders, true)),
+        "latin1",
+      );
       stream.unshift(first);
       client.unshift(head);
       splice(client, stream, { sent: () => undefined, received: () => undefined });
@@ -55,7 +66,11 @@ export async function upgrade(
   });
   const answer = await Promise.race([switched, answerOf(sending, () => sending.end())]);
   if (!answer) return;
-  client.write(headOf(answer, [...forBrowser(answer.rawHeaders), "Connection", "close"]), "latin1");
+  const statusCode = statusOf(answer);
+  // Its end is the connection's: the chunks that it came in are put together already.
+  const headers = pairs(forBrowser(answer.rawHeaders)).filter(([name]) => !/^transfer-encoding$/i.test(name));
+  const status = { statusCode, statusMessage: STATUS_CODES[statusCode] ?? "" };
+  client.write(headOf(status, [...headers.flat(), "Connection", "close"]), "latin1");
   pipeline(answer, client, () => client.destroy());
 }
 
@@ -76,4 +91,10 @@ function send({ method = "GET" }: IncomingMessage, { path, headers }: Admitted, 
     maxHeaderSize: MAX_HEADER_BYTES,
     createConnection: () => connection as never,
   });
+}
+
+/** Its reason phrase is left out: it may hold what a header may not. @throws GatewayError CONNECTION_FAILED */
+function statusOf({ statusCode = 0 }: IncomingMessage): number {
+  if (statusCode >= 200 && statusCode <= 599) return statusCode;
+  throw new GatewayError("CONNECTION_FAILED", `the server in the sandbox answered with status ${statusCode}`);
 }

@@ -5,7 +5,7 @@ import type { Duplex } from "node:stream";
 import { asGatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
 import type { Logger } from "../log.ts";
-import { plainAnswer } from "./http-front.ts";
+import { endSoon, plainAnswer } from "./http-front.ts";
 import { listenOnLoopback } from "./loopback.ts";
 import { type Admitted, admit, type Door, TOKEN_NAME } from "./preview-door.ts";
 import { type DialGuest, forward, upgrade } from "./preview-forward.ts";
@@ -88,11 +88,14 @@ export async function openPreview({ port, dial, log }: PreviewPorts): Promise<Pr
     client.once("close", () => {
       forwarded -= 1;
     });
-    work().catch((error: unknown) => {
-      const { code, message } = asGatewayError(error);
-      if (code === "INTERNAL") log.warn({ err: error, port }, "a request to an exposed port was not carried");
-      onFailed({ status: code === "CONNECTION_FAILED" ? 502 : 503, text: printable(message, 500) });
-    });
+    work()
+      .catch((error: unknown) => {
+        const { code, message } = asGatewayError(error);
+        if (code === "INTERNAL") log.warn({ err: error, port }, "a request to an exposed port was not carried");
+        onFailed({ status: code === "CONNECTION_FAILED" ? 502 : 503, text: printable(message, 500) });
+      })
+      // What the sandbox made of the answer so far lets no other one be given; a rejection would end the gateway.
+      .catch(() => client.destroy());
   }
 
   server.on("request", (request, response) => {
@@ -106,14 +109,17 @@ export async function openPreview({ port, dial, log }: PreviewPorts): Promise<Pr
   });
   server.on("upgrade", (request, client: Duplex, head) => {
     if (client instanceof Socket) client.setTimeout(IDLE_MS, () => client.destroy());
-    const answer = ({ status, text }: Answer) => client.end(plainAnswer(status, text));
+    const answer = ({ status, text }: Answer) => {
+      client.write(plainAnswer(status, text));
+      endSoon(client);
+    };
     const considered = consider(request);
     if ("status" in considered) answer(considered);
     else carry(client, () => upgrade(request, client, head, considered, dial), answer);
   });
   server.on("clientError", (_error, client) => {
-    if (client.writable) client.end(plainAnswer(400, "the request can't be read"));
-    else client.destroy();
+    if (client.writable) client.write(plainAnswer(400, "the request can't be read"));
+    endSoon(client);
   });
 
   return {
