@@ -1,4 +1,5 @@
 import type { Machine } from "../engine/engine.ts";
+import type { Principal } from "../policy/request.ts";
 import type { Previews } from "./previews.ts";
 import type { Refusal } from "./traffic.ts";
 
@@ -18,3 +19,17 @@ export interface SessionEgress extends Disposable {
   readonly mark: number;
   refusalsSince(mark: number): readonly Refusal[];
 }
+
+/** Whose network it is, and what that session does for it. */
+export interface EgressOf {
+  readonly sessionId: string;
+  readonly principal: Principal;
+  /** Names the calls that a connection can be due to. */
+  readonly callsRunning: () => readonly string[];
+  /** Ends the session, and says why. */
+  readonly end: (why: string) => void;
+  /** Wakes the sandbox if it sleeps, and keeps it awake until disposal. @throws GatewayError STILL_PREPARING, MACHINE_LOST, SESSION_CLOSED */
+  readonly use: (signal: AbortSignal) => Promise<Disposable>;
+}
+
+export type OpenEgress = (of: EgressOf) => SessionEgress;

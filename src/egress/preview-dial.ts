@@ -3,16 +3,15 @@ import type { Machine } from "../engine/engine.ts";
 import { asGatewayError, GatewayError } from "../errors.ts";
 import { abortable } from "../lib/deadline.ts";
 import { printable } from "../lib/text.ts";
+import type { EgressOf } from "./egress.ts";
 import { GuestConnection } from "./guest-connection.ts";
 
 /** A program that listens and takes no connection. */
 const ANSWER_MS = 10_000;
 
-export interface DialGuestPorts {
+export interface DialGuestPorts extends Pick<EgressOf, "use"> {
   /** In which the sandbox is now. */
   readonly machine: () => Pick<Machine, "connect" | "condemn"> | undefined;
-  /** Wakes the sandbox if it sleeps, and keeps it awake until disposal. */
-  readonly use: (signal: AbortSignal) => Promise<Disposable>;
   /** Aborts when the session ends. */
   readonly ending: AbortSignal;
 }

@@ -6,9 +6,9 @@ import { GatewayError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { Bundle } from "../policy/bundle.ts";
 import type { Decision } from "../policy/decision.ts";
-import type { PolicyRequest, Principal } from "../policy/request.ts";
+import type { PolicyRequest } from "../policy/request.ts";
 import { createDial } from "./dial.ts";
-import type { SessionEgress } from "./egress.ts";
+import type { EgressOf, SessionEgress } from "./egress.ts";
 import { createGate } from "./gate.ts";
 import { GuestConnection } from "./guest-connection.ts";
 import { dialGuest } from "./preview-dial.ts";
@@ -39,16 +39,6 @@ export interface EgressPorts {
   readonly upstreamProxy?: TunnelThrough;
   /** The values of the profile's secrets. */
   readonly secrets: Secrets;
-}
-
-export interface EgressOf {
-  readonly sessionId: string;
-  readonly principal: Principal;
-  readonly callsRunning: () => readonly string[];
-  /** Ends the session, and says why. */
-  readonly end: (why: string) => void;
-  /** Wakes the sandbox if it sleeps, and keeps it awake until disposal. @throws GatewayError STILL_PREPARING, MACHINE_LOST, SESSION_CLOSED */
-  readonly use: (signal: AbortSignal) => Promise<Disposable>;
 }
 
 type Attachable = Pick<Machine, "connect" | "condemn" | "trust" | "lost">;

@@ -1,5 +1,5 @@
 import type { AuditWriter, EventBody, Json } from "../audit/record.ts";
-import type { SessionEgress } from "../egress/egress.ts";
+import type { OpenEgress, SessionEgress } from "../egress/egress.ts";
 import { asGatewayError, GatewayError } from "../errors.ts";
 import { abortable, deadline } from "../lib/deadline.ts";
 import type { Logger } from "../log.ts";
@@ -20,17 +20,6 @@ export interface TenancyPorts {
   readonly log: Logger;
   readonly openEgress: OpenEgress;
 }
-
-/** `callsRunning` names the calls that a connection can be due to. */
-export type OpenEgress = (of: {
-  readonly sessionId: string;
-  readonly principal: Principal;
-  readonly callsRunning: () => readonly string[];
-  /** Ends the session, and says why. */
-  readonly end: (why: string) => void;
-  /** Wakes the sandbox if it sleeps, and keeps it awake until disposal. @throws GatewayError as `Tenancy.ready` */
-  readonly use: (signal: AbortSignal) => Promise<Disposable>;
-}) => SessionEgress;
 
 export interface TenancyIdentity {
   readonly sessionId: string;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { redact } from "../../src/audit/redact.ts";
 import { admit, type Door, TOKEN_NAME } from "../../src/egress/preview-door.ts";
 import { forBrowser } from "../../src/egress/preview-headers.ts";
 
@@ -130,4 +131,9 @@ test("an answer keeps what is its own, and has nothing that reaches beyond it", 
       ["Referrer-Policy", "same-origin"],
     ].flat(),
   );
+});
+
+test("an agent that repeats the link, or the header, in a call does not write the token into the audit log", () => {
+  const argv = ["curl", "-H", `Authorization: ${BEARER}`, `http://${OWN}/?${COOKIE}`, "-b", COOKIE];
+  expect(JSON.stringify(redact({ argv, script: argv.join(" ") }))).not.toContain(DOOR.token);
 });

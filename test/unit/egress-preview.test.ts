@@ -3,6 +3,8 @@ import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
 import { openPreview, type Preview } from "../../src/egress/preview.ts";
+import { createPreviews } from "../../src/egress/previews.ts";
+import { GatewayError } from "../../src/errors.ts";
 import { openTcp } from "../support/egress.ts";
 
 const log = { warn: () => undefined } as never;
@@ -89,4 +91,30 @@ test("who upgrades without the token does not keep the connection", async () => 
   // Nobody is at the other end any more.
   await expect(once(socket, "close")).rejects.toMatchObject({ code: expect.stringMatching(/EPIPE|ECONNRESET/) });
   clearInterval(probing);
+});
+
+test("while the sandbox can't be woken, who asks is told", async () => {
+  const dial = () => Promise.reject(new GatewayError("STILL_PREPARING", "the sandbox is still being prepared"));
+  using preview = await openPreview({ port: 1, dial, log });
+  const answer = await ask(preview, "Connection: close");
+  expect(answer).toMatch(/^HTTP\/1\.1 503 /);
+  expect(answer).toContain("glovebox: the sandbox is still being prepared\n");
+});
+
+test("a port that can't be put on record is not exposed", async () => {
+  let isWritable = false;
+  const append = async () => {
+    if (!isWritable) throw new GatewayError("AUDIT_UNWRITABLE");
+  };
+  const dial = () => Promise.reject(new GatewayError("CONNECTION_FAILED"));
+  using previews = createPreviews({ sessionId: "ses-1", audit: { append }, log, dial });
+  await expect(previews.expose(8000)).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
+  expect(previews.exposed).toEqual([]);
+  isWritable = true;
+  const { hostPort } = await previews.expose(8000);
+  isWritable = false;
+  // It is closed all the same.
+  await expect(previews.close(8000)).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
+  expect(previews.exposed).toEqual([]);
+  await expect(once(connect(hostPort, "127.0.0.1"), "connect")).rejects.toMatchObject({ code: "ECONNREFUSED" });
 });
