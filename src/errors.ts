@@ -153,6 +153,11 @@ export const ERROR_CODES = {
     fix: "Close one with `closeSession`.",
   },
   SESSION_CLOSED: { retryable: false, title: "The session is closed.", fix: "Open another with `openSession`." },
+  PORT_LIMIT: {
+    retryable: false,
+    title: "No more ports may be exposed at once in this session.",
+    fix: "Close one with `exposePort` and `close`.",
+  },
   PROCESS_NOT_FOUND: {
     retryable: false,
     title: "There is no process of this id in the session.",

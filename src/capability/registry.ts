@@ -3,6 +3,7 @@ import { editFile } from "./edit-file.ts";
 import { exec } from "./exec.ts";
 import { explainPolicy } from "./explain-policy.ts";
 import { exportFiles } from "./export-files.ts";
+import { exposePort } from "./expose-port.ts";
 import { importFiles } from "./import-files.ts";
 import { listDirectory } from "./list-directory.ts";
 import { listProcesses, readProcess, stopProcess, writeProcess } from "./process.ts";
@@ -37,6 +38,7 @@ export const CAPABILITIES: readonly Capability[] = [
   restoreSession,
   forkSession,
   deleteSnapshot,
+  exposePort,
   explainPolicy,
 ];
 

@@ -37,6 +37,9 @@ export const summary = z.strictObject({
 const network = z.strictObject({
   grants: z.array(z.string()).describe("Hosts that may be reached; no others."),
   openConnections: z.number(),
+  exposedPorts: z
+    .array(z.strictObject({ port: z.number(), hostPort: z.number() }))
+    .describe("By exposePort, which has the links."),
   refusals: z.array(z.string()).describe("The latest."),
 });
 export const fullSummary = summary.extend({ isolation: isolation.optional(), network: network.optional() });
@@ -53,7 +56,9 @@ export function fullOf(found: SessionSummary): z.output<typeof fullSummary> {
 }
 
 function networkOf({ network: found }: SessionSummary): z.output<typeof network> | undefined {
-  return found && { ...found, grants: [...found.grants], refusals: refusalTexts(found.refusals) };
+  if (!found) return undefined;
+  const { grants, openConnections, refusals, exposedPorts } = found;
+  return { grants: [...grants], openConnections, exposedPorts: [...exposedPorts], refusals: refusalTexts(refusals) };
 }
 
 function isolationOf({ isolation }: SessionSummary): Isolation | undefined {
@@ -95,9 +100,13 @@ export function lineOf({ sessionId, name, state, expiresAt, runningProcesses, de
   return `${label}: ${state}${why}, ${runningProcesses} processes running, expires ${expiresAt}`;
 }
 
-function networkLines({ grants, openConnections, refusals }: z.output<typeof network>): string[] {
+function networkLines({ grants, openConnections, exposedPorts, refusals }: z.output<typeof network>): string[] {
   const reach = grants.length === 0 ? "nothing" : grants.join(", ");
-  return [`network: may reach ${reach}; ${openConnections} connections open`, ...refusals.map((it) => `- ${it}`)];
+  return [
+    `network: may reach ${reach}; ${openConnections} connections open`,
+    ...exposedPorts.map(({ port, hostPort }) => `port ${port} is exposed as ${hostPort} of this computer`),
+    ...refusals.map((it) => `- ${it}`),
+  ];
 }
 
 type Details = Partial<Pick<z.output<typeof fullSummary>, "isolation" | "network">>;

@@ -9,8 +9,6 @@ import type { Duplex } from "node:stream";
 import { GatewayError } from "../errors.ts";
 import { BelowFloor } from "./dial.ts";
 import { pairs } from "./headers.ts";
-import type { HttpTarget } from "./http-target.ts";
-import type { Filled } from "./session-secrets.ts";
 import type { Passage } from "./traffic.ts";
 
 export const MAX_HEADER_BYTES = 65_536;
@@ -23,6 +21,16 @@ export interface Answer {
   readonly stream?: Duplex;
 }
 
+export interface Head {
+  readonly method: string;
+  readonly path: string;
+  /** A flat list of names and values. */
+  readonly headers: readonly string[];
+}
+
+/** A connection, or an agent that has one to this host. */
+export type Way = Pick<RequestOptions, "agent" | "createConnection" | "host" | "port">;
+
 export interface Sending {
   readonly request: ClientRequest;
   /** Rejects with BelowFloor, or GatewayError CONNECTION_FAILED. */
@@ -31,17 +39,9 @@ export interface Sending {
   fail(error: Error): void;
 }
 
-/** Sends the head of a request on; it ends with `gone`. */
-export function send(
-  method: string,
-  target: HttpTarget,
-  { path, headers }: Filled,
-  way: Pick<RequestOptions, "agent" | "createConnection">,
-  gone: AbortSignal,
-): Sending {
+/** Sends a request on, to be given its body; it ends with `gone`. */
+export function send({ method, path, headers }: Head, way: Way, gone: AbortSignal): Sending {
   const request = sendRequest({
-    host: target.host,
-    port: target.port,
     method,
     path,
     headers: [...headers],
@@ -74,7 +74,11 @@ export function send(
 }
 
 /** How many bytes a head is on the wire, about. */
-export function countHeads({ sent, received }: Passage, { path, headers }: Filled, answer: readonly string[]): void {
+export function countHeads(
+  { sent, received }: Passage,
+  { path, headers }: Omit<Head, "method">,
+  answer: readonly string[],
+): void {
   sent(path.length + lengthOf(headers));
   received(lengthOf(answer));
 }

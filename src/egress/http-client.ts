@@ -83,7 +83,8 @@ export class HttpClient {
   }
 }
 
-export function endSoon(connection: Duplex, last: string | Buffer): void {
+/** Ends it, after these last bytes, which get some time to arrive; what it still says is not read. */
+export function endSoon(connection: Duplex, last: string | Buffer = ""): void {
   if (connection.writable) connection.end(last);
   connection.resume();
   setTimeout(() => connection.destroy(), LINGER_MS).unref();

@@ -48,8 +48,8 @@ export function createFront(ports: FrontPorts): Front {
     const { target, passage } = await admit(request, client, ports);
     const filled = await secrets.fill(target, request.method ?? "", forwarded(request.rawHeaders), client.gone);
     passage.request(filled.used);
-    const way = { agent: upstream.agent(target.scheme) };
-    const sending = send(request.method ?? "GET", target, filled, way, client.gone);
+    const way = { agent: upstream.agent(target.scheme), host: target.host, port: target.port };
+    const sending = send({ ...filled, method: request.method ?? "GET" }, way, client.gone);
     const { "content-length": length, "transfer-encoding": coding } = request.headers;
     if (length === undefined && coding === undefined) {
       sending.request.end();
@@ -91,7 +91,7 @@ export function createFront(ports: FrontPorts): Front {
     const own = await upstream.connect(target, client.gone);
     const address = upstream.addressOf(own);
     if (address !== undefined) passage.reached(address);
-    const sending = send("GET", target, filled, { createConnection: () => own as never }, client.gone);
+    const sending = send({ ...filled, method: "GET" }, { createConnection: () => own as never }, client.gone);
     sending.request.end();
     const { message, stream } = await sending.answer;
     const mask = maskOf(message, target, filled.used);

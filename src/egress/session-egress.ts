@@ -6,11 +6,13 @@ import { GatewayError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { Bundle } from "../policy/bundle.ts";
 import type { Decision } from "../policy/decision.ts";
-import type { PolicyRequest, Principal } from "../policy/request.ts";
+import type { PolicyRequest } from "../policy/request.ts";
 import { createDial } from "./dial.ts";
-import type { SessionEgress } from "./egress.ts";
+import type { EgressOf, SessionEgress } from "./egress.ts";
 import { createGate } from "./gate.ts";
 import { GuestConnection } from "./guest-connection.ts";
+import { dialGuest } from "./preview-dial.ts";
+import { createPreviews } from "./previews.ts";
 import type { Secrets } from "./secret-cache.ts";
 import { createSessionAuthority, type SessionAuthority } from "./session-authority.ts";
 import { createSessionSecrets } from "./session-secrets.ts";
@@ -42,19 +44,11 @@ export interface EgressPorts {
   readonly secrets: Secrets;
 }
 
-export interface EgressOf {
-  readonly sessionId: string;
-  readonly principal: Principal;
-  readonly callsRunning: () => readonly string[];
-  /** Ends the session, and says why. */
-  readonly end: (why: string) => void;
-}
-
 type Attachable = Pick<Machine, "connect" | "condemn" | "trust" | "lost">;
 
 export function createSessionEgress(
   ports: EgressPorts,
-  { sessionId, principal, callsRunning, end }: EgressOf,
+  { sessionId, principal, callsRunning, end, use }: EgressOf,
 ): SessionEgress {
   const { bundle, log, audit } = ports;
   const closing = new AbortController();
@@ -91,6 +85,12 @@ export function createSessionEgress(
   const open = new Set<GuestConnection>();
   let waiting = 0;
   let attached: Attachable | undefined;
+  const previews = createPreviews({
+    sessionId,
+    audit,
+    log,
+    dial: (port) => dialGuest(port, { machine: () => attached, use, ending: closing.signal }),
+  });
 
   /** Keeps some questions for the next connection with the guest, as many as there is room for. */
   function ask(machine: Attachable): void {
@@ -138,6 +138,7 @@ export function createSessionEgress(
       ask(machine);
     },
     grants: gate.grants,
+    previews,
     get open() {
       return open.size;
     },
@@ -148,6 +149,7 @@ export function createSessionEgress(
     [Symbol.dispose]: () => {
       closing.abort(new GatewayError("SESSION_CLOSED"));
       attached = undefined;
+      previews[Symbol.dispose]();
       for (const it of open) it.destroy();
       wayOut[Symbol.dispose]();
       upstream[Symbol.dispose]();

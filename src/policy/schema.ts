@@ -77,6 +77,9 @@ export const SCHEMA = `namespace Glovebox {
   action "forkSession" appliesTo { principal: [Principal], resource: [Session], context: { snapshot?: String } };
   action "deleteSnapshot" appliesTo { principal: [Principal], resource: [Session], context: { snapshot: String } };
 
+  // A port of the sandbox becomes reachable on the gateway's own computer, or ceases to be.
+  action "exposePort" appliesTo { principal: [Principal], resource: [Session], context: { port: Long } };
+
   // A program in the sandbox connects to something.
   action "connect" appliesTo { principal: [Principal], resource: [Host], context: {
     port: Long,

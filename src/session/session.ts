@@ -1,5 +1,6 @@
 import type { Container } from "../container/container.ts";
 import type { SessionEgress } from "../egress/egress.ts";
+import type { ExposedPort } from "../egress/previews.ts";
 import type { Refusal } from "../egress/traffic.ts";
 import type { Attestation } from "../engine/attest.ts";
 import type { MachineFacts } from "../engine/engine.ts";
@@ -46,6 +47,8 @@ export interface NetworkSummary {
   /** Hosts that a policy permits, as it names them; each may be narrowed further. */
   readonly grants: readonly string[];
   readonly openConnections: number;
+  /** Reachable on this computer by who has their links. */
+  readonly exposedPorts: readonly ExposedPort[];
   /** The latest. */
   readonly refusals: readonly Refusal[];
 }

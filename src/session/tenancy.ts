@@ -1,5 +1,5 @@
 import type { AuditWriter, EventBody, Json } from "../audit/record.ts";
-import type { SessionEgress } from "../egress/egress.ts";
+import type { OpenEgress, SessionEgress } from "../egress/egress.ts";
 import { asGatewayError, GatewayError } from "../errors.ts";
 import { abortable, deadline } from "../lib/deadline.ts";
 import type { Logger } from "../log.ts";
@@ -20,15 +20,6 @@ export interface TenancyPorts {
   readonly log: Logger;
   readonly openEgress: OpenEgress;
 }
-
-/** `callsRunning` names the calls that a connection can be due to. */
-export type OpenEgress = (of: {
-  readonly sessionId: string;
-  readonly principal: Principal;
-  readonly callsRunning: () => readonly string[];
-  /** Ends the session, and says why. */
-  readonly end: (why: string) => void;
-}) => SessionEgress;
 
 export interface TenancyIdentity {
   readonly sessionId: string;
@@ -197,6 +188,7 @@ export class Tenancy {
         principal,
         callsRunning: () => running?.calls ?? [],
         end: (why) => this.#endLater(why),
+        use: (until) => this.#use(until),
       });
       const attach = ({ machine }: Sandbox, until: AbortSignal) => egress.attach(machine, until);
       const sandbox = stack.use(createSleeper(opened, this.#ports.hibernation, attach));
@@ -258,6 +250,15 @@ export class Tenancy {
     );
   }
 
+  /** What is no call and needs the sandbox: a request to a port that it exposes. */
+  async #use(signal: AbortSignal): Promise<Disposable> {
+    this.hold();
+    using stack = new DisposableStack();
+    stack.defer(() => this.release());
+    await this.ready(signal, () => undefined);
+    return stack.move();
+  }
+
   /** For what has no caller to answer. */
   #endLater(why: string): void {
     this.close(why).catch((error: unknown) =>
@@ -283,8 +284,8 @@ export class Tenancy {
   }
 }
 
-function networkOf({ grants, open, refusalsSince }: SessionEgress): NetworkSummary {
-  return { grants, openConnections: open, refusals: refusalsSince(0) };
+function networkOf({ grants, open, refusalsSince, previews }: SessionEgress): NetworkSummary {
+  return { grants, openConnections: open, refusals: refusalsSince(0), exposedPorts: previews.exposed };
 }
 
 function asJson(value: unknown): Json {

@@ -44,6 +44,12 @@ export function closedEgress(): SessionEgress {
     open: 0,
     mark: 0,
     attach: async () => undefined,
+    previews: {
+      exposed: [],
+      expose: () => Promise.reject(new GatewayError("SESSION_CLOSED")),
+      close: async () => undefined,
+      [Symbol.dispose]: () => undefined,
+    },
     refusalsSince: () => [],
     [Symbol.dispose]: () => undefined,
   };

@@ -35,6 +35,8 @@ export interface EgressSettings {
   readonly cedar?: string;
   readonly authority?: SessionAuthority;
   readonly callsRunning?: () => readonly string[];
+  /** Whatever wakes the sandbox; it is awake without. */
+  readonly use?: (signal: AbortSignal) => Promise<Disposable>;
 }
 
 /** The real egress of a session, under a policy of the test's own, on a machine that is open already. */
@@ -57,6 +59,7 @@ export async function attachEgress(machine: TestSandbox["machine"], settings: Eg
       principal: PRINCIPAL,
       callsRunning: settings.callsRunning ?? (() => []),
       end: (why) => ended.push(why),
+      use: settings.use ?? (async () => new DisposableStack()),
     },
   );
   await egress.attach(machine, AbortSignal.timeout(10_000));

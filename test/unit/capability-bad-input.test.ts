@@ -28,6 +28,7 @@ const GOOD: Record<string, Record<string, unknown>> = {
   restoreSession: { snapshot: "a" },
   forkSession: {},
   deleteSnapshot: { snapshot: "a" },
+  exposePort: { port: 8000 },
   explainPolicy: { tool: "exec" },
 };
 
@@ -226,6 +227,15 @@ const BAD: Record<string, readonly [change: Record<string, unknown>, field: stri
   deleteSnapshot: [
     [{ snapshot: undefined }, "snapshot"],
     [{ snapshot: ".." }, "snapshot"],
+  ],
+  exposePort: [
+    [{ port: undefined }, "port"],
+    [{ port: 0 }, "port"],
+    [{ port: 65_536 }, "port"],
+    [{ port: 80.5 }, "port"],
+    [{ port: "8000" }, "port"],
+    [{ close: "yes" }, "close"],
+    [{ sessionId: "../x" }, "sessionId"],
   ],
   explainPolicy: [
     [{ tool: undefined }, "tool"],

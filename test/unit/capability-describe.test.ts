@@ -82,6 +82,7 @@ const ARGUMENTS: Record<string, fc.Arbitrary<object>> = {
   restoreSession: fc.record({ snapshot: fc.constant("before"), sessionId }),
   forkSession: fc.record({ snapshot: option(fc.constant("before")), name: option(fc.constant("copy")), sessionId }),
   deleteSnapshot: fc.record({ snapshot: fc.constant("before") }),
+  exposePort: fc.record({ port: fc.integer({ min: 1, max: 65_535 }), close: option(fc.boolean()), sessionId }),
   explainPolicy: fc.record({ tool: word, arguments: option(fc.dictionary(word, fc.jsonValue())) }),
 };
 

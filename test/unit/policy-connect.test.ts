@@ -265,7 +265,7 @@ test("a rule about requests to a range has those of addresses read, and of no na
     allow: ["example.org", { host: "192.0.2.0/24", methods: ["GET"] }, { host: "192.0.3.0/24" }],
   });
   const bundle = bundleOf(
-    allow.map(grantPolicy).join("\n") + forbid("v6", "resource", `${inRange("2001:db8::/32")} && context has method`),
+    allow.map(policyOf).join("\n") + forbid("v6", "resource", `${inRange("2001:db8::/32")} && context has method`),
   );
   const gate = createGate({ bundle, decide: (it) => evaluate(bundle, it), principal, hasSecret: () => false });
   expect([gate.readsRequests("192.0.2.7"), gate.readsRequests("2001:db8::1")]).toEqual([true, true]);

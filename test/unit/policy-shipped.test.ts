@@ -96,6 +96,7 @@ const DECISIONS: readonly (readonly [tool: string, args: object, decisions: stri
   ["forkSession", {}, "+ - +"],
   ["forkSession", { snapshot: "a" }, "+ - +"],
   ["deleteSnapshot", { snapshot: "a" }, "+ - +"],
+  ["exposePort", { port: 8000 }, "- - +"],
   ["explainPolicy", { tool: "exec", arguments: { argv: ["ls"] } }, "+ + +"],
 ];
 
