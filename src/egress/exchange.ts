@@ -5,6 +5,7 @@ import {
   STATUS_CODES,
   request as sendRequest,
 } from "node:http";
+import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { GatewayError } from "../errors.ts";
 import { BelowFloor } from "./dial.ts";
@@ -55,7 +56,10 @@ export function send({ method, path, headers }: Head, way: Way, gone: AbortSigna
   const end = () => request.destroy();
   if (gone.aborted) end();
   gone.addEventListener("abort", end, { once: true });
-  request.setTimeout(STALLED_MS, end);
+  request.on("socket", (socket) => {
+    // A connection into the sandbox is no socket of the system's, and has no such clock.
+    if (socket instanceof Socket) socket.setTimeout(STALLED_MS, () => socket.destroy());
+  });
   request.on("response", (message) => resolve({ message }));
   request.on("upgrade", (message, stream, first) => {
     stream.on("error", () => stream.destroy());

@@ -60,8 +60,12 @@ export function createFront(ports: FrontPorts): Front {
       });
       pipeline([request, ...watch, counted(passage.sent), sending.request], () => undefined);
     }
-    const { message } = await sending.answer;
+    const { message, stream } = await sending.answer;
     reached(message);
+    if (stream) {
+      stream.destroy();
+      throw new Obstacle(502, "the server switched to another protocol, which was not asked for");
+    }
     const mask = maskOf(message, target, filled.used);
     if (response.destroyed) return;
     response.sendDate = false;

@@ -22,7 +22,8 @@ export async function forward(
   const { "content-length": length, "transfer-encoding": coding } = request.headers;
   if (length === undefined && coding === undefined) sending.request.end();
   else pipeline(request, sending.request, () => undefined);
-  const { message } = await sending.answer;
+  const { message, stream } = await sending.answer;
+  stream?.destroy();
   if (response.destroyed) return;
   response.sendDate = false;
   response.on("finish", () => {

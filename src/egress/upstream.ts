@@ -9,8 +9,8 @@ import type { Target } from "./gate.ts";
 
 const IDLE_MS = 4_000;
 const HANDSHAKE_MS = 20_000;
-/** To one host at once; more wait for a free one. */
-const MAX_CONNECTIONS = 64;
+/** To one host at once: as many as a session may have open. */
+const MAX_CONNECTIONS = 256;
 
 export interface UpstreamPorts {
   readonly dial: Dial;
