@@ -19,10 +19,11 @@ export const CLAIMS = {
   G14: "A program that exhausts processes, memory or disk hurts its own session only.",
   G15: "After a gateway is killed, the next start leaves none of its processes, files or locks.",
   G16: "Secrets that look like secrets are removed from arguments before they are hashed into the log.",
-  G17: "Another local user cannot reach a machine, its channel, its files or the audit log.",
+  G17: "Another local user cannot reach a machine, its channel, its files or the audit log; of a sandbox's ports only one that was exposed, and that only with its link's token.",
   G18: "A session is useless to any other principal: its id is as unknown as one that never was.",
   G19: "A program in the sandbox reaches what policy grants by host, port, method and path, and nothing else, whatever it dials and however it spells it; each connection is on record before its first byte leaves.",
   G20: "Loopback, link-local, metadata and private addresses, and the gateway's own computer, are reached only where policy names them as such; the address that is connected to is one that was checked.",
   G21: "The value of a secret enters neither the sandbox nor a result, a log or the audit trail: a placeholder becomes the value on the way to the hosts that it is bound to, and is refused wherever else the gateway reads the request.",
   G22: "Files cross between host and sandbox only as copies, and only in folders that the policy bundle names: no symbolic link there is followed, also not one that is put there meanwhile; what by its name is a secret, or what a program of the host would obey, is left out; and no file of the host is replaced unless the call says so.",
+  G23: "A port of the sandbox is reachable on this computer only where policy permits it, only with its link's token, and only until its sandbox ends; the sandbox never sees the token, and the audit log never holds it.",
 } as const satisfies Record<`G${number}`, string>;

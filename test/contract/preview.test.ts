@@ -124,7 +124,7 @@ describe("an exposed port", () => {
     expect(body).not.toContain(token);
   });
 
-  test("is reached by programs with the token in a header, and by nobody without", async () => {
+  test("is reached by programs with the token in a header, and by nobody without [G23]", async () => {
     await using net = await opened();
     const { hostPort, host, token, bearer } = await exposed(net);
     await using other = await opened();
