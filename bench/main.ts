@@ -1,4 +1,5 @@
 import { benchAudit } from "./audit.ts";
+import { benchEgress } from "./egress.ts";
 import { benchGateway } from "./gateway.ts";
 import { benchMounts } from "./mounts.ts";
 import { benchPolicy } from "./policy.ts";
@@ -14,6 +15,7 @@ say("audit records");
 rows.push(...(await benchAudit()));
 rows.push(...(await benchGateway(say)));
 rows.push(...(await benchMounts(say)));
+rows.push(...(await benchEgress(say)));
 
 if (process.argv.includes("--json")) {
   console.log(JSON.stringify(rows, null, 2));

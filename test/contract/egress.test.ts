@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { createSecureServer } from "node:http2";
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { SessionAuthority } from "../../src/egress/session-authority.ts";
@@ -6,6 +7,7 @@ import {
   type Answer,
   attachEgress,
   createSessionAuthority,
+  listen,
   type Origin,
   openOrigin,
   openTcp,
@@ -209,6 +211,30 @@ print(s.makefile().read())`;
     const { stdout } = await script(sandbox, `python3 -c '${half}'`, DIRECT);
     expect(stdout).toContain("secure /half");
     await expect.poll(() => net.egress.open).toBe(0);
+  });
+
+  test("what TLS holds is carried unread: HTTP/2, as gRPC has it", async () => {
+    const server = createSecureServer({
+      SNICallback: (name, done) => void authority.contextFor(name).then((it) => done(null, it), done),
+    });
+    server.on("stream", (stream, headers) => {
+      stream.respond({ ":status": 200 });
+      stream.end(`h2 ${headers[":path"]}`);
+    });
+    const port = await listen(server);
+    try {
+      await using _net = await attachEgress(sandbox.machine, { profile: profileOf(`api.test:${port}`), authority });
+      for (const [, env] of WAYS) {
+        const { stdout } = await script(
+          sandbox,
+          `curl -sS --http2 -w ' %{http_version}' https://api.test:${port}/a`,
+          env,
+        );
+        expect(stdout).toBe("h2 /a 2");
+      }
+    } finally {
+      server.close();
+    }
   });
 
   test("a WebSocket is upgraded", async () => {

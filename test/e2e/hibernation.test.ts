@@ -49,6 +49,9 @@ test("a session that nobody calls takes no memory, and the next call finds files
     start: "snapshot",
     guestBootId: kernel,
   });
+  // The machine that it is in now has the same way out.
+  const refused = await agent.call("exec", { argv: ["curl", "-sS", "-m", "20", "http://example.org/"] });
+  expect(refused.result.blocked).toEqual(["`example.org:80` blocked: no policy grants it"]);
   expect(machinePids(data)).toHaveLength(1);
   const gateways = join(data.directory, "state", "gateways");
   expect(readdirSync(gateways).flatMap((it) => readdirSync(join(gateways, it, "machines")))).toHaveLength(1);

@@ -169,7 +169,7 @@ export async function openTcp(onConnection: (socket: Socket) => void): Promise<{
   };
 }
 
-async function listen(server: Server | TcpServer): Promise<number> {
+export async function listen(server: Server | TcpServer): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return (server.address() as AddressInfo).port;
 }
