@@ -89,6 +89,8 @@ export function createFront(ports: FrontPorts): Front {
   /** What follows is the two programs' own. */
   async function upgrade(request: IncomingMessage, client: HttpClient, head: Buffer): Promise<void> {
     const { connection } = client;
+    // Before Node 24.9 nobody asks the server's callback.
+    if (!isWebSocket(request)) throw new Obstacle(400, "only WebSocket can be switched to");
     const { target, passage } = await admit(request, client, ports);
     const filled = await secrets.fill(target, "GET", forwarded(request.rawHeaders, true), client.gone);
     passage.request(filled.used);

@@ -40,7 +40,7 @@ export interface WayOut extends Disposable {
 export function createWayOut(ports: WayOutPorts): WayOut {
   const { gate, traffic, log } = ports;
 
-  /** To a host that the program has named, or an address: by CONNECT, or because it dialled it. `confirm` is the answer to CONNECT. */
+  /** To a host that the program has named, or an address: by CONNECT, or because it dialled it. */
   async function passOn(connection: Duplex, named: string, port: number, viaProxy: boolean): Promise<void> {
     const host = readHost(named)?.host;
     if (host === undefined) {
