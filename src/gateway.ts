@@ -10,6 +10,7 @@ import { hardenedOptions } from "./container/hardening.ts";
 import { readAuthorities } from "./egress/authorities.ts";
 import { grantsOf } from "./egress/gate.ts";
 import { createSecrets } from "./egress/secret-cache.ts";
+import { secretProblem } from "./egress/secret-probe.ts";
 import { createSessionEgress } from "./egress/session-egress.ts";
 import { tunnelThrough } from "./egress/upstream-proxy.ts";
 import { attest, readHostBootId } from "./engine/attest.ts";
@@ -178,7 +179,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
 /** A bundle that does not load is on record, and the gateway does not start. */
 async function loadPolicy(config: Config, audit: AuditLog, log: Logger): Promise<Bundle> {
   try {
-    const bundle = await loadBundle(config.policyDirectory, { describe: describeCall, findGroup });
+    const bundle = await loadBundle(config.policyDirectory, { describe: describeCall, findGroup, secretProblem });
     log.info({ directory: config.policyDirectory, ...bundle.identity }, "policy loaded");
     return bundle;
   } catch (error) {

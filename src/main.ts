@@ -11,6 +11,7 @@ import { policyCommand } from "./cli/policy.ts";
 import { serveCommand } from "./cli/serve.ts";
 import { snapshotCommand } from "./cli/snapshot.ts";
 import { loadConfig, PACKAGE_ROOT, VERSION } from "./config.ts";
+import { secretProblem } from "./egress/secret-probe.ts";
 import { examineHost } from "./engine/qemu/host.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
 import { findGroup } from "./packages/groups.ts";
@@ -55,7 +56,7 @@ program.addCommand(
 program.addCommand(
   snapshotCommand({ directories: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env) }),
 );
-program.addCommand(doctorCommand({ config, describe: describeCall, findGroup }));
+program.addCommand(doctorCommand({ config, describe: describeCall, findGroup, secretProblem }));
 const install = {
   launch: { command: process.execPath, args: [join(PACKAGE_ROOT, "bin", "glovebox.js"), "serve"] },
   place: { platform: process.platform, home: homedir(), cwd: process.cwd(), env: process.env },

@@ -6,6 +6,7 @@ import { GatewayError } from "../errors.ts";
 import { assembleBundle, type CheckedBundle, type Groups, type LoadedBundle } from "./assemble.ts";
 import { type Problem, problemText } from "./bundle.ts";
 import { egressSchema } from "./egress.ts";
+import type { Secret } from "./secret.ts";
 import type { Describe } from "./tests.ts";
 import { readYaml } from "./yaml.ts";
 
@@ -19,6 +20,8 @@ export interface LoadPorts {
   readonly describe: Describe;
   /** The lines of a named group of hosts; without it there are none. */
   readonly findGroup?: (name: string) => Promise<readonly string[] | undefined>;
+  /** Why a secret can't be had on this computer. Without it nobody asks: a bundle is also checked where its secrets are not. */
+  readonly secretProblem?: (secret: Secret) => Promise<string | undefined>;
 }
 
 /**
@@ -36,17 +39,38 @@ export async function loadBundle(directory: string, ports: LoadPorts): Promise<L
  * The same, with the problems as values.
  * @throws GatewayError POLICY_UNREADABLE
  */
-export async function checkBundle(directory: string, { describe, findGroup }: LoadPorts): Promise<CheckedBundle> {
+export async function checkBundle(
+  directory: string,
+  { describe, findGroup, secretProblem }: LoadPorts,
+): Promise<CheckedBundle> {
   try {
     const problems: Problem[] = [];
     const files = await readFiles(await realpath(directory), problems);
     if (problems.length > 0) return { valid: false, problems, tests: [] };
-    return assembleBundle(files, await groupsIn(files.get("profile.yaml") ?? "", findGroup), describe);
+    const profile = files.get("profile.yaml") ?? "";
+    const checked = assembleBundle(files, await groupsIn(profile, findGroup), describe);
+    if (!checked.valid || !secretProblem) return checked;
+    const missing = await missingSecrets(profile, checked.bundle.profile.secrets, secretProblem);
+    return missing.length === 0 ? checked : { valid: false, problems: missing, tests: checked.bundle.tests };
   } catch (error) {
     if (!(error instanceof Error && "syscall" in error)) throw error;
     const message = `cannot read the bundle \`${directory}\`: ${error.message}`;
     throw new GatewayError("POLICY_UNREADABLE", message, { cause: error });
   }
+}
+
+async function missingSecrets(
+  profile: string,
+  secrets: readonly Secret[],
+  secretProblem: NonNullable<LoadPorts["secretProblem"]>,
+): Promise<Problem[]> {
+  const read = readYaml("profile.yaml", profile, z.unknown());
+  const found = await Promise.all(secrets.map(secretProblem));
+  return found.flatMap((message, index) => {
+    if (message === undefined) return [];
+    const place = "placeOf" in read ? read.placeOf(["secrets", index, "source"]) : {};
+    return [{ file: "profile.yaml", ...place, message, fix: "make it readable for the gateway, or remove it" }];
+  });
 }
 
 /** The groups that a profile names. Whether it names them well is for its schema to say. */
