@@ -162,13 +162,13 @@ describe.each(WAYS)("%s", (way, env) => {
 
   registryTest("pip installs a package, with which requests are made", pip, async ({ url }) => {
     const installed = await shell(
-      `python3 -m venv v-${folder} && v-${folder}/bin/pip install -q -i ${url} requests 2>&1 | tail -5; test -d v-${folder}/lib/python3*/site-packages/requests`,
+      `python3 -m pip install -q --target p-${folder} -i ${url} requests 2>&1 | tail -5; test -d p-${folder}/requests`,
       env,
     );
     expect(installed.result).toMatchObject({ exitCode: 0 });
     const get = (to: string) =>
       shell(
-        `v-${folder}/bin/python3 -c 'import requests; r = requests.get("${to}", timeout=20); print(r.status_code, r.text.strip())'`,
+        `PYTHONPATH=p-${folder} python3 -c 'import requests; r = requests.get("${to}", timeout=20); print(r.status_code, r.text.strip())'`,
         env,
       );
     expect((await get(`https://files.test:${server.port}/work/hello.txt`)).result.stdout).toBe(
@@ -177,7 +177,7 @@ describe.each(WAYS)("%s", (way, env) => {
     expect((await get("https://example.org/")).result.blocked?.[0]).toContain(
       "`example.org:443` blocked: no policy grants it",
     );
-    const other = await shell(`v-${folder}/bin/pip install -q --retries 0 -i https://example.org/simple six`, env);
+    const other = await shell(`python3 -m pip install -q --retries 0 -i https://example.org/simple six`, env);
     expect(other.result.exitCode).not.toBe(0);
     expect(other.result.blocked?.[0]).toContain("`example.org:443` blocked: no policy grants it");
   });
