@@ -58,7 +58,11 @@ export function send({ method, path, headers }: Head, way: Way, gone: AbortSigna
   gone.addEventListener("abort", end, { once: true });
   request.on("socket", (socket) => {
     // A connection into the sandbox is no socket of the system's, and has no such clock.
-    if (socket instanceof Socket) socket.setTimeout(STALLED_MS, () => socket.destroy());
+    if (!(socket instanceof Socket)) return;
+    const giveUp = () => socket.destroy();
+    socket.setTimeout(STALLED_MS).on("timeout", giveUp);
+    // It may serve other requests.
+    request.once("close", () => socket.off("timeout", giveUp));
   });
   request.on("response", (message) => resolve({ message }));
   request.on("upgrade", (message, stream, first) => {
