@@ -106,9 +106,10 @@ export class Traffic {
     reason: string,
     { event = "connection-refused", policies = [] }: { policies?: readonly string[]; event?: EventBody["event"] } = {},
   ): string {
-    const { host, port } = target;
-    const shown = printable(host.includes(":") ? `[${host}]` : host, 253);
-    const text = `\`${shown}:${port}\` blocked: ${printable(reason, 600)}`;
+    const { port } = target;
+    const host = printable(target.host, 253);
+    const why = printable(reason, 600);
+    const text = `\`${host.includes(":") ? `[${host}]` : host}:${port}\` blocked: ${why}`;
     this.#number += 1;
     this.#recent = [...this.#recent.slice(1 - MAX_RECENT), text];
     if (!this.#mayRecord(event)) {
@@ -119,9 +120,9 @@ export class Traffic {
     const earlier = this.#unrecorded > 0 ? { unrecordedBefore: this.#unrecorded } : {};
     this.#unrecorded = 0;
     this.#recordLater(event, {
-      host: printable(host, 253),
+      host,
       port,
-      reason: printable(reason, 600),
+      reason: why,
       policies: [...policies],
       calls,
       ...earlier,

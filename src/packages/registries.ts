@@ -23,7 +23,8 @@ export async function registryHosts(tool: RegistryTool): Promise<string[]> {
   return [...new Set(urls.map(hostOf))];
 }
 
-function hostOf(url: string): string {
+/** `host:port`. */
+export function hostOf(url: string): string {
   const { hostname, port, protocol } = new URL(url);
   return `${hostname}:${port || (protocol === "http:" ? 80 : 443)}`;
 }

@@ -10,9 +10,9 @@ import {
   createSessionAuthority,
   type Origin,
   openOrigin,
+  openTrustingSandbox,
   script,
 } from "../support/egress.ts";
-import { openTestSandbox } from "../support/machine.ts";
 import type { TestSandbox } from "./container-suite.ts";
 
 const VALUE = "real-value-0123456789abcdef";
@@ -40,9 +40,7 @@ beforeAll(async () => {
   [server, plain] = await Promise.all([openOrigin(echo, authority), openOrigin(echo)]);
   directory = await mkdtemp(join(tmpdir(), "glovebox-secret-"));
   file = join(directory, "token");
-  sandbox = await openTestSandbox();
-  const { certificate } = authority;
-  await sandbox.machine.trust({ known: { all: certificate, extra: certificate }, own: "" }, AbortSignal.timeout(9_000));
+  sandbox = await openTrustingSandbox(authority);
 }, 240_000);
 afterAll(async () => {
   await sandbox?.[Symbol.asyncDispose]();

@@ -7,14 +7,16 @@ import {
   type Answer,
   attachEgress,
   createSessionAuthority,
+  DIRECT,
   listen,
   type Origin,
   openOrigin,
   openTcp,
+  openTrustingSandbox,
   script,
   type TestEgress,
+  WAYS,
 } from "../support/egress.ts";
-import { openTestSandbox } from "../support/machine.ts";
 import type { TestSandbox } from "./container-suite.ts";
 
 /** One machine for the whole file; each test attaches a network with a policy of its own. */
@@ -24,12 +26,6 @@ let authority: SessionAuthority;
 let plain: Origin;
 let secure: Origin;
 
-const DIRECT = { HTTP_PROXY: "", HTTPS_PROXY: "", http_proxy: "", https_proxy: "" };
-const WAYS = [
-  ["by the proxy", {}],
-  ["without proxy variables", DIRECT],
-] as const;
-
 beforeAll(async () => {
   authority = await createSessionAuthority();
   const answer =
@@ -38,9 +34,7 @@ beforeAll(async () => {
       request.resume().on("end", () => response.end(`${scheme} ${request.url}`));
     };
   [plain, secure] = await Promise.all([openOrigin(answer("plain")), openOrigin(answer("secure"), authority)]);
-  sandbox = await openTestSandbox();
-  const { certificate } = authority;
-  await sandbox.machine.trust({ known: { all: certificate, extra: certificate }, own: "" }, AbortSignal.timeout(9_000));
+  sandbox = await openTrustingSandbox(authority);
 }, 240_000);
 afterAll(async () => {
   await sandbox?.[Symbol.asyncDispose]();

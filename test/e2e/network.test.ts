@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { createReadStream, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createSessionAuthority, type Origin, openOrigin } from "../support/egress.ts";
+import { createSessionAuthority, type Origin, openOrigin, WAYS } from "../support/egress.ts";
 import { auditRecords, connect, policyWith, type TestClient, type TestData, testData } from "../support/gateway.ts";
 import { findRegistry, type Registry } from "../support/registries.ts";
 
@@ -14,12 +14,6 @@ let server: Origin;
 let client: TestClient;
 
 const SECRET = "e2e-value-5f2c81aa90d7";
-const DIRECT = { HTTP_PROXY: "", HTTPS_PROXY: "", http_proxy: "", https_proxy: "" };
-const WAYS = [
-  ["by the proxy", {}],
-  ["without proxy variables", DIRECT],
-] as const;
-
 beforeAll(async () => {
   data = testData();
   const authority = await createSessionAuthority();

@@ -7,9 +7,9 @@ import {
   createSessionAuthority,
   type Origin,
   openOrigin,
+  openTrustingSandbox,
   script,
 } from "../support/egress.ts";
-import { openTestSandbox } from "../support/machine.ts";
 
 const MIB = 2 ** 20;
 /** In each direction; `GLOVEBOX_FLOW_MIB=2048` moves what a large image weighs. */
@@ -53,9 +53,7 @@ const answer: Answer = (request, response) => {
 beforeAll(async () => {
   authority = await createSessionAuthority();
   [plain, secure] = await Promise.all([openOrigin(answer), openOrigin(answer, authority)]);
-  sandbox = await openTestSandbox();
-  const { certificate } = authority;
-  await sandbox.machine.trust({ known: { all: certificate, extra: certificate }, own: "" }, AbortSignal.timeout(9_000));
+  sandbox = await openTrustingSandbox(authority);
 }, 240_000);
 afterAll(async () => {
   await sandbox?.[Symbol.asyncDispose]();

@@ -15,6 +15,7 @@ import { evaluate } from "../../src/policy/evaluate.ts";
 import { loadBundle } from "../../src/policy/load.ts";
 import type { Principal } from "../../src/policy/request.ts";
 import type { TestSandbox } from "../contract/container-suite.ts";
+import { openTestSandbox } from "./machine.ts";
 
 export const PRINCIPAL: Principal = { id: "local:test", client: { name: "t", version: "1" }, transport: "stdio" };
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined, debug: () => undefined };
@@ -91,6 +92,20 @@ async function bundleWith(profile: string, cedar: string) {
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/** Without what tells programs of the proxy: they dial for themselves. */
+export const DIRECT = { HTTP_PROXY: "", HTTPS_PROXY: "", http_proxy: "", https_proxy: "" };
+export const WAYS = [
+  ["by the proxy", {}],
+  ["without proxy variables", DIRECT],
+] as const;
+
+/** A sandbox whose programs trust the servers of the test. */
+export async function openTrustingSandbox({ certificate }: SessionAuthority): Promise<TestSandbox> {
+  const sandbox = await openTestSandbox();
+  await sandbox.machine.trust({ known: { all: certificate, extra: certificate }, own: "" }, AbortSignal.timeout(9_000));
+  return sandbox;
 }
 
 export interface Ran {

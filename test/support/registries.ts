@@ -1,6 +1,6 @@
-import { execFileSync } from "node:child_process";
 import { connect as connectTcp } from "node:net";
 import { connect } from "node:tls";
+import { hostOf, registryUrls } from "../../src/packages/registries.ts";
 
 /** Where this computer's own tools get packages: what a test of real package managers may reach. */
 export interface Registry {
@@ -11,40 +11,17 @@ export interface Registry {
 
 /** Asks the tool; `undefined` when it is not there, or its registry does not answer. */
 export async function findRegistry(tool: "npm" | "pip" | "apt"): Promise<Registry | undefined> {
+  const urls = await registryUrls(tool);
+  const [url] = urls;
+  if (url === undefined) return undefined;
+  // Of apt's archives the first is enough.
+  const hosts = (tool === "apt" ? [url] : urls).map(hostOf);
   try {
-    const [url = "", ...others] = ASK[tool]();
-    const hosts = [url, ...others].map(hostOf);
     for (const it of hosts) await answers(it);
     return { url, hosts: [...new Set(hosts)] };
   } catch {
     return undefined;
   }
-}
-
-const ask = (program: string, ...args: string[]) =>
-  execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
-
-const ASK = {
-  npm: () => [ask("npm", "config", "get", "registry")],
-  pip: () => {
-    const own =
-      "from pip._internal.models.index import PyPI as p; print(p.simple_url, 'https://' + p.file_storage_domain)";
-    const defaults = ask("python3", "-c", own).split(" ");
-    try {
-      return [ask("pip", "config", "get", "global.index-url")];
-    } catch {
-      return defaults;
-    }
-  },
-  apt: () => {
-    const targets = ask("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages");
-    return [targets.split("\n")[0] ?? ""];
-  },
-} as const;
-
-function hostOf(url: string): string {
-  const { hostname, port, protocol } = new URL(url);
-  return `${hostname}:${port || (protocol === "http:" ? 80 : 443)}`;
 }
 
 function answers(host: string): Promise<void> {
