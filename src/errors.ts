@@ -60,6 +60,21 @@ export const ERROR_CODES = {
     title: "A connection of the sandbox could not be made, or broke off.",
     fix: "Check the port and that a program listens on it; then try again.",
   },
+  REGISTRY_FAILED: {
+    retryable: true,
+    title: "A package registry did not answer, or not as one does.",
+    fix: "Check that this computer reaches the registry; `packages.registries` in profile.yaml names another one.",
+  },
+  REGISTRY_MALFORMED: {
+    retryable: false,
+    title: "What a package registry says of a package can't be read.",
+    fix: "Tell whoever runs the registry; packages of other names are not concerned.",
+  },
+  ADVISORIES_INVALID: {
+    retryable: false,
+    title: "Advisories can't be imported, or those that were can't be read.",
+    fix: "Import OSV records again with `glovebox advisories import`.",
+  },
   IMAGE_MISSING: { retryable: false, title: "The guest image has not been built.", fix: "Run `glovebox image build`." },
   IMAGE_CORRUPT: {
     retryable: false,

@@ -78,6 +78,8 @@ function nameOf(resource: Resource): string {
       return resource.path;
     case "host":
       return resource.host;
+    case "package":
+      return resource.facts.purl;
   }
 }
 

@@ -133,6 +133,7 @@ async function explain(directory: string, tool: string, text: string, { json }: 
 
 function nameOf(resource: Resource): string {
   if (resource.type === "session") return "session";
+  if (resource.type === "package") return resource.facts.purl;
   return resource.type === "path" ? resource.path : resource.host;
 }
 

@@ -9,6 +9,7 @@ import type { Bundle } from "./bundle.ts";
 import type { DecidingPolicy, Decision } from "./decision.ts";
 import { normalisePath, pathAncestors } from "./facts.ts";
 import { hostAncestors, readHost } from "./host.ts";
+import { type PackageFacts, purlAncestors } from "./package.ts";
 import type { Fact, PolicyRequest, Resource } from "./request.ts";
 import { ADDRESS_FACTS, PATH_FACTS, SCHEMA } from "./schema.ts";
 
@@ -77,9 +78,20 @@ function cedarRequest({ principal, action, resource, context }: PolicyRequest) {
     if (normalisePath(value, "/") !== value) throw new GatewayError("INTERNAL", "a path is not normalised");
     return entity(type, value, pathAncestors(value));
   };
+  const packageEntity = ({ purl, ...attrs }: PackageFacts) => {
+    const uid = { type: "Glovebox::Package", id: purl };
+    const parents = purlAncestors(purl).map((id) => ({ type: uid.type, id }));
+    entities.push({
+      uid,
+      attrs: Object.fromEntries(Object.entries(attrs).map(([k, v]) => [k, cedarValue(v)])),
+      parents,
+    });
+    return uid;
+  };
   const acted = (it: Resource) => {
     if (it.type === "path") return path(it.path);
     if (it.type === "session") return { type: "Glovebox::Session", id: it.id };
+    if (it.type === "package") return packageEntity(it.facts);
     // INVARIANT: without it, `EXAMPLE.org` would be another host than the one that a forbid names. The caller denies.
     if (readHost(it.host)?.host !== it.host) throw new GatewayError("INTERNAL", "a host is not in its one spelling");
     return entity("Host", it.host, hostAncestors(it.host));

@@ -1,3 +1,5 @@
+import type { PackageFacts } from "./package.ts";
+
 /** Who calls: the operating system's user (stdio) and the client it uses. */
 export interface Principal {
   /** Stable id, e.g. `local:ada`. */
@@ -12,12 +14,14 @@ export type Fact = string | number | boolean | readonly Fact[] | { readonly [nam
 /**
  * What is acted on. `session`: the sandbox as a whole. `path`: an absolute, normalised path in the sandbox; the evaluator
  * adds all its ancestors up to `/` as Cedar parents, so that policies say `resource in Glovebox::Path::"/workspace"`. `host`: a name or an
- * address in its one spelling; its parents are the domains that it lies in.
+ * address in its one spelling; its parents are the domains that it lies in. `package`: one version, by its purl; its parents are the
+ * package, what its name stands below, and the ecosystem.
  */
 export type Resource =
   | { readonly type: "session"; readonly id: string }
   | { readonly type: "path"; readonly path: string }
-  | { readonly type: "host"; readonly host: string };
+  | { readonly type: "host"; readonly host: string }
+  | { readonly type: "package"; readonly facts: PackageFacts };
 
 /** One question to policy, complete in itself: evaluation reads nothing else (no clock, no I/O). */
 export interface PolicyRequest {

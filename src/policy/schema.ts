@@ -13,6 +13,38 @@ export const SCHEMA = `namespace Glovebox {
   entity Path in [Path];
   // A host's name, lower-case, or an address; a name in all the domains that it lies in.
   entity Host in [Host];
+  // One version of a package: "pkg:npm/%40acme/x@1.0.0", in "pkg:npm/%40acme/x", "pkg:npm/%40acme" and "pkg:npm".
+  entity Package in [Package] {
+    // "pip", "npm", "apt", "cargo", "go" or "maven".
+    ecosystem: String,
+    name: String,
+    // What the name stands below: "@acme", "github.com/google".
+    scope?: String,
+    version: String,
+    // Whether the running call asks for it by name.
+    requested: Bool,
+    // Since it was published; absent when the registry doesn't say.
+    ageHours?: Long,
+    // One of them suffices; empty when nothing is known.
+    licenses: Set<String>,
+    knownMalicious: Bool,
+    knownVulnerable: Bool,
+    // Ids of the advisories about this version.
+    advisories: Set<String>,
+    // Since the last import; absent when there was none of this ecosystem.
+    advisoriesAgeHours?: Long,
+    hasInstallScript: Bool,
+    buildsFromSource: Bool,
+    yanked: Bool,
+    // Whether the registry gives a digest, by which what comes is checked.
+    verified: Bool,
+    // Popular packages whose names are one edit away.
+    similarTo: Set<String>,
+    // Of the profile's pins.
+    withinPin: Bool,
+    // Host and port.
+    registry: String,
+  };
   // The same within a mount, of which "/" is the root.
   entity MountPath in [MountPath];
 
@@ -79,6 +111,13 @@ export const SCHEMA = `namespace Glovebox {
 
   // A port of the sandbox becomes reachable on the gateway's own computer, or ceases to be.
   action "exposePort" appliesTo { principal: [Principal], resource: [Session], context: { port: Long } };
+
+  // The tool, on the sandbox as a whole; and each package that is on its way into it, whoever asked for it.
+  action "installPackage" appliesTo { principal: [Principal], resource: [Session, Package], context: {
+    ecosystem: String,
+    // Of the tool, what it was asked for, with the version where the call names one; of a package, itself.
+    packages: Set<String>,
+  } };
 
   // A program in the sandbox connects to something.
   action "connect" appliesTo { principal: [Principal], resource: [Host], context: {

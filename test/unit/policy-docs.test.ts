@@ -40,7 +40,7 @@ test("the table of facts is the schema's", () => {
     const named = facts.map(([fact, { required }]) => (required === false ? `${fact} (optional)` : fact));
     return `${name}: ${appliesTo.resourceTypes.join().toLowerCase()}: ${named.toSorted().join()}`;
   });
-  const rows = [...PAGE.matchAll(/^\| ((?:`\w+` ?)+) \| (session|path|host) \| (.*) ?\|$/gm)];
+  const rows = [...PAGE.matchAll(/^\| ((?:`\w+` ?)+) \| (session|path|host|session,package) \| (.*) ?\|$/gm)];
   const documented = rows.flatMap(([, tools = "", resource, facts = ""]) => {
     const named = [...facts.matchAll(/`(\w+)`( \(optional\))?/g)].map(([, fact, optional = ""]) => fact + optional);
     return tools.match(/\w+/g)?.map((tool) => `${tool}: ${resource}: ${named.toSorted().join()}`) ?? [];
