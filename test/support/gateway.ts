@@ -64,11 +64,16 @@ export interface ToolAnswer {
   readonly raw: CallToolResult;
 }
 
-export async function connect(data: TestData, args: readonly string[] = []): Promise<TestClient> {
+/** `args` are the server's, `nodeArgs` those of the Node that runs it. */
+export async function connect(
+  data: TestData,
+  args: readonly string[] = [],
+  nodeArgs: readonly string[] = [],
+): Promise<TestClient> {
   const env = { ...(process.env as Record<string, string>), GLOVEBOX_DATA_DIR: data.directory };
   const transport = new StdioClientTransport({
     command: process.execPath,
-    args: [ENTRY, "serve", "--log-level", "debug", ...args],
+    args: [...nodeArgs, ENTRY, "serve", "--log-level", "debug", ...args],
     env,
     stderr: "pipe",
   });
