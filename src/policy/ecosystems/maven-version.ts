@@ -15,6 +15,8 @@ const SHORT: ReadonlyMap<string, string> = new Map([
   ["m", "milestone"],
 ]);
 
+const SEPARATOR = /[.-]/;
+
 /** The order of Maven's own ComparableVersion (maven.apache.org/pom.html#version-order-specification). */
 export function compareMaven(a: string, b: string): number {
   return compareItems(parseItems(a), parseItems(b));
@@ -31,18 +33,18 @@ function parseItems(version: string): Item {
     lists.push(inner);
   };
   const tokens = version.toLowerCase().match(/\d+|[^\d.-]+|[.-]/g) ?? [];
-  let empty = true;
   for (const [index, token] of tokens.entries()) {
-    if (token === "." || token === "-") {
-      if (empty) list.push(0n);
+    const [before = "-", next = ""] = [tokens[index - 1], tokens[index + 1]];
+    if (SEPARATOR.test(token)) {
+      if (SEPARATOR.test(before)) list.push(0n);
       if (token === "-") nest();
-      empty = true;
       continue;
     }
-    if (!empty) nest();
-    const next = tokens[index + 1] ?? ".";
-    list.push(/\d/.test(token) ? BigInt(token) : qualifier(token, /\d/.test(next)));
-    empty = false;
+    const isNumber = /\d/.test(token);
+    // `.X` counts as `-X`, but in the middle.
+    if (!isNumber && !SEPARATOR.test(next) && list.length > 0) nest();
+    list.push(isNumber ? BigInt(token) : qualifier(token, /\d/.test(next)));
+    if (next !== "" && !SEPARATOR.test(next)) nest();
   }
   for (const it of lists.toReversed()) normalise(it);
   return root;
@@ -75,10 +77,9 @@ function compareItems(a: Item | undefined, b: Item | undefined): number {
   if (a === undefined) return b === undefined ? 0 : -compareItems(b, undefined);
   if (typeof a === "bigint") return compareNumber(a, b);
   if (typeof a === "string") return compareQualifier(a, b);
-  if (b === undefined) return a.length === 0 ? 0 : compareItems(a[0], undefined);
-  if (!isList(b)) return typeof b === "bigint" ? -1 : 1;
-  for (let index = 0; index < Math.max(a.length, b.length); index += 1) {
-    const order = compareItems(a[index], b[index]);
+  if (b !== undefined && !isList(b)) return typeof b === "bigint" ? -1 : 1;
+  for (let index = 0; index < Math.max(a.length, b?.length ?? 0); index += 1) {
+    const order = compareItems(a[index], b?.[index]);
     if (order !== 0) return order;
   }
   return 0;
