@@ -1,4 +1,5 @@
 import type { Machine } from "../engine/engine.ts";
+import type { SessionPackages } from "../packages/session-packages.ts";
 import type { Principal } from "../policy/request.ts";
 import type { Previews } from "./previews.ts";
 import type { Refusal } from "./traffic.ts";
@@ -11,6 +12,8 @@ export interface SessionEgress extends Disposable {
   readonly environment: Readonly<Record<string, string>>;
   /** Hosts that a policy permits, as it names them. */
   readonly grants: readonly string[];
+  /** What enters from package registries; absent when the profile permits none. */
+  readonly packages: SessionPackages | undefined;
   /** The way in, from this computer. */
   readonly previews: Previews;
   /** How many connections are open. */

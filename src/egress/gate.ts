@@ -64,7 +64,7 @@ function grantOf({ effect, connect, id }: BundlePolicy): string[] {
 
 const NOT_GRANTED = "no policy grants it";
 
-function verdictOf({ outcome, policies, problems }: Decision): Verdict {
+export function verdictOf({ outcome, policies, problems }: Decision): Verdict {
   const ids = policies.map((it) => it.id);
   if (outcome === "permit") return { permitted: true, reason: "", policies: ids };
   if (problems.length > 0)

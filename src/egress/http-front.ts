@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { type Duplex, pipeline } from "node:stream";
+import { type Duplex, pipeline, Readable } from "node:stream";
 import { asGatewayError, GatewayError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { type AdmitPorts, admit, Obstacle } from "./admit.ts";
@@ -9,6 +9,7 @@ import type { Target } from "./gate.ts";
 import { forwarded, pairs } from "./headers.ts";
 import { HttpClient } from "./http-client.ts";
 import { readHttpTarget } from "./http-target.ts";
+import type { LocalSite } from "./local-site.ts";
 import { masking, PlaceholderRefused, type SessionSecrets } from "./session-secrets.ts";
 import { counted, splice } from "./splice.ts";
 import type { Upstream } from "./upstream.ts";
@@ -20,6 +21,7 @@ export interface FrontPorts extends AdmitPorts {
   /** A placeholder was on its way to where it does not belong. */
   readonly onExfiltration: () => void;
   /** A CONNECT that can be read: the rest of the connection is what goes to that host. */
+  readonly site: LocalSite | undefined;
   readonly onConnect: (connection: Duplex, host: string, port: number) => void;
 }
 
@@ -44,7 +46,37 @@ export function createFront(ports: FrontPorts): Front {
     return client;
   };
 
+  /** What the gateway answers itself: `false` when the request leads elsewhere. */
+  async function answerHere(request: IncomingMessage, response: ServerResponse, client: HttpClient): Promise<boolean> {
+    const { site, pace } = ports;
+    await site?.ready;
+    const target = readHttpTarget(request, client.destination);
+    if (!site || "problem" in target || !site.claims(target.host, target.port)) return false;
+    await pace.request(client.gone);
+    const asked = { method: request.method ?? "", accept: request.headers.accept ?? "*/*" };
+    const { status, headers, body } = await site.answer(target, asked, client.gone);
+    const length = body instanceof Readable ? {} : { "content-length": Buffer.byteLength(body) };
+    response.writeHead(status, { ...headers, ...length });
+    if (!(body instanceof Readable)) {
+      response.end(request.method === "HEAD" ? undefined : body);
+    } else if (request.method === "HEAD") {
+      body.destroy();
+      response.end();
+    } else {
+      const { promise: done, resolve } = Promise.withResolvers<void>();
+      pipeline(body, response, (error) => {
+        // Less than was promised: the program sees that it has not all.
+        if (error) response.destroy();
+        resolve();
+      });
+      await done;
+    }
+    if (!request.complete) client.endSoon();
+    return true;
+  }
+
   async function forward(request: IncomingMessage, response: ServerResponse, client: HttpClient): Promise<void> {
+    if (await answerHere(request, response, client)) return;
     const { target, passage } = await admit(request, client, ports);
     const filled = await secrets.fill(target, request.method ?? "", forwarded(request.rawHeaders), client.gone);
     passage.request(filled.used);
@@ -86,11 +118,19 @@ export function createFront(ports: FrontPorts): Front {
     }
   }
 
+  async function refuseSite(request: IncomingMessage, { destination }: HttpClient): Promise<void> {
+    await ports.site?.ready;
+    const target = readHttpTarget(request, destination);
+    if ("problem" in target || !ports.site?.claims(target.host, target.port)) return;
+    throw new Obstacle(400, "a registry has no other protocol than HTTP");
+  }
+
   /** What follows is the two programs' own. */
   async function upgrade(request: IncomingMessage, client: HttpClient, head: Buffer): Promise<void> {
     const { connection } = client;
     // Before Node 24.9 nobody asks the server's callback.
     if (!isWebSocket(request)) throw new Obstacle(400, "only WebSocket can be switched to");
+    await refuseSite(request, client);
     const { target, passage } = await admit(request, client, ports);
     const filled = await secrets.fill(target, "GET", forwarded(request.rawHeaders, true), client.gone);
     passage.request(filled.used);

@@ -13,9 +13,11 @@ import { createGate } from "./gate.ts";
 import { GuestConnection } from "./guest-connection.ts";
 import { dialGuest } from "./preview-dial.ts";
 import { createPreviews } from "./previews.ts";
+import { createRegistryHttp } from "./registry-http.ts";
 import type { Secrets } from "./secret-cache.ts";
 import { createSessionAuthority, type SessionAuthority } from "./session-authority.ts";
 import { createSessionSecrets } from "./session-secrets.ts";
+import type { OpenPackages } from "./session-site.ts";
 import { Traffic } from "./traffic.ts";
 import { createUpstream } from "./upstream.ts";
 import type { TunnelThrough } from "./upstream-proxy.ts";
@@ -40,6 +42,8 @@ export interface EgressPorts {
   /** In PEM; whose certificates upstream servers may have. */
   readonly authorities: () => Promise<readonly string[]>;
   readonly upstreamProxy?: TunnelThrough;
+  /** How a session gets packages; absent when the profile permits none. */
+  readonly openPackages?: OpenPackages;
   /** The values of the profile's secrets. */
   readonly secrets: Secrets;
 }
@@ -69,7 +73,16 @@ export function createSessionEgress(
     connection: createPace(BURST, PER_SECOND),
     request: createPace(REQUEST_BURST, REQUESTS_PER_SECOND),
   };
+  const packages = ports.openPackages?.({
+    sessionId,
+    principal,
+    callsRunning,
+    send: createRegistryHttp({ upstream, secrets, bound: bundle.profile.secrets }),
+    traffic,
+    ending: closing.signal,
+  });
   const wayOut = createWayOut({
+    site: packages?.site,
     pace,
     gate,
     traffic,
@@ -130,7 +143,8 @@ export function createSessionEgress(
   }
 
   return {
-    environment: secrets.environment,
+    environment: { ...packages?.environment, ...secrets.environment },
+    packages: packages?.packages,
     attach: async (machine, signal) => {
       if (mayTerminate(bundle)) await machine.trust({ own: (await sessionAuthority()).certificate }, signal);
       attached = machine;
@@ -160,7 +174,11 @@ export function createSessionEgress(
 
 /** Whether TLS to any host ends at the proxy. */
 function mayTerminate({ policies, profile }: Bundle): boolean {
-  return profile.secrets.length > 0 || [...policies.values()].some(({ connect }) => connect?.readsRequests);
+  return (
+    profile.secrets.length > 0 ||
+    profile.packages !== undefined ||
+    [...policies.values()].some(({ connect }) => connect?.readsRequests)
+  );
 }
 
 /** Resolves at once for the first `burst`, and then `perSecond` times a second. @throws the signal's reason */

@@ -110,24 +110,22 @@ export class Traffic {
     const host = printable(target.host, 253);
     const why = printable(reason, 600);
     const text = `\`${host.includes(":") ? `[${host}]` : host}:${port}\` blocked: ${why}`;
+    this.refused(event, text, { host, port, reason: why, policies: [...policies] });
+    return text;
+  }
+
+  /** The same for what is no connection. `text` is shown to whoever asks what was refused. */
+  refused(event: EventBody["event"], text: string, facts: { readonly [name: string]: Json }): void {
     this.#number += 1;
     this.#recent = [...this.#recent.slice(1 - MAX_RECENT), text];
     if (!this.#mayRecord(event)) {
       this.#unrecorded += 1;
-      return text;
+      return;
     }
     const calls = [...this.#ports.callsRunning()];
     const earlier = this.#unrecorded > 0 ? { unrecordedBefore: this.#unrecorded } : {};
     this.#unrecorded = 0;
-    this.#recordLater(event, {
-      host,
-      port,
-      reason: why,
-      policies: [...policies],
-      calls,
-      ...earlier,
-    });
-    return text;
+    this.#recordLater(event, { ...facts, calls, ...earlier });
   }
 
   /** For `refusalsSince`. */

@@ -10,6 +10,7 @@ import { plainAnswer } from "./exchange.ts";
 import type { Gate, Target } from "./gate.ts";
 import { endSoon } from "./http-client.ts";
 import { createFront } from "./http-front.ts";
+import type { LocalSite } from "./local-site.ts";
 import type { SessionAuthority } from "./session-authority.ts";
 import type { SessionSecrets } from "./session-secrets.ts";
 import { firstWords } from "./sniff.ts";
@@ -27,6 +28,7 @@ export interface WayOutPorts extends AdmitPorts {
   readonly authority: () => Promise<SessionAuthority>;
   readonly secrets: SessionSecrets;
   readonly onExfiltration: () => void;
+  readonly site: LocalSite | undefined;
   readonly log: Logger;
   readonly ending: AbortSignal;
 }
@@ -47,9 +49,10 @@ export function createWayOut(ports: WayOutPorts): WayOut {
       refuse(connection, viaProxy, { host: named.slice(0, 100), port }, "it is neither a name nor an address");
       return;
     }
+    await ports.site?.ready;
     if (viaProxy) {
       // What can't be permitted in any way is refused where a program can read why.
-      const early = earlyRefusal(gate, host, port);
+      const early = ports.site?.claims(host, port) ? undefined : earlyRefusal(gate, host, port);
       if (early) {
         refuse(connection, true, { host, port }, early.reason, early.policies);
         return;
@@ -78,7 +81,8 @@ export function createWayOut(ports: WayOutPorts): WayOut {
       refuse(connection, false, target, problem);
       return;
     }
-    if (gate.readsRequests(target.host) && gate.mayPermit(target.host)) {
+    const isRead = gate.readsRequests(target.host) && gate.mayPermit(target.host);
+    if (isRead || ports.site?.claims(target.host, target.port)) {
       await terminate(connection, target);
       return;
     }

@@ -1,5 +1,8 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
+import type { EcosystemName } from "../policy/ecosystems/ecosystem.ts";
+import { cargoRegistry } from "./cargo-registry.ts";
+import { mavenRegistry } from "./maven-registry.ts";
 
 /** Package managers that can be asked where they get packages. */
 export const REGISTRY_TOOLS = ["npm", "pip", "go", "apt"] as const;
@@ -15,6 +18,46 @@ export async function registryUrls(tool: RegistryTool): Promise<string[]> {
   } catch {
     return [];
   }
+}
+
+/** A registry that this computer's own tool is configured for. */
+export interface OwnRegistry {
+  readonly url: string;
+  /** Origins at which its files may lie besides. */
+  readonly files: readonly string[];
+  /** Names that the tool asks for here only. */
+  readonly only?: readonly string[];
+}
+
+/** Those of an ecosystem, the one for all names first; none when the tool is not there, or can't be asked. */
+export async function ownRegistries(ecosystem: EcosystemName): Promise<OwnRegistry[]> {
+  try {
+    return await OWN[ecosystem]();
+  } catch {
+    return [];
+  }
+}
+
+const OWN: Readonly<Record<EcosystemName, () => Promise<OwnRegistry[]>>> = {
+  npm: async () => {
+    const [url] = await registryUrls("npm");
+    const listed = JSON.parse(await answer("npm", "config", "list", "--json")) as Record<string, unknown>;
+    const scoped = Object.entries(listed).flatMap(([key, value]): OwnRegistry[] => {
+      const scope = /^(@[^:/]+):registry$/.exec(key)?.[1];
+      return scope !== undefined && typeof value === "string" ? [{ url: value, files: [], only: [`${scope}/*`] }] : [];
+    });
+    return [...(url === undefined ? [] : [{ url, files: [] }]), ...scoped];
+  },
+  // A second index would be another place for any name (dependency confusion): it takes a line of the profile, which says for which.
+  pip: async () => firstOf(await registryUrls("pip")),
+  go: async () => firstOf((await registryUrls("go")).slice(0, 1)),
+  apt: async () => (await registryUrls("apt")).map((url) => ({ url, files: [] })),
+  cargo: async () => firstOf(await cargoRegistry()),
+  maven: async () => firstOf(await mavenRegistry()),
+};
+
+function firstOf([url, ...files]: readonly string[]): OwnRegistry[] {
+  return url === undefined ? [] : [{ url, files }];
 }
 
 /** `host:port` of each. */

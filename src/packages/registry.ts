@@ -112,6 +112,8 @@ export interface Registry {
    * @throws GatewayError REGISTRY_FAILED, REGISTRY_MALFORMED
    */
   releases(name: string, desk: Desk, version?: string): Promise<readonly Release[] | undefined>;
+  /** Where the registry itself says that its files lie, besides its root (cargo's `dl`). @throws GatewayError as `releases` */
+  files?(desk: Desk): Promise<readonly string[]>;
   /** How package managers of the sandbox find `base`; variables of its programs. */
   environment(base: string): Readonly<Record<string, string>>;
 }

@@ -5,6 +5,7 @@ import type { Bundle, BundlePolicy, Problem } from "./bundle.ts";
 import { readCedar } from "./cedar-files.ts";
 import { type Egress, grantPolicy, readGroupLine } from "./egress.ts";
 import { evaluate, prepareSchema } from "./evaluate.ts";
+import { packagePolicies } from "./package-policies.ts";
 import { profileSchema } from "./profile.ts";
 import { type Describe, runTests, type TestResult, testProblems, testsSchema } from "./tests.ts";
 import { readYaml } from "./yaml.ts";
@@ -49,7 +50,9 @@ export function assembleBundle(files: ReadonlyMap<string, string>, groups: Group
   const cedar = [...files].filter(([name]) => name.endsWith(".cedar")).map(([name, text]) => ({ name, text }));
   const grants = profile ? grantsOf(profile.value.egress, groups) : { text: "", problems: [] };
   problems.push(...grants.problems);
-  const { parts, problems: inPolicies } = readCedar([...cedar, { name: PROFILE, text: grants.text }]);
+  const packages = profile?.value.packages ? packagePolicies(profile.value.packages) : [];
+  const text = [grants.text, ...packages].join("\n");
+  const { parts, problems: inPolicies } = readCedar([...cedar, { name: PROFILE, text }]);
   problems.push(...inPolicies);
   if (parts.length === 0 && inPolicies.length === 0) {
     problems.push({
@@ -73,9 +76,9 @@ export function assembleBundle(files: ReadonlyMap<string, string>, groups: Group
     };
   }
   const placed = ({ id, file, line }: BundlePolicy) => {
-    const [, key = "", index] = file === PROFILE ? (/#egress\.(\w+)\.(\d+)?/.exec(id) ?? []) : [];
-    if (key === "") return line;
-    return profile.placeOf(["egress", key, ...(index === undefined ? [] : [Number(index) - 1])]).line;
+    const [, part, key = "", index] = file === PROFILE ? (/#(\w+)\.(\w+)(?:\.(\d+))?/.exec(id) ?? []) : [];
+    if (part === undefined) return line;
+    return profile.placeOf([part, key, ...(index === undefined ? [] : [Number(index) - 1])]).line;
   };
   const policies = new Map(
     parts.map(({ text, offset, source, ...policy }) => [policy.id, { ...policy, line: placed(policy) }]),

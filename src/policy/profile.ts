@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { egressSchema } from "./egress.ts";
 import { mountsSchema } from "./mount.ts";
+import { packagesSchema } from "./packages.ts";
 import { profileSecrets } from "./profile-secrets.ts";
 
 /** Strongest last. The order is the meaning: a floor admits its own level and those after it. */
@@ -64,6 +65,8 @@ export const profileSchema = z.strictObject({
   limits: z.strictObject({ sessions: count(1, 256, 4), processes: count(1, 1024, 32) }).prefault({}),
   /** What the sandbox may reach; nothing without it. */
   egress: egressSchema.prefault({}),
+  /** Which packages may enter it; without this there is no way to a registry but what `egress` grants. */
+  packages: packagesSchema.optional(),
   /** What the sandbox's programs may use without having it. */
   secrets: profileSecrets.default([]),
   /** Whether the container's root file system can be written; the machine confines it all the same. */

@@ -40,6 +40,7 @@ export interface WorkbenchOptions {
 export function closedEgress(): SessionEgress {
   return {
     environment: {},
+    packages: undefined,
     grants: [],
     open: 0,
     mark: 0,

@@ -77,7 +77,7 @@ export async function attachEgress(machine: TestSandbox["machine"], settings: Eg
   };
 }
 
-async function bundleWith(profile: string, cedar: string) {
+export async function bundleWith(profile: string, cedar: string) {
   const directory = await mkdtemp(join(tmpdir(), "glovebox-policy-"));
   try {
     const some = 'permit (principal, action == Glovebox::Action::"exec", resource);\n';

@@ -54,6 +54,7 @@ async function stand({ readsRequests = false } = {}) {
     secrets,
     onExfiltration: () => undefined,
     onConnect: () => undefined,
+    site: undefined,
   };
   const front = createFront(ports);
   onTestFinished(() => front[Symbol.dispose]());

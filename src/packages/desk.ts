@@ -1,0 +1,118 @@
+import { GatewayError } from "../errors.ts";
+import { printable } from "../lib/text.ts";
+import type { EcosystemName, Naming } from "../policy/ecosystems/ecosystem.ts";
+import type { PackageFacts } from "../policy/package.ts";
+import type { Deliver } from "./delivery.ts";
+import type { FetchDocument } from "./documents.ts";
+import { type FactPorts, factsOf } from "./facts.ts";
+import { hostOf } from "./http.ts";
+import type { Artifact, Desk, Release, Reply, Verdict } from "./registry.ts";
+import type { Refused } from "./session-packages.ts";
+import type { Source, Sources } from "./sources.ts";
+
+/** Verdicts that are remembered: a registry may describe thousands of versions, and describes them again for each program that asks. */
+const MAX_REMEMBERED = 20_000;
+const REMEMBERED_MS = 60_000;
+
+export interface DeskPorts extends FactPorts {
+  readonly sources: Sources;
+  readonly documents: FetchDocument;
+  readonly deliver: Deliver;
+  readonly decide: (facts: PackageFacts) => Verdict;
+  readonly isRequested: (ecosystem: EcosystemName, name: string) => boolean;
+  readonly onRefused: (refused: Refused) => void;
+  /** Ends what the session is waiting for. */
+  readonly ending: AbortSignal;
+}
+
+/** One session's desk for one ecosystem. */
+export function createDesk(naming: Naming, ports: DeskPorts): (signal: AbortSignal) => Desk {
+  const { ecosystem } = naming;
+  const { sources, nowMs } = ports;
+  let remembered = new Map<string, Verdict>();
+  let sinceMs = nowMs();
+
+  const sourceOf = (name: string): Source => {
+    const source = sources.of(ecosystem, name);
+    if (source) return source;
+    const message = `no registry is known for \`${ecosystem}:${printable(name, 200)}\`: this computer has no such tool, or no address for it; name one in \`packages.registries\``;
+    throw new GatewayError("REGISTRY_FAILED", message);
+  };
+  const factsAbout = (release: Release, artifact: Artifact | undefined): PackageFacts => {
+    const registry = hostOf(new URL(sourceOf(release.name).root));
+    const requested = ports.isRequested(ecosystem, release.name);
+    return factsOf(naming, release, artifact, { requested, registry }, ports);
+  };
+  const verdict = (release: Release, artifact?: Artifact): Verdict => {
+    if (remembered.size > MAX_REMEMBERED || Math.abs(nowMs() - sinceMs) > REMEMBERED_MS) {
+      remembered = new Map();
+      sinceMs = nowMs();
+    }
+    const facts = factsAbout(release, artifact);
+    const key = JSON.stringify(facts);
+    const known = remembered.get(key);
+    if (known) return known;
+    const decided = ports.decide(facts);
+    remembered.set(key, decided);
+    return decided;
+  };
+  const refuse = (subject: { name: string; version?: string }, reason: string, policies: readonly string[]): Reply => {
+    const named = `${ecosystem}:${printable(subject.name, 214)}`;
+    const text = `\`${subject.version === undefined ? named : `${named}@${printable(subject.version, 100)}`}\` blocked: ${reason}`;
+    ports.onRefused({ ecosystem, ...subject, reason, policies });
+    return refusal(text);
+  };
+
+  return (signal) => ({
+    root: (name) => sourceOf(name).root,
+    roots: sources.all(ecosystem).map((it) => it.root),
+    document: async (url, options = {}) => {
+      const source = ownerOf(url);
+      return await ports.documents(source, url, options, AbortSignal.any([signal, ports.ending]));
+    },
+    verdict,
+    deliver: async (release, artifact, others) => {
+      const decided = verdict(release, artifact);
+      if (!decided.permitted) {
+        const would = others.find((it) => it.version !== release.version && isOffered(naming, it, verdict));
+        const hint = would ? `; ${would.version} would do` : "; no version of it would do";
+        return refuse(release, `${decided.reason}${hint}`, decided.policies);
+      }
+      const facts = factsAbout(release, artifact);
+      try {
+        return await ports.deliver(
+          { release, artifact, facts, source: sourceOf(release.name), verdict: decided },
+          signal,
+        );
+      } catch (error) {
+        if (!(error instanceof GatewayError) || error.code !== "REGISTRY_FAILED") throw error;
+        return refuse(release, error.message, []);
+      }
+    },
+    refuse: (subject, reason) => refuse(subject, reason, []),
+  });
+
+  /** Of all registries the one whose root the address begins with, or else one that may have files there. */
+  function ownerOf(url: string): Source {
+    const all = sources.all(ecosystem);
+    const below = all.filter((it) => url.startsWith(it.root)).toSorted((a, b) => b.root.length - a.root.length);
+    const host = hostOf(new URL(url));
+    const found = below[0] ?? all.find((it) => it.hosts.has(host));
+    if (found) return found;
+    throw new GatewayError(
+      "REGISTRY_FAILED",
+      `a registry leads to another host, \`${printable(host, 260)}\`: if files of it lie there, name it in its \`files\``,
+    );
+  }
+}
+
+/** Whether somebody who doesn't care for the version may be sent to this one. */
+export function isOffered(naming: Naming, release: Release, verdict: (release: Release) => Verdict): boolean {
+  return !release.yanked && !naming.isPrerelease(release.version) && verdict(release).permitted;
+}
+
+/** Both npm and pip show the reason; npm wants it as JSON. */
+function refusal(text: string): Reply {
+  const body = `${JSON.stringify({ error: `glovebox: ${text}` })}\n`;
+  return { status: 403, headers: { "content-type": "application/json" }, body };
+}
