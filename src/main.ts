@@ -50,6 +50,7 @@ program.addCommand(
 program.addCommand(policyCommand({ describe: describeCall, findGroup }));
 program.addCommand(
   auditCommand({
+    version: VERSION,
     directory: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env).auditDirectory,
   }),
 );

@@ -5,6 +5,7 @@ import { type Continuity, continuity, type Finding, type ProblemKind } from "./c
 import { HEAD_FILE, listChains, listSegments, readLines, segmentName, segmentNumber } from "./files.ts";
 import { readHead } from "./head.ts";
 import { GENESIS_HASH, type Position } from "./line.ts";
+import type { AuditRecord } from "./record.ts";
 
 /** More are counted, not kept. */
 const MAX_PROBLEMS = 1_000;
@@ -35,11 +36,15 @@ export interface Verification {
 /**
  * Checks an audit directory, one chain's directory, or one segment file on its own (which says nothing of what was before and
  * after it), each as it is when the check reaches it; a gateway may be writing meanwhile. Changes nothing. Memory is bounded.
+ * @param onRecord is given each sound record as it is checked, chain by chain: what it learns holds when there are no problems
  * @throws the file system's error when something can't be read
  */
-export async function verifyLog(path: string, signal?: AbortSignal): Promise<Verification> {
+export async function verifyLog(
+  path: string,
+  onRecord: (record: AuditRecord) => void = () => undefined,
+): Promise<Verification> {
   const tally = { chains: 0, records: 0, bytes: 0, problems: [] as Problem[], problemCount: 0 };
-  const context: Context = { tally, signal };
+  const context: Context = { tally, onRecord };
   if ((await stat(path)).isFile()) await verifyFile(context, path);
   else if (await isChainDirectory(path)) await verifyChain(context, path);
   else for (const chain of await listChains(path)) await verifyChain(context, join(path, chain));
@@ -48,7 +53,7 @@ export async function verifyLog(path: string, signal?: AbortSignal): Promise<Ver
 
 interface Context {
   readonly tally: { chains: number; records: number; bytes: number; problems: Problem[]; problemCount: number };
-  readonly signal: AbortSignal | undefined;
+  readonly onRecord: (record: AuditRecord) => void;
 }
 
 async function isChainDirectory(path: string): Promise<boolean> {
@@ -112,11 +117,10 @@ async function verifySegment(
   see: (record: Position) => void,
   isLast: boolean,
 ): Promise<void> {
-  const { tally, signal } = context;
+  const { tally, onRecord } = context;
   const report = (line: number, finding: Finding) => add(context, { chain, file: name, line, ...finding });
   let first = true;
   for await (const lines of readLines(join(directory, name))) {
-    signal?.throwIfAborted();
     for (const { bytes, number, terminated } of lines) {
       tally.bytes += bytes.length + (terminated ? 1 : 0);
       if (!terminated) {
@@ -129,6 +133,7 @@ async function verifySegment(
       if (record) {
         tally.records += 1;
         see(record);
+        onRecord(record);
         if (first && segmentNumber(name) !== 1 && !startsSegment(record.body)) {
           report(number, { kind: "segment", seq: record.seq, message: "it does not begin as a segment does" });
         }

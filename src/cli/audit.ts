@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { followLog, tailLog } from "../audit/read.ts";
@@ -6,11 +5,15 @@ import { storyOf } from "../audit/story.ts";
 import { verifyLog } from "../audit/verify.ts";
 import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
+import { print, readable } from "./audit-io.ts";
+import { sbomCommand } from "./audit-sbom.ts";
 import { jsonLine, recordLine, storyLines, verificationLines } from "./audit-text.ts";
 
 export interface AuditContext {
   /** The audit directory below a data directory, or below the configured one. */
   readonly directory: (dataDir: string | undefined) => string;
+  /** Glovebox's own. */
+  readonly version: string;
 }
 
 interface Options {
@@ -22,7 +25,7 @@ interface Options {
 
 const MAX_LINES = 10_000;
 
-/** `glovebox audit verify|tail|show`. They read, and never change, the log; a gateway may be writing it. */
+/** `glovebox audit verify|tail|show|sbom`. They read, and never change, the log; a gateway may be writing it. */
 export function auditCommand(context: AuditContext): Command {
   const command = new Command("audit").description("verify and read the audit log").addHelpText(
     "after",
@@ -34,7 +37,8 @@ Examples:
   $ glovebox audit verify /mnt/copy/audit     or a copy of it
   $ glovebox audit tail -n 50 --follow        what agents do, as they do it
   $ glovebox audit tail --json | jq 'select(.body.decision == "deny")'
-  $ glovebox audit show call-0mwplkhc8c2b36263ab4f8dbd`,
+  $ glovebox audit show call-0mwplkhc8c2b36263ab4f8dbd
+  $ glovebox audit sbom --output sbom.json    which packages entered sandboxes?`,
   );
   const dataDir = ["--data-dir <dir>", "where the log is kept (env GLOVEBOX_DATA_DIR)"] as const;
   const jsonLines = ["--json", "one record a line, as it is in the log"] as const;
@@ -62,7 +66,7 @@ Examples:
     .option(...dataDir)
     .option(...jsonLines)
     .action((callId: string, options: Options) => show(context.directory(options.dataDir), callId, options));
-  return command;
+  return command.addCommand(sbomCommand(context));
 }
 
 async function verify(path: string, { json }: Options): Promise<void> {
@@ -87,38 +91,6 @@ async function show(directory: string, callId: string, { json }: Options): Promi
     throw new GatewayError("INVALID_ARGUMENTS", `the log has no call \`${printable(callId, 100)}\``);
   }
   await print(json ? story.map(jsonLine) : storyLines(callId, story));
-}
-
-/** The log's content; a path that can't be read is the person's to mend, and named. */
-async function readable<T>(path: string, content: Promise<T>): Promise<T> {
-  try {
-    return await content;
-  } catch (error) {
-    if (error instanceof GatewayError || !(error instanceof Error && "code" in error)) throw error;
-    const why = error.code === "ENOENT" ? "there is none" : printable(error.message);
-    throw new GatewayError("CONFIG_INVALID", `the audit log in \`${printable(path)}\` cannot be read: ${why}`, {
-      cause: error,
-    });
-  }
-}
-
-/** Prints lines to standard output as fast as it is read; false when whoever read it (`head`) has gone. */
-async function print(lines: Iterable<string>): Promise<boolean> {
-  const { stdout } = process;
-  const ignore = () => undefined;
-  stdout.on("error", ignore);
-  try {
-    for (const line of lines) {
-      if (!stdout.writable) return false;
-      if (!stdout.write(`${line}\n`)) await once(stdout, "drain");
-    }
-    return stdout.writable;
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EPIPE") return false;
-    throw error;
-  } finally {
-    stdout.off("error", ignore);
-  }
 }
 
 function parseCount(text: string): number {

@@ -30,7 +30,7 @@ test("an untouched log verifies, as a directory, as a chain and file by file", a
   expect(await verifyLog(directory)).toMatchObject({ chains: 1, records: 11, problemCount: 0 });
   expect(await verifyLog(chain)).toMatchObject({ chains: 1, records: 11, problemCount: 0 });
   for (const name of segments(chain)) expect(await problemsOf(join(chain, name))).toEqual([]);
-  expect(await verifyLog(join(directory, "nothing-yet"), undefined).catch((error) => error.code)).toBe("ENOENT");
+  expect(await verifyLog(join(directory, "nothing-yet")).catch((error) => error.code)).toBe("ENOENT");
   expect(await verifyLog(scratch())).toMatchObject({ chains: 0, records: 0, problemCount: 0 });
 });
 

@@ -1,0 +1,35 @@
+import { once } from "node:events";
+import { GatewayError } from "../errors.ts";
+import { printable } from "../lib/text.ts";
+
+/** The log's content; a path that can't be read is the person's to mend, and named. */
+export async function readable<T>(path: string, content: Promise<T>): Promise<T> {
+  try {
+    return await content;
+  } catch (error) {
+    if (error instanceof GatewayError || !(error instanceof Error && "code" in error)) throw error;
+    const why = error.code === "ENOENT" ? "there is none" : printable(error.message);
+    throw new GatewayError("CONFIG_INVALID", `the audit log in \`${printable(path)}\` cannot be read: ${why}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Prints lines to standard output as fast as it is read; false when whoever read it (`head`) has gone. */
+export async function print(lines: Iterable<string>): Promise<boolean> {
+  const { stdout } = process;
+  const ignore = () => undefined;
+  stdout.on("error", ignore);
+  try {
+    for (const line of lines) {
+      if (!stdout.writable) return false;
+      if (!stdout.write(`${line}\n`)) await once(stdout, "drain");
+    }
+    return stdout.writable;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EPIPE") return false;
+    throw error;
+  } finally {
+    stdout.off("error", ignore);
+  }
+}

@@ -1,0 +1,58 @@
+import { writeFile } from "node:fs/promises";
+import { Command, InvalidArgumentError } from "commander";
+import { z } from "zod";
+import { takeInventory } from "../audit/inventory.ts";
+import { sbomText } from "../audit/sbom.ts";
+import { GatewayError } from "../errors.ts";
+import { printable } from "../lib/text.ts";
+import { print, readable } from "./audit-io.ts";
+
+interface SbomContext {
+  readonly directory: (dataDir: string | undefined) => string;
+  readonly version: string;
+}
+
+interface Options {
+  readonly dataDir?: string;
+  readonly session?: string;
+  readonly since?: number;
+  readonly output?: string;
+}
+
+const momentSchema = z.union([z.iso.date(), z.iso.datetime({ offset: true })]);
+
+/** `glovebox audit sbom`: verifies the log, and says which packages entered sandboxes. */
+export function sbomCommand({ directory, version }: SbomContext): Command {
+  return new Command("sbom")
+    .description("verify the log and print what packages entered sandboxes: a CycloneDX 1.6 bill of materials")
+    .option("--session <id>", "of one session only (default: of all)")
+    .option("--since <time>", "only what entered since then: 2026-11-21 or 2026-11-21T09:30:00Z", parseMoment)
+    .option("-o, --output <file>", "write it there; a file that exists is replaced")
+    .option("--data-dir <dir>", "where the log is kept (env GLOVEBOX_DATA_DIR)")
+    .action(async ({ dataDir, session, since, output }: Options) => {
+      const path = directory(dataDir);
+      const options = {
+        ...(session === undefined ? {} : { session }),
+        ...(since === undefined ? {} : { sinceMs: since }),
+      };
+      const inventory = await readable(path, takeInventory(path, options));
+      const text = sbomText(inventory, options, version);
+      if (output === undefined) await print([text.trimEnd()]);
+      else await write(output, text);
+    });
+}
+
+async function write(path: string, text: string): Promise<void> {
+  await writeFile(path, text).catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : "";
+    throw new GatewayError("INVALID_ARGUMENTS", `\`${printable(path)}\` cannot be written: ${printable(why)}`, {
+      cause,
+    });
+  });
+}
+
+function parseMoment(text: string): number {
+  const parsed = momentSchema.safeParse(text);
+  if (parsed.success) return Date.parse(parsed.data);
+  throw new InvalidArgumentError("give a date (2026-11-21, which begins at 0:00 UTC) or a time (2026-11-21T09:30:00Z)");
+}
