@@ -5,6 +5,7 @@ import { explainPolicy } from "./explain-policy.ts";
 import { exportFiles } from "./export-files.ts";
 import { exposePort } from "./expose-port.ts";
 import { importFiles } from "./import-files.ts";
+import { installPackage } from "./install-package.ts";
 import { listDirectory } from "./list-directory.ts";
 import { listProcesses, readProcess, stopProcess, writeProcess } from "./process.ts";
 import { readFile } from "./read-file.ts";
@@ -27,6 +28,7 @@ export const CAPABILITIES: readonly Capability[] = [
   editFile,
   listDirectory,
   searchFiles,
+  installPackage,
   importFiles,
   exportFiles,
   openSession,

@@ -28,17 +28,19 @@ const env = z
   .refine((it) => Object.keys(it).length <= MAX_ENV, `must have at most ${MAX_ENV} variables`)
   .refine((it) => Buffer.byteLength(JSON.stringify(it)) <= MAX_ARGUMENT_BYTES, "is too large");
 
+export const timeoutMs = z
+  .int()
+  .min(100)
+  .max(86_400_000)
+  .optional()
+  .describe("Ended after so long. Default and maximum: see sessionStatus.");
+
 /** What `exec` and `shell` have in common. */
 export const runOptions = {
   cwd: path.default(WORKSPACE).describe("Working directory."),
   env: env.default({}).describe("Variables to add to the environment."),
   stdin: unicode(1_048_576).default("").describe("Standard input; end-of-file follows, unless background."),
-  timeoutMs: z
-    .int()
-    .min(100)
-    .max(86_400_000)
-    .optional()
-    .describe("Ended after so long. Default and maximum: see sessionStatus."),
+  timeoutMs,
   background: z
     .boolean()
     .default(false)
@@ -149,7 +151,8 @@ export async function runProgram(
   return outcomeOf(process, maxBytes, refusalTexts(session.egress.refusalsSince(mark)));
 }
 
-function timeoutOf(args: RunOptions, { profile }: CallContext): number {
+/** @throws GatewayError INVALID_ARGUMENTS */
+export function timeoutOf(args: Pick<RunOptions, "timeoutMs" | "background">, { profile }: CallContext): number {
   const { execMs, maxExecMs } = profile.timeouts;
   if (args.timeoutMs !== undefined && args.timeoutMs > maxExecMs) {
     throw new GatewayError("INVALID_ARGUMENTS", `timeoutMs: the profile permits at most ${maxExecMs}`);

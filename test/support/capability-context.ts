@@ -4,6 +4,7 @@ import type { Container } from "../../src/container/container.ts";
 import type { SessionEgress } from "../../src/egress/egress.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { createMounts } from "../../src/mounts/mounts.ts";
+import type { SessionPackages } from "../../src/packages/session-packages.ts";
 import { profileSchema } from "../../src/policy/profile.ts";
 import type { Principal } from "../../src/policy/request.ts";
 import { Processes } from "../../src/session/processes.ts";
@@ -34,6 +35,9 @@ export interface WorkbenchOptions {
   readonly profile?: object;
   readonly sessions?: Partial<Sessions>;
   readonly decide?: (tool: string, args: unknown) => Explanation;
+  readonly packages?: SessionPackages;
+  /** Variables of the session's programs. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** A network that nothing uses. */
@@ -60,8 +64,10 @@ export function closedEgress(): SessionEgress {
 export function workbench(options: WorkbenchOptions = {}): Workbench {
   const container = options.container ?? localContainer();
   const profile = profileSchema.parse(options.profile ?? {});
-  const processes = new Processes({ container, profile, onEnded: () => undefined, environment: {} });
-  const session: Session = { id: "ses-test", container, processes, egress: closedEgress(), turns: new Turns() };
+  const environment = options.environment ?? {};
+  const processes = new Processes({ container, profile, onEnded: () => undefined, environment });
+  const egress = { ...closedEgress(), ...(options.packages && { packages: options.packages }) };
+  const session: Session = { id: "ses-test", container, processes, egress, turns: new Turns() };
   const progress: string[] = [];
   const unexpected = (): never => {
     throw new GatewayError("INTERNAL", "not expected in this test");

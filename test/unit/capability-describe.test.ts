@@ -57,6 +57,19 @@ const ARGUMENTS: Record<string, fc.Arbitrary<object>> = {
   }),
   listDirectory: fc.record({ path: option(path), depth: option(fc.integer({ min: 1, max: 16 })), sessionId }),
   searchFiles: fc.record({ path: option(path), pattern: word, glob: option(word), sessionId }),
+  installPackage: fc.record({
+    ecosystem: fc.constantFrom("pip", "npm", "apt", "cargo", "go", "maven"),
+    packages: fc.array(
+      fc.record({
+        name: fc.oneof(word, fc.constantFrom("left-pad", "@types/node", "a.b/c", "a:b", "Six")),
+        version: option(fc.oneof(word, fc.constantFrom("1.0.0", "v1.0.0", "latest", "^1"))),
+      }),
+      { minLength: 1, maxLength: 3 },
+    ),
+    directory: option(path),
+    global: option(fc.boolean()),
+    sessionId,
+  }),
   importFiles: fc.record({
     mount: fc.constantFrom("app", "Not A Name"),
     path: option(path),

@@ -1,0 +1,10 @@
+import type { Profile } from "../policy/profile.ts";
+
+/** Whose programs npm may run at installation: nobody's, everybody's, or those of packages of these names. */
+export type InstallScripts = "deny" | "allow" | readonly string[];
+
+/** `packages.installScripts` of the profile; nobody's where it says nothing. */
+export function installScriptsOf(profile: Profile): InstallScripts {
+  const { packages } = profile as Profile & { readonly packages?: { readonly installScripts?: InstallScripts } };
+  return packages?.installScripts ?? "deny";
+}

@@ -1,0 +1,54 @@
+import { GatewayError } from "../../errors.ts";
+import type { Manager } from "./manager.ts";
+
+const RELEASE = "/usr/lib/os-release";
+const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
+const FROM = "Debian's apt and dpkg";
+
+/**
+ * There is no root in the sandbox, and apt and dpkg install for root alone. So apt resolves and downloads, into a directory of the
+ * user's own, what the image lacks, checking the archive's signatures as ever; and the files are laid out there. Programs of packages
+ * that run at installation don't.
+ */
+export const apt: Manager = {
+  global: false,
+  exact: false,
+  async *steps({ packages, directory, registry }, place) {
+    const home = `${directory}/.apt`;
+    const root = `${home}/root`;
+    const archives = `${home}/archives`;
+    const suite = /^VERSION_CODENAME=([a-z]{2,32})$/m.exec(await place.read(RELEASE))?.[1];
+    if (suite === undefined) throw new GatewayError("INVALID_ARGUMENTS", "ecosystem: the sandbox's image is no Debian");
+    const source = `deb [signed-by=${KEYRING}] ${registry}`;
+    const sources = `${source} ${suite} main\n${source} ${suite}-updates main\n`;
+    await place.write(`${home}/sources.list`, sources);
+    const apt = ["apt-get", "--quiet", "--yes", ...options(home, archives)] as const;
+    yield { argv: ["mkdir", "-p", "--", `${home}/lists/partial`, `${archives}/partial`, root], from: FROM };
+    yield { argv: [...apt, "update"], from: FROM };
+    // What was downloaded for an earlier call is laid out already.
+    yield { argv: [...apt, "clean"], from: FROM };
+    const specs = packages.map(({ name, version }) => (version === undefined ? name : `${name}=${version}`));
+    yield { argv: [...apt, "install", "--download-only", "--no-install-recommends", "--", ...specs], from: FROM };
+    // `find` fails when a program fails that is given many files at once, and only then: `false` is given those that did.
+    const extract = ["-exec", "dpkg-deb", "--extract", "{}", root, ";", "-exec", "false", "{}", "+"];
+    yield { argv: ["find", archives, "-maxdepth", "1", "-name", "*.deb", "!", ...extract], from: "GNU findutils" };
+    const multiarch = `${root}/usr/lib/*-linux-gnu`;
+    return `Unpacked in ${root}, without root and without the packages' own setup. Programs: PATH=${root}/usr/bin:$PATH; libraries: LD_LIBRARY_PATH=$(echo ${multiarch} | tr ' ' :).`;
+  },
+};
+
+/** All that apt writes is in `home`; the image's list of what is installed is read only, so its lock is not taken. */
+function options(home: string, archives: string): string[] {
+  const settings = {
+    "Dir::State::lists": `${home}/lists`,
+    "Dir::State::extended_states": `${home}/extended_states`,
+    "Dir::Cache": home,
+    "Dir::Cache::archives": archives,
+    "Dir::Etc::sourcelist": `${home}/sources.list`,
+    "Dir::Etc::sourceparts": "/dev/null",
+    "Debug::NoLocking": "true",
+    "Acquire::Languages": "none",
+    "Acquire::Retries": "0",
+  };
+  return Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
+}

@@ -1,0 +1,19 @@
+import { GatewayError } from "../../errors.ts";
+import type { Manager } from "./manager.ts";
+
+/** Into the project's Cargo.toml, and what it needs from the registry. Nothing is built. */
+export const cargo: Manager = {
+  global: false,
+  exact: false,
+  async *steps({ packages, directory }, place) {
+    const from = "Rust's cargo";
+    const manifest = `${directory}/Cargo.toml`;
+    if (!(await place.has(manifest))) {
+      throw new GatewayError("INVALID_ARGUMENTS", "directory: has no Cargo.toml; make one with `cargo init`");
+    }
+    const specs = packages.map(({ name, version }) => (version === undefined ? name : `${name}@=${version}`));
+    yield { argv: ["cargo", "add", "--manifest-path", manifest, "--", ...specs], from };
+    yield { argv: ["cargo", "fetch", "--manifest-path", manifest], from };
+    return undefined;
+  },
+};
