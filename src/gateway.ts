@@ -12,6 +12,7 @@ import { grantsOf } from "./egress/gate.ts";
 import { createSecrets } from "./egress/secret-cache.ts";
 import { secretProblem } from "./egress/secret-probe.ts";
 import { createSessionEgress } from "./egress/session-egress.ts";
+import { type OpenPackages, packageSites, type SitePorts } from "./egress/session-site.ts";
 import { tunnelThrough } from "./egress/upstream-proxy.ts";
 import { attest, readHostBootId } from "./engine/attest.ts";
 import type { Engine } from "./engine/engine.ts";
@@ -25,10 +26,15 @@ import { createLog, type Logger } from "./log.ts";
 import { instructions } from "./mcp/instructions.ts";
 import type { ServerPorts } from "./mcp/server.ts";
 import { createMounts } from "./mounts/mounts.ts";
+import { openPackageCache } from "./packages/disk-cache.ts";
+import { packageRegistries } from "./packages/ecosystems.ts";
 import { findGroup } from "./packages/groups.ts";
+import { readSimilar } from "./packages/popular.ts";
+import { readSources } from "./packages/sources.ts";
 import type { Bundle } from "./policy/bundle.ts";
 import { canEverPermit, evaluate } from "./policy/evaluate.ts";
 import { loadBundle } from "./policy/load.ts";
+import type { Packages } from "./policy/packages.ts";
 import type { PolicyRequest } from "./policy/request.ts";
 import { createAdmission } from "./session/admission.ts";
 import { openLedger } from "./session/ledger.ts";
@@ -43,6 +49,7 @@ export interface Gateway extends AsyncDisposable {
 }
 
 const MIB = 1024 * 1024;
+const PACKAGE_CACHE_BYTES = 8 * 1024 * MIB;
 
 /** How long calls that are cut off by a shutdown may take to write their outcomes. */
 const FAREWELL_MS = 1_500;
@@ -113,6 +120,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   });
   const upstreamProxy =
     config.upstreamProxy === undefined ? undefined : tunnelThrough(new URL(config.upstreamProxy), authorities);
+  const openPackages = profile.packages && (await packagesOf(profile.packages, { config, decide, audit, log }, stack));
   const admission = createAdmission({
     needMiB: profile.resources.memoryMiB,
     availableMiB: () => process.availableMemory() / MIB,
@@ -136,7 +144,16 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
       openSandbox: pool.open,
       openEgress: (of) =>
         createSessionEgress(
-          { secrets, bundle, decide, audit, log, authorities, ...(upstreamProxy && { upstreamProxy }) },
+          {
+            secrets,
+            bundle,
+            decide,
+            audit,
+            log,
+            authorities,
+            ...(upstreamProxy && { upstreamProxy }),
+            ...(openPackages && { openPackages }),
+          },
           of,
         ),
       snapshots: new Snapshots(config.snapshotDirectory, ledger, profile.snapshots),
@@ -174,6 +191,27 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** How sessions get packages; the cache is the owner's to close. */
+async function packagesOf(
+  packages: Packages,
+  { config, decide, audit, log }: { config: Config } & Pick<SitePorts, "decide" | "audit" | "log">,
+  owner: AsyncDisposableStack,
+): Promise<OpenPackages> {
+  const directory = `${config.dataDirectory}/packages`;
+  return packageSites({
+    registries: packageRegistries(packages),
+    sources: once(() => readSources(packages)),
+    cache: owner.use(await openPackageCache({ directory, maxBytes: PACKAGE_CACHE_BYTES, log })),
+    advisories: { about: () => [], imported: () => undefined, [Symbol.dispose]: () => undefined },
+    pin: packages.pin,
+    similarTo: await readSimilar(),
+    nowMs: Date.now,
+    decide,
+    audit,
+    log,
+  });
 }
 
 /** A bundle that does not load is on record, and the gateway does not start. */

@@ -46,6 +46,7 @@ export const installPackage = capability({
   annotations: { title: "Install packages", readOnly: false, destructive: true, idempotent: true, openWorld: false },
   input,
   output: installResult,
+  offered: ({ packages }) => packages !== undefined,
   describe: (args) => {
     const packages = readPackages(args);
     const { ecosystem, global, timeoutMs, sessionId } = args;

@@ -5,6 +5,5 @@ export type InstallScripts = "deny" | "allow" | readonly string[];
 
 /** `packages.installScripts` of the profile; nobody's where it says nothing. */
 export function installScriptsOf(profile: Profile): InstallScripts {
-  const { packages } = profile as Profile & { readonly packages?: { readonly installScripts?: InstallScripts } };
-  return packages?.installScripts ?? "deny";
+  return profile.packages?.installScripts ?? "deny";
 }

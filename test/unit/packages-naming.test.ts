@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it, test } from "vitest";
-import { type PopularLists, popularNames } from "../../src/packages/popular.ts";
+import { popularNames } from "../../src/packages/popular.ts";
 import { ECOSYSTEMS, type EcosystemName } from "../../src/policy/ecosystems/ecosystem.ts";
 import { escapeGo, unescapeGo } from "../../src/policy/ecosystems/go.ts";
 import { namingOf, purlOf } from "../../src/policy/ecosystems/naming.ts";
@@ -277,8 +277,6 @@ function versionOf(ecosystem: EcosystemName): fc.Arbitrary<string> {
 }
 
 test.each(ECOSYSTEMS)("popular names of %s are names, in their one spelling", async (ecosystem) => {
-  const lists: PopularLists = new Map();
-  const names = await popularNames(ecosystem, lists);
+  const names = await popularNames(ecosystem);
   expect(names.filter((it) => namingOf(ecosystem).readName(it) !== it)).toEqual([]);
-  expect(popularNames(ecosystem, lists)).toBe(popularNames(ecosystem, lists));
 });
