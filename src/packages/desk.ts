@@ -3,7 +3,7 @@ import { printable } from "../lib/text.ts";
 import type { EcosystemName, Naming } from "../policy/ecosystems/ecosystem.ts";
 import type { PackageFacts } from "../policy/package.ts";
 import type { Deliver } from "./delivery.ts";
-import type { FetchDocument } from "./documents.ts";
+import type { FetchDocument } from "./fetch-document.ts";
 import { type FactPorts, factsOf } from "./facts.ts";
 import { hostOf } from "./http.ts";
 import type { Artifact, Desk, Release, Reply, Verdict } from "./registry.ts";

@@ -1,116 +1,79 @@
-import { pipeline, type Readable } from "node:stream";
-import { buffer } from "node:stream/consumers";
-import { createGunzip } from "node:zlib";
+import type { z } from "zod";
 import { GatewayError } from "../errors.ts";
-import type { Logger } from "../log.ts";
-import type { PackageCache } from "./cache.ts";
-import { follow, type HttpAnswer, hostOf, type SendHttp } from "./http.ts";
-import type { Document, DocumentOptions } from "./registry.ts";
-import type { Source } from "./sources.ts";
+import type { Desk, Document, DocumentOptions, Integrity, Reply } from "./registry.ts";
 
-/** So long nobody asks the upstream again. */
-const FRESH_MS = 600_000;
-/** So long a document serves when the upstream doesn't answer. What is decided by it is decided anew each time. */
-const STALE_MS = 7 * 86_400_000;
-const MAX_BYTES = 64 * 1024 * 1024;
-/** For all of a document. */
-const PATIENCE_MS = 120_000;
-const KEPT_HEADERS = ["last-modified", "etag"] as const;
-
-export interface DocumentPorts {
-  readonly send: SendHttp;
-  readonly cache: PackageCache;
-  readonly log: Logger;
-  readonly nowMs: () => number;
+/** A document that there is; `undefined` when the registry has none. */
+export async function findDocument(desk: Desk, url: string, options?: DocumentOptions): Promise<Document | undefined> {
+  const document = await desk.document(url, options);
+  return document.status === 200 ? document : undefined;
 }
 
-/** Metadata of registries, by way of the cache. @throws GatewayError REGISTRY_FAILED */
-export type FetchDocument = (
-  source: Source,
-  url: string,
-  options: DocumentOptions,
-  signal: AbortSignal,
-) => Promise<Document>;
-
-export function createDocuments({ send, cache, log, nowMs }: DocumentPorts): FetchDocument {
-  return async (source, url, options, signal) => {
-    const { method = "GET", accept = "*/*", maxBytes = MAX_BYTES } = options;
-    // What a secret opens is for those who have it.
-    const key = JSON.stringify([method, url, accept, source.secret ?? null]);
-    const kept = await cache.document(key);
-    const ageMs = kept === undefined ? Number.POSITIVE_INFINITY : nowMs() - kept.fetchedMs;
-    // A clock that went back makes it old.
-    if (kept && ageMs >= 0 && ageMs < FRESH_MS) return { ...readHead(kept.head), body: kept.body };
-    try {
-      const document = await fetched(url, { method, accept, maxBytes });
-      const { body, ...head } = document;
-      await cache.putDocument(key, { fetchedMs: nowMs(), head: JSON.stringify(head), body });
-      return document;
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!kept || Math.abs(ageMs) > STALE_MS) throw error;
-      log.warn({ err: error, url: hostOf(new URL(url)) }, "a registry does not answer; what it said before is used");
-      return { ...readHead(kept.head), body: kept.body };
-    }
-
-    async function fetched(
-      address: string,
-      { method, accept, maxBytes }: Required<DocumentOptions>,
-    ): Promise<Document> {
-      const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
-      const headers = { accept, "accept-encoding": "gzip", "user-agent": "glovebox" };
-      const answer = await follow(send, source, { method, url: new URL(address), headers, signal: patience });
-      const where = `\`${hostOf(answer.url)}\``;
-      try {
-        if (![200, 404, 410].includes(answer.status)) {
-          throw new GatewayError("REGISTRY_FAILED", `${where} answered with status ${answer.status}`);
-        }
-        const isRead = answer.status === 200 && method === "GET";
-        const body = isRead ? await read(plain(answer, where), maxBytes, where) : NOTHING;
-        const contentType = (answer.headers["content-type"] ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
-        const kept = KEPT_HEADERS.map((it) => [it, answer.headers[it]] as const);
-        const headers = Object.fromEntries(kept.filter(([, value]) => value !== undefined));
-        return { status: answer.status, contentType, headers, body, url: answer.url.href };
-      } finally {
-        answer.stream.destroy();
-      }
-    }
-  };
-}
-
-const NOTHING = Buffer.alloc(0);
-
-/** Some documents are ten times as large as what they are sent as. */
-function plain({ headers, stream }: HttpAnswer, where: string): Readable {
-  switch (headers["content-encoding"] ?? "identity") {
-    case "identity":
-      return stream;
-    case "gzip":
-      return pipeline(stream, createGunzip(), () => undefined);
-    default:
-      throw new GatewayError("REGISTRY_FAILED", `${where} compressed its answer in a way that was not asked for`);
-  }
-}
-
-async function read(stream: Readable, maxBytes: number, where: string): Promise<Buffer> {
-  let bytes = 0;
+/** One that only adds to what is known: a registry need not have it, nor answer. */
+export async function extraDocument(desk: Desk, url: string, options?: DocumentOptions): Promise<Document | undefined> {
   try {
-    return await buffer(counted());
+    return await findDocument(desk, url, options);
   } catch (error) {
-    if (error instanceof GatewayError) throw error;
-    throw new GatewayError("REGISTRY_FAILED", `${where} broke off, or took too long`, { cause: error });
-  }
-
-  async function* counted() {
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
-      bytes += chunk.length;
-      if (bytes > maxBytes) throw new GatewayError("REGISTRY_FAILED", `${where} says more than ${maxBytes} bytes`);
-      yield chunk;
-    }
+    if (error instanceof GatewayError && error.code === "REGISTRY_FAILED") return undefined;
+    throw error;
   }
 }
 
-/** Written by `fetched`, and checked by the cache. */
-function readHead(text: string): Omit<Document, "body"> {
-  return JSON.parse(text) as Omit<Document, "body">;
+/**
+ * JSON of a shape.
+ * @param what the document in words, of what has been read: `pip's page of \`six\``
+ * @throws GatewayError REGISTRY_MALFORMED
+ */
+export function readJson<Shape>(schema: z.ZodType<Shape>, body: Buffer | string, what: string): Shape {
+  try {
+    return schema.parse(JSON.parse(typeof body === "string" ? body : readText(body, what)));
+  } catch (error) {
+    throw error instanceof GatewayError ? error : malformed(what, error);
+  }
+}
+
+/** @throws GatewayError REGISTRY_MALFORMED for what is not UTF-8 */
+export function readText(body: Buffer, what: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(body);
+  } catch (error) {
+    throw malformed(what, error);
+  }
+}
+
+export function malformed(what: string, cause?: unknown): GatewayError {
+  return new GatewayError("REGISTRY_MALFORMED", `${what} can't be read: the registry answered something else`, {
+    cause,
+  });
+}
+
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/;
+
+/** Milliseconds since 1970 of RFC 3339; `undefined` for what is none. */
+export function readTime(text: string | null | undefined): number | undefined {
+  const ms = text && TIME.test(text) ? Date.parse(text) : Number.NaN;
+  return Number.isNaN(ms) ? undefined : ms;
+}
+
+const HEX_CHARS: ReadonlyMap<string, number> = new Map([
+  ["sha512", 128],
+  ["sha384", 96],
+  ["sha256", 64],
+  ["sha1", 40],
+]);
+
+/** A digest in hexadecimal; none when it isn't one, or by an algorithm that proves nothing. */
+export function readIntegrity(algorithm: string, hex: string | undefined): Integrity[] {
+  const known = (["sha512", "sha384", "sha256", "sha1"] as const).find((it) => it === algorithm);
+  if (!known || hex === undefined) return [];
+  const fits = hex.length === HEX_CHARS.get(known) && /^[0-9a-f]+$/i.test(hex);
+  return fits ? [{ algorithm: known, hex: hex.toLowerCase() }] : [];
+}
+
+/** Metadata as policy lets it be seen just now: it is not to be kept by who asked. */
+export function metadata(contentType: string, body: string): Reply {
+  return { status: 200, headers: { "content-type": contentType, "cache-control": "no-store" }, body };
+}
+
+export function notFound(): Reply {
+  return { status: 404, headers: { "content-type": "text/plain; charset=utf-8" }, body: "not found\n" };
 }

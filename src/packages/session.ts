@@ -6,7 +6,7 @@ import type { PackageFacts } from "../policy/package.ts";
 import type { PackageCache } from "./cache.ts";
 import { createDelivery } from "./delivery.ts";
 import { createDesk } from "./desk.ts";
-import { createDocuments } from "./documents.ts";
+import { createDocuments } from "./fetch-document.ts";
 import type { FactPorts } from "./facts.ts";
 import type { SendHttp } from "./http.ts";
 import { hostOf } from "./http.ts";

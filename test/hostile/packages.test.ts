@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createSessionAuthority } from "../support/egress.ts";
 import { openNpmRegistry, type TestRegistry } from "../support/npm-registry.ts";
 import { NO_ADVISORIES, openTestPackages, type PackageSettings, type TestPackages } from "../support/packages.ts";
 
@@ -337,17 +338,51 @@ test("a registry's own addresses lead to the same rules", async () => {
   });
 });
 
-test("a private registry gets its secret, and nobody else does", async () => {
-  await acme.publish("@acme/secret", { version: "1.0.0" });
-  process.env["GLOVEBOX_TEST_TOKEN"] = "token-1f2e3d4c5b6a";
-  // Secrets go by TLS only: a registry without it is refused, and nothing is sent.
-  const secrets = `secrets:\n  - {name: ACME_TOKEN, source: {env: GLOVEBOX_TEST_TOKEN}, hosts: [{host: registry.test, ports: [${acme.port}]}]}\n`;
-  const withSecret = profile(ALL, secrets).replace(`only: ["@acme/*"]`, `only: ["@acme/*"], secret: ACME_TOKEN`);
-  const before = acme.requests.length;
-  await using packages = await openTestPackages({ profile: withSecret });
-  const { status, body } = await packages.get(`${BASE}@acme/secret`);
-  expect(status).toBe(502);
-  expect(errorOf(body)).toContain("ACME_TOKEN");
-  expect(body?.toString()).not.toContain("token-1f2e");
-  expect(acme.requests.length).toBe(before);
+test("a private registry gets its secret, and no other host does, whatever it leads to", async () => {
+  const authority = await createSessionAuthority();
+  await using own = await openNpmRegistry(authority);
+  const VALUE = "token-1f2e3d4c5b6a";
+  process.env["GLOVEBOX_TEST_TOKEN"] = VALUE;
+  await own.publish("@own/kept", { version: "1.0.0" });
+  await own.publish("@own/led-away", {
+    version: "1.0.0",
+    serve: (_, response) => void response.writeHead(302, { location: `https://files.test:${own.port}/away.tgz` }).end(),
+  });
+  const source = `{url: "${own.url}", secret: OWN_TOKEN, files: ["files.test:${own.port}"]}`;
+  const withSecret = `egress:
+  hosts: {registry.test: 127.0.0.1, files.test: 127.0.0.1}
+  private: [registry.test, files.test]
+secrets:
+  - {name: OWN_TOKEN, source: {env: GLOVEBOX_TEST_TOKEN}, hosts: [{host: registry.test, ports: [${own.port}]}]}
+packages:
+  allow: ["npm:*"]
+  registries: {npm: [${source}]}
+`;
+  await using packages = await openTestPackages({ profile: withSecret, authority });
+  const { status, body } = await packages.get(tarball("@own/kept", "1.0.0"));
+  expect(status, String(body)).toBe(200);
+  expect(own.headers.map((it) => it.authorization)).toEqual([`Bearer ${VALUE}`, `Bearer ${VALUE}`]);
+  await packages.get(tarball("@own/led-away", "1.0.0"));
+  expect(own.requests.at(-1)).toBe("/away.tgz");
+  expect(own.headers.at(-1)?.authorization).toBeUndefined();
+  expect(JSON.stringify(packages.events("package-admitted"))).not.toContain(VALUE);
+  // What only a secret opens is not served from the cache to who hasn't it.
+  const without = withSecret.replace("secret: OWN_TOKEN, ", "");
+  await using other = await openTestPackages({ profile: without, authority, directory: packages.directory });
+  const asked = own.requests.length;
+  await other.get(`${BASE}@own/kept`);
+  expect(own.requests.length).toBe(asked + 1);
+  expect(own.headers.at(-1)?.authorization).toBeUndefined();
+});
+
+test("a registry whose secret could not be sent is refused when the bundle is loaded", async () => {
+  const secret = (port: number) =>
+    `secrets:\n  - {name: ACME_TOKEN, source: {env: HOME}, hosts: [{host: registry.test, ports: [${port}]}]}\n`;
+  const named = profile(ALL, secret(acme.port)).replace(`only: ["@acme/*"]`, `only: ["@acme/*"], secret: ACME_TOKEN`);
+  await expect(openTestPackages({ profile: named })).rejects.toThrow("the secret ACME_TOKEN goes by HTTPS only");
+  const elsewhere = named.replace(`url: "http:`, `url: "https:`).replace(`ports: [${acme.port}]`, "ports: [443]");
+  await expect(openTestPackages({ profile: elsewhere })).rejects.toThrow("is not bound to registry.test");
+  await expect(openTestPackages({ profile: named.replace("secret: ACME_TOKEN", "secret: NONE") })).rejects.toThrow(
+    "there is no secret NONE",
+  );
 });

@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 import { pack } from "tar-stream";
+import type { SessionAuthority } from "../../src/egress/session-authority.ts";
+import { openOrigin } from "./egress.ts";
 
 /** A version of a package in a test's own registry. */
 export interface TestVersion {
@@ -32,21 +33,21 @@ export interface TestRegistry extends AsyncDisposable {
 }
 
 /** An npm registry on loopback that says of packages whatever a test has it say. */
-export async function openNpmRegistry(): Promise<TestRegistry> {
+export async function openNpmRegistry(authority?: SessionAuthority): Promise<TestRegistry> {
   const routes = new Map<string, (request: IncomingMessage, response: ServerResponse) => void>();
   const requests: string[] = [];
   const headers: IncomingMessage["headers"][] = [];
-  const server = createServer((request, response) => {
+  const answer = (request: IncomingMessage, response: ServerResponse) => {
     const path = decodeURIComponent(request.url ?? "/").replace(/\?.*/, "");
     requests.push(path);
     headers.push(request.headers);
     const route = routes.get(path);
     if (route) route(request, response);
     else response.writeHead(404, { "content-type": "application/json" }).end('{"error":"not found"}');
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  const url = `http://registry.test:${port}/`;
+  };
+  const server = await openOrigin(answer, authority);
+  const { port } = server;
+  const url = `${authority ? "https" : "http"}://registry.test:${port}/`;
   return {
     url,
     port,
@@ -80,10 +81,7 @@ export async function openNpmRegistry(): Promise<TestRegistry> {
         });
       }
     },
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
 }
 

@@ -8,6 +8,7 @@ import type { EventBody, RecordBody } from "../../src/audit/record.ts";
 import { createDial } from "../../src/egress/dial.ts";
 import { createRegistryHttp } from "../../src/egress/registry-http.ts";
 import { createSecrets } from "../../src/egress/secret-cache.ts";
+import type { SessionAuthority } from "../../src/egress/session-authority.ts";
 import { createSessionSecrets } from "../../src/egress/session-secrets.ts";
 import { type PackageSite, packageSites } from "../../src/egress/session-site.ts";
 import { Traffic } from "../../src/egress/traffic.ts";
@@ -45,6 +46,8 @@ export interface PackageSettings {
   /** `profile.yaml`, with its `packages`. */
   readonly profile: string;
   readonly cedar?: string;
+  /** Whose certificates registries may have. */
+  readonly authority?: SessionAuthority;
   readonly advisories?: Advisories;
   readonly nowMs?: () => number;
   readonly directory?: string;
@@ -72,7 +75,13 @@ export async function openTestPackages(settings: PackageSettings): Promise<TestP
   const audit = { append: async (body: RecordBody) => void records.push(body) };
   const log = quiet as never;
   const dial = createDial({ egress: profile.egress });
-  const upstream = stack.use(createUpstream({ dial, authorities: async () => [], ending: ending.signal }));
+  const upstream = stack.use(
+    createUpstream({
+      dial,
+      authorities: async () => (settings.authority ? [settings.authority.certificate] : []),
+      ending: ending.signal,
+    }),
+  );
   const values = createSecrets(profile.secrets, { signal: ending.signal, onFailure: () => undefined });
   const secrets = createSessionSecrets(profile.secrets, values, ending.signal);
   const cache = stack.use(await openPackageCache({ directory: join(directory, "cache"), maxBytes: 2 ** 30, log }));

@@ -1,0 +1,91 @@
+import { z } from "zod";
+import { pipNaming } from "../policy/ecosystems/pip.ts";
+import { extraDocument, readJson, readTime } from "./documents.ts";
+import type { IndexFile } from "./pip-index.ts";
+import type { Desk } from "./registry.ts";
+
+/** What some indexes say in a JSON API of their own, next to the pages: times of files, and licences. */
+
+const fileTimes = z.object({
+  releases: z.record(
+    z.string(),
+    z.array(z.object({ filename: z.string(), upload_time_iso_8601: z.string().nullish() })),
+  ),
+});
+
+const versionInfo = z.object({
+  info: z.object({
+    version: z.string(),
+    license_expression: z.string().nullish(),
+    license: z.string().nullish(),
+    classifiers: z.array(z.string()).nullish(),
+  }),
+});
+
+/** Classifiers that mean one licence exactly. */
+const CLASSIFIED: ReadonlyMap<string, string> = new Map([
+  ["MIT License", "MIT"],
+  ["MIT No Attribution License (MIT-0)", "MIT-0"],
+  ["Apache Software License", "Apache-2.0"],
+  ["ISC License (ISCL)", "ISC"],
+  ["The Unlicense (Unlicense)", "Unlicense"],
+  ["zlib/libpng License", "Zlib"],
+  ["Boost Software License 1.0 (BSL-1.0)", "BSL-1.0"],
+  ["Mozilla Public License 2.0 (MPL 2.0)", "MPL-2.0"],
+  ["GNU General Public License v2 (GPLv2)", "GPL-2.0-only"],
+  ["GNU General Public License v2 or later (GPLv2+)", "GPL-2.0-or-later"],
+  ["GNU General Public License v3 (GPLv3)", "GPL-3.0-only"],
+  ["GNU General Public License v3 or later (GPLv3+)", "GPL-3.0-or-later"],
+  ["GNU Lesser General Public License v3 (LGPLv3)", "LGPL-3.0-only"],
+  ["GNU Lesser General Public License v3 or later (LGPLv3+)", "LGPL-3.0-or-later"],
+  ["GNU Affero General Public License v3", "AGPL-3.0-only"],
+  ["GNU Affero General Public License v3 or later (AGPLv3+)", "AGPL-3.0-or-later"],
+]);
+
+/** The files with times, where the page has none and the API does. */
+export async function withTimes(name: string, files: IndexFile[], api: string, desk: Desk): Promise<IndexFile[]> {
+  if (files.every((it) => it.artifact.publishedMs !== undefined)) return files;
+  const document = await extraDocument(desk, `${api}${name}/json`);
+  if (!document) return files;
+  const { releases } = readJson(fileTimes, document.body, `pip's description of \`${name}\``);
+  const said = Object.values(releases).flat();
+  const times = new Map(said.map((it) => [it.filename, readTime(it.upload_time_iso_8601)]));
+  return files.map((it) => {
+    const publishedMs = it.artifact.publishedMs ?? times.get(it.artifact.file);
+    return publishedMs === undefined ? it : { ...it, artifact: { ...it.artifact, publishedMs } };
+  });
+}
+
+/** A version's licences, of which one suffices; none where the registry describes only another version. */
+export async function licensesOf(name: string, version: string, api: string, desk: Desk): Promise<readonly string[]> {
+  for (const path of [
+    `${encodeURIComponent(name)}/${encodeURIComponent(version)}/json`,
+    `${encodeURIComponent(name)}/json`,
+  ]) {
+    const document = await extraDocument(desk, `${api}${path}`);
+    if (!document) continue;
+    const { info } = readJson(versionInfo, document.body, `pip's description of \`${name}\``);
+    const described = pipNaming.readVersion(info.version);
+    if (described === undefined || pipNaming.compare(described, version) !== 0) continue;
+    return readLicenses(info);
+  }
+  return [];
+}
+
+function readLicenses(info: z.infer<typeof versionInfo>["info"]): readonly string[] {
+  if (info.license_expression) return alternatives(info.license_expression);
+  const classified = (info.classifiers ?? []).filter((it) => it.startsWith("License :: "));
+  const [classifier = ""] = classified;
+  const known = CLASSIFIED.get(classifier.split(" :: ").at(-1) ?? "");
+  // Of several nobody says whether one suffices.
+  if (classified.length > 0) return known !== undefined && classified.length === 1 ? [known] : [];
+  return alternatives(info.license ?? "");
+}
+
+/** `MIT OR Apache-2.0` are two; what has more in it than `OR` stays one. */
+function alternatives(expression: string): string[] {
+  if (!/^[A-Za-z0-9.+() -]{1,200}$/.test(expression)) return [];
+  const parts = expression.trim().split(/ +OR +/);
+  if (parts.every((it) => /^[A-Za-z0-9.+-]+$/.test(it))) return parts;
+  return /\b(?:AND|OR|WITH)\b/.test(expression) ? [expression.trim()] : [];
+}
