@@ -41,6 +41,7 @@ const network = z.strictObject({
     .array(z.strictObject({ port: z.number(), hostPort: z.number() }))
     .describe("By exposePort, which has the links."),
   refusals: z.array(z.string()).describe("The latest."),
+  packages: z.array(z.string()).optional().describe("What has entered, as purls."),
 });
 export const fullSummary = summary.extend({ isolation: isolation.optional(), network: network.optional() });
 
@@ -57,8 +58,15 @@ export function fullOf(found: SessionSummary): z.output<typeof fullSummary> {
 
 function networkOf({ network: found }: SessionSummary): z.output<typeof network> | undefined {
   if (!found) return undefined;
-  const { grants, openConnections, refusals, exposedPorts } = found;
-  return { grants: [...grants], openConnections, exposedPorts: [...exposedPorts], refusals: refusalTexts(refusals) };
+  const { grants, openConnections, refusals, exposedPorts, packages } = found;
+  const entered = packages && { packages: [...packages] };
+  return {
+    grants: [...grants],
+    openConnections,
+    exposedPorts: [...exposedPorts],
+    refusals: refusalTexts(refusals),
+    ...entered,
+  };
 }
 
 function isolationOf({ isolation }: SessionSummary): Isolation | undefined {
@@ -100,12 +108,19 @@ export function lineOf({ sessionId, name, state, expiresAt, runningProcesses, de
   return `${label}: ${state}${why}, ${runningProcesses} processes running, expires ${expiresAt}`;
 }
 
-function networkLines({ grants, openConnections, exposedPorts, refusals }: z.output<typeof network>): string[] {
+function networkLines({
+  grants,
+  openConnections,
+  exposedPorts,
+  refusals,
+  packages,
+}: z.output<typeof network>): string[] {
   const reach = grants.length === 0 ? "nothing" : grants.join(", ");
   return [
     `network: may reach ${reach}; ${openConnections} connections open`,
     ...exposedPorts.map(({ port, hostPort }) => `port ${port} is exposed as ${hostPort} of this computer`),
     ...refusals.map((it) => `- ${it}`),
+    ...(packages ? [`packages that have entered: ${packages.join(", ") || "none"}`] : []),
   ];
 }
 

@@ -1,7 +1,6 @@
 import { z } from "zod";
-import { GatewayError } from "../errors.ts";
-import { printable } from "../lib/text.ts";
 import type { Naming } from "../policy/ecosystems/ecosystem.ts";
+import { malformed, metadata, notFound, readIntegrity, readJson, readTime } from "./documents.ts";
 import { licensesOf } from "./facts.ts";
 import type { Artifact, Desk, Integrity, Registry, Release, Reply } from "./registry.ts";
 
@@ -22,11 +21,11 @@ export function createNpmRegistry(naming: Naming, { runsScripts }: { readonly ru
       if (path === "-/ping") return json({});
       const asked = readPath(naming, path);
       const found = asked && (await project(asked.name, desk));
-      if (!asked || !found) return NOT_FOUND;
+      if (!asked || !found) return notFound();
       if (asked.file !== undefined) {
         const release = found.releases.find((it) => it.artifacts.some(({ file }) => file === asked.file));
         const [artifact] = release?.artifacts ?? [];
-        return release && artifact ? await desk.deliver(release, artifact, found.releases) : NOT_FOUND;
+        return release && artifact ? await desk.deliver(release, artifact, found.releases) : notFound();
       }
       return asked.version === undefined
         ? packument(found, desk, base, accept)
@@ -79,37 +78,25 @@ const documentSchema = z.looseObject({
 
 /** @throws GatewayError REGISTRY_MALFORMED */
 function readProject(naming: Naming, name: string, body: Buffer): Project {
-  const document = documentSchema.safeParse(parsed(body));
-  if (!document.success || document.data.name !== name) {
-    throw new GatewayError(
-      "REGISTRY_MALFORMED",
-      `what the registry says of \`npm:${printable(name, 214)}\` can't be read`,
-    );
-  }
+  const what = `what the registry says of \`npm:${name}\``;
+  const document = readJson(documentSchema, body, what);
+  if (document.name !== name) throw malformed(what);
   const manifests = new Map<string, Manifest>();
   const releases: Release[] = [];
-  for (const [version, text] of Object.entries(document.data.versions)) {
+  for (const [version, text] of Object.entries(document.versions)) {
     const read = manifestSchema.safeParse(text);
     // One that can't be read is not there.
     if (!read.success || read.data.version !== version || naming.readVersion(version) !== version) continue;
     manifests.set(version, read.data);
-    releases.push(releaseOf(name, read.data, document.data.time[version]));
+    releases.push(releaseOf(name, read.data, document.time[version]));
   }
   releases.sort((a, b) => naming.compare(b.version, a.version));
-  return { name, releases, manifests, document: document.data };
-}
-
-function parsed(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString("utf8"), (key, value) => (key === "__proto__" ? undefined : value));
-  } catch {
-    return undefined;
-  }
+  return { name, releases, manifests, document: document };
 }
 
 function releaseOf(name: string, manifest: Manifest, time: unknown): Release {
   const { version, dist } = manifest;
-  const publishedMs = typeof time === "string" ? Date.parse(time) : Number.NaN;
+  const publishedMs = readTime(typeof time === "string" ? time : undefined);
   const artifact: Artifact = {
     file: fileOf(name, version),
     url: dist.tarball,
@@ -119,7 +106,7 @@ function releaseOf(name: string, manifest: Manifest, time: unknown): Release {
   return {
     name,
     version,
-    ...(Number.isFinite(publishedMs) && { publishedMs }),
+    ...(publishedMs !== undefined && { publishedMs }),
     licenses: licensesOf(licenseOf(manifest.license)),
     hasInstallScript: hasInstallScript(manifest),
     yanked: false,
@@ -132,18 +119,14 @@ function fileOf(name: string, version: string): string {
   return `${name.slice(name.indexOf("/") + 1)}-${version}.tgz`;
 }
 
-const HEX_CHARS = { sha512: 128, sha384: 96, sha256: 64 } as const;
-
 /** Subresource Integrity (W3C): several digests, of which the strongest counts; in old documents a SHA-1 alone. */
 function integrityOf({ integrity, shasum }: Manifest["dist"]): Integrity[] {
   const read = (integrity ?? "").split(/\s+/).flatMap((it): Integrity[] => {
-    const [, name, digest = ""] = /^(sha512|sha384|sha256)-([A-Za-z0-9+/]+={0,2})(?:\?.*)?$/.exec(it) ?? [];
-    const algorithm = (["sha512", "sha384", "sha256"] as const).find((known) => known === name);
-    const hex = Buffer.from(digest, "base64").toString("hex");
-    return algorithm && hex.length === HEX_CHARS[algorithm] ? [{ algorithm, hex }] : [];
+    const [, algorithm = "", digest = ""] = /^([a-z0-9]+)-([A-Za-z0-9+/]+={0,2})(?:\?.*)?$/.exec(it) ?? [];
+    return readIntegrity(algorithm, Buffer.from(digest, "base64").toString("hex"));
   });
   if (read.length > 0) return read;
-  return shasum !== undefined && /^[0-9a-f]{40}$/.test(shasum) ? [{ algorithm: "sha1", hex: shasum }] : [];
+  return readIntegrity("sha1", shasum);
 }
 
 function licenseOf(license: unknown): string | undefined {
@@ -224,7 +207,7 @@ function manifest({ name, releases, manifests, document }: Project, wanted: stri
   const version = tagsOf(document["dist-tags"], visible, releases)[wanted] ?? wanted;
   const release = releases.find((it) => it.version === version);
   const found = manifests.get(version);
-  if (!release || !found) return NOT_FOUND;
+  if (!release || !found) return notFound();
   const { permitted, reason } = desk.verdict(release);
   return permitted ? json(shown(name, found, base, false)) : desk.refuse(release, reason);
 }
@@ -261,12 +244,6 @@ function shown(name: string, it: Manifest, base: string, isShort: boolean): Reco
   return { ...kept, ...(hasInstallScript(it) && { hasInstallScript: true }), dist };
 }
 
-const NOT_FOUND: Reply = {
-  status: 404,
-  headers: { "content-type": "application/json" },
-  body: '{"error":"not found"}\n',
-};
-
 function json(value: unknown, type = "application/json"): Reply {
-  return { status: 200, headers: { "content-type": type }, body: JSON.stringify(value) };
+  return metadata(type, JSON.stringify(value));
 }

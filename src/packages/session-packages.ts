@@ -40,6 +40,8 @@ export interface Candidate {
 
 /** What enters one session's sandbox from registries. */
 export interface SessionPackages {
+  /** Purls of what has entered, each once; of very many the latest. */
+  readonly entered: readonly string[];
   /** For `since`. */
   readonly mark: number;
   /** In order; of many the latest. */

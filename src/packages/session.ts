@@ -6,8 +6,8 @@ import type { PackageFacts } from "../policy/package.ts";
 import type { PackageCache } from "./cache.ts";
 import { createDelivery } from "./delivery.ts";
 import { createDesk } from "./desk.ts";
-import { createDocuments } from "./fetch-document.ts";
 import type { FactPorts } from "./facts.ts";
+import { createDocuments } from "./fetch-document.ts";
 import type { SendHttp } from "./http.ts";
 import { hostOf } from "./http.ts";
 import type { Registry, Reply, Verdict } from "./registry.ts";
@@ -17,6 +17,7 @@ import type { Sources } from "./sources.ts";
 /** Where package managers of a sandbox find registries: a name that nobody can have (ICANN keeps `.internal` for private use). */
 export const PACKAGES_HOST = "packages.glovebox.internal";
 const MAX_RECENT = 512;
+const MAX_ENTERED = 2_000;
 
 export interface PackagePorts extends FactPorts {
   readonly registries: ReadonlyMap<EcosystemName, Registry>;
@@ -50,6 +51,7 @@ export function createSessionPackages(ports: PackagePorts): OpenPackages {
   const { registries, log, ending } = ports;
   let recent: readonly ({ readonly admitted: Admitted } | { readonly refused: Refused })[] = [];
   let number = 0;
+  const entered = new Set<string>();
   const keep = (it: (typeof recent)[number]) => {
     number += 1;
     recent = [...recent.slice(1 - MAX_RECENT), it];
@@ -74,6 +76,9 @@ export function createSessionPackages(ports: PackagePorts): OpenPackages {
     cache: ports.cache,
     admit: async (admitted, verdict) => {
       await ports.onAdmitted(admitted, verdict);
+      entered.add(admitted.purl);
+      const [first] = entered;
+      if (entered.size > MAX_ENTERED && first !== undefined) entered.delete(first);
       keep({ admitted });
     },
     onFailure: ({ release, facts }, error) => {
@@ -138,6 +143,9 @@ export function createSessionPackages(ports: PackagePorts): OpenPackages {
         if (failure.code === "INTERNAL") log.error({ err: error, host: hostOf(url) }, "a registry could not answer");
         return plainly(502, failure.message);
       }
+    },
+    get entered() {
+      return [...entered];
     },
     get mark() {
       return number;

@@ -11,7 +11,7 @@ export type IsolationLevel = (typeof ISOLATION_LEVELS)[number];
 const count = (min: number, max: number, initial: number) => z.int().min(min).max(max).default(initial);
 
 /** The shape of a sandbox: a bundle's `profile.yaml`. Every key may be left out; an unknown one is an error. */
-export const profileSchema = z.strictObject({
+const shape = z.strictObject({
   /** Name of an agent image in the image store. */
   image: z
     .string()
@@ -72,5 +72,34 @@ export const profileSchema = z.strictObject({
   /** Whether the container's root file system can be written; the machine confines it all the same. */
   writableRoot: z.boolean().default(false),
 });
+
+export const profileSchema = shape.superRefine(({ packages, secrets }, context) => {
+  for (const [ecosystem, sources] of Object.entries(packages?.registries ?? {})) {
+    for (const [index, { url, secret }] of sources.entries()) {
+      const problem = secret === undefined ? undefined : registrySecretProblem(new URL(url), secrets, secret);
+      if (problem === undefined) continue;
+      context.addIssue({
+        code: "custom",
+        path: ["packages", "registries", ecosystem, index, "secret"],
+        message: problem,
+      });
+    }
+  }
+});
+
+/** A registry that could not be asked for want of its secret would be found out at the first installation. */
+function registrySecretProblem(url: URL, secrets: z.infer<typeof profileSecrets>, name: string): string | undefined {
+  const secret = secrets.find((it) => it.name === name);
+  if (!secret) return `there is no secret ${name} in the profile`;
+  if (url.protocol !== "https:") return `the secret ${name} goes by HTTPS only`;
+  if (secret.present?.as === "query") return `the secret ${name} goes into a query, where no registry reads it`;
+  const port = Number(url.port || 443);
+  const isBound = secret.hosts.some(
+    ({ host, ports }) =>
+      ports.includes(port) &&
+      (host === url.hostname || (host.startsWith("*.") && url.hostname.endsWith(host.slice(1)))),
+  );
+  return isBound ? undefined : `the secret ${name} is not bound to ${url.hostname}:${port}`;
+}
 
 export type Profile = z.infer<typeof profileSchema>;

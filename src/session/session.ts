@@ -51,6 +51,8 @@ export interface NetworkSummary {
   readonly exposedPorts: readonly ExposedPort[];
   /** The latest. */
   readonly refusals: readonly Refusal[];
+  /** Of packages that have entered, in the order in which they did; absent where the profile permits none. */
+  readonly packages?: readonly string[];
 }
 
 /** A principal's sessions. Ids of another principal's are as unknown as ids that never were: SESSION_NOT_FOUND. */

@@ -284,8 +284,9 @@ export class Tenancy {
   }
 }
 
-function networkOf({ grants, open, refusalsSince, previews }: SessionEgress): NetworkSummary {
-  return { grants, openConnections: open, refusals: refusalsSince(0), exposedPorts: previews.exposed };
+function networkOf({ grants, open, refusalsSince, previews, packages }: SessionEgress): NetworkSummary {
+  const entered = packages && { packages: packages.entered };
+  return { grants, openConnections: open, refusals: refusalsSince(0), exposedPorts: previews.exposed, ...entered };
 }
 
 function asJson(value: unknown): Json {

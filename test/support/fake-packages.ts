@@ -23,6 +23,7 @@ export function fakePackages(
     requested,
     admitted,
     refused,
+    entered: [],
     mark: 0,
     since: () => ({ admitted, refused }),
     request: (_ecosystem, names) => {
