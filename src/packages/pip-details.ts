@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { pipNaming } from "../policy/ecosystems/pip.ts";
 import { extraDocument, readJson, readTime } from "./documents.ts";
+import { licenseAlternatives } from "./license-alternatives.ts";
 import type { IndexFile } from "./pip-index.ts";
 import type { Desk } from "./registry.ts";
 
@@ -73,19 +74,11 @@ export async function licensesOf(name: string, version: string, api: string, des
 }
 
 function readLicenses(info: z.infer<typeof versionInfo>["info"]): readonly string[] {
-  if (info.license_expression) return alternatives(info.license_expression);
+  if (info.license_expression) return licenseAlternatives(info.license_expression);
   const classified = (info.classifiers ?? []).filter((it) => it.startsWith("License :: "));
   const [classifier = ""] = classified;
   const known = CLASSIFIED.get(classifier.split(" :: ").at(-1) ?? "");
   // Of several nobody says whether one suffices.
   if (classified.length > 0) return known !== undefined && classified.length === 1 ? [known] : [];
-  return alternatives(info.license ?? "");
-}
-
-/** `MIT OR Apache-2.0` are two; what has more in it than `OR` stays one. */
-function alternatives(expression: string): string[] {
-  if (!/^[A-Za-z0-9.+() -]{1,200}$/.test(expression)) return [];
-  const parts = expression.trim().split(/ +OR +/);
-  if (parts.every((it) => /^[A-Za-z0-9.+-]+$/.test(it))) return parts;
-  return /\b(?:AND|OR|WITH)\b/.test(expression) ? [expression.trim()] : [];
+  return licenseAlternatives(info.license ?? "");
 }
