@@ -26,7 +26,8 @@ export interface ZipEntry {
 /** How many times larger than the zip its contents may be, over the first 16 MiB. */
 const RATIO = 200;
 const FREE_BYTES = 16 * 1024 ** 2;
-const MAX_NAME_BYTES = 32 * 1024 ** 2;
+/** Of all names together, for each entry that there may be. */
+const NAME_BYTES = 160;
 /** Up to here an entry is unpacked in one piece, which is much faster. */
 const ONE_PIECE_BYTES = 1024 ** 2;
 
@@ -38,7 +39,7 @@ export async function* readZip(file: FileHandle, limits: ZipLimits): AsyncGenera
   const { size } = await file.stat();
   const left = {
     entries: limits.entries,
-    names: MAX_NAME_BYTES,
+    names: NAME_BYTES * limits.entries,
     bytes: Math.min(limits.bytes, FREE_BYTES + RATIO * size),
   };
   try {

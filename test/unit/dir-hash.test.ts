@@ -2,53 +2,10 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { crc32, deflateRawSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
 import { dirHash } from "../../src/packages/dir-hash.ts";
 import { scratch } from "../support/audit.ts";
-
-interface Item {
-  readonly name: string | Buffer;
-  readonly content: Buffer | string;
-  readonly stored?: boolean;
-  /** What the zip says, where that is not so. */
-  readonly claimedSize?: number;
-  readonly claimedCrc?: number;
-  readonly flags?: number;
-}
-
-/** A zip, byte by byte: libraries make no bad ones. */
-function makeZip(items: readonly Item[]): Buffer {
-  const parts: Buffer[] = [];
-  const directory: Buffer[] = [];
-  let offset = 0;
-  for (const { name, content, stored, claimedSize, claimedCrc, flags = 0x800 } of items) {
-    const nameBytes = Buffer.from(name);
-    const plain = Buffer.from(content);
-    const packed = stored ? plain : deflateRawSync(plain);
-    const common = Buffer.alloc(26);
-    common.writeUInt16LE(20, 0);
-    common.writeUInt16LE(flags, 2);
-    common.writeUInt16LE(stored ? 0 : 8, 4);
-    common.writeUInt32LE(claimedCrc ?? crc32(plain), 10);
-    common.writeUInt32LE(packed.length, 14);
-    common.writeUInt32LE(claimedSize ?? plain.length, 18);
-    common.writeUInt16LE(nameBytes.length, 22);
-    const local = Buffer.concat([Buffer.from("PK\x03\x04"), common, nameBytes, packed]);
-    const tail = Buffer.alloc(14);
-    tail.writeUInt32LE(offset, 10);
-    directory.push(Buffer.from("PK\x01\x02\x14\x00"), common, tail, nameBytes);
-    parts.push(local);
-    offset += local.length;
-  }
-  const central = Buffer.concat(directory);
-  const end = Buffer.alloc(18);
-  end.writeUInt16LE(items.length, 4);
-  end.writeUInt16LE(items.length, 6);
-  end.writeUInt32LE(central.length, 8);
-  end.writeUInt32LE(offset, 12);
-  return Buffer.concat([...parts, central, Buffer.from("PK\x05\x06"), end]);
-}
+import { makeZip, type ZipItem } from "../support/zip.ts";
 
 async function hashOf(bytes: Buffer): Promise<string> {
   const path = join(scratch(), "m.zip");
@@ -59,7 +16,7 @@ async function hashOf(bytes: Buffer): Promise<string> {
 
 const MODULE = "example.test/hands";
 const at = (path: string) => `${MODULE}@v1.2.3/${path}`;
-const ITEMS: readonly Item[] = [
+const ITEMS: readonly ZipItem[] = [
   { name: at("go.mod"), content: `module ${MODULE}\n` },
   { name: at("a/b.go"), content: "package a\n", stored: true },
   { name: at("a.go"), content: "package hands\n" },
@@ -122,7 +79,7 @@ test("the order of files in the zip, and how they are packed, do not matter; nam
 });
 
 test("what go would not take, and what unpacks to too much, is refused", async () => {
-  const file = (changes: Partial<Item> = {}): Item => ({ name: at("a"), content: "content", ...changes });
+  const file = (changes: Partial<ZipItem> = {}): ZipItem => ({ name: at("a"), content: "content", ...changes });
   const bomb = { content: Buffer.alloc(1024 ** 2), claimedCrc: 1 };
   const refused: [Buffer, string][] = [
     [Buffer.from("no zip at all"), "cannot be read"],
