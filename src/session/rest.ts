@@ -21,8 +21,8 @@ export interface RestPorts {
 }
 
 /**
- * Puts the sandbox of one session to rest while nobody uses it: paused after half a minute, so that it costs no time, and later written to
- * disk, so that it costs no memory. One step after the other; whoever uses the sandbox waits for `awake` first.
+ * Puts the sandbox of one session to rest while nobody uses it: paused after half a minute, so that it costs no time, and after
+ * `hibernateMs` written to disk, so that it costs no memory. One step after the other; whoever uses the sandbox waits for `awake` first.
  */
 export class Rest {
   readonly #ports: RestPorts;
@@ -45,7 +45,8 @@ export class Rest {
 
   /** Does what is due after it was not used for so long. */
   rest(idleMs: number): void {
-    if (idleMs < REST_AFTER_MS || !this.#ports.isUnused()) return;
+    const { hibernateMs, isUnused } = this.#ports;
+    if (idleMs < Math.min(REST_AFTER_MS, hibernateMs) || !isUnused()) return;
     this.#last = this.#last.then(() => this.#rest(idleMs)).catch((error: unknown) => this.#ports.onFailed(error));
   }
 

@@ -13,7 +13,7 @@ import {
 } from "../support/gateway.ts";
 
 /** The default policy, under which a session sleeps on disk as soon as it rests. */
-const sleepyPolicy = (data: TestData) => policyWith(data, "timeouts:\n  hibernateMs: 1000\n");
+const sleepyPolicy = (data: TestData) => policyWith(data, "timeouts:\n  hibernateMs: 2000\n");
 
 test("a session that nobody calls takes no memory, and the next call finds files, memory and what ended before", {
   timeout: 300_000,

@@ -7,10 +7,12 @@ import { auditRecords, connect, machinePids, shippedPolicy, type TestData, testD
 function sleepyDevelopment({ directory }: TestData): string {
   const bundle = join(directory, "policy");
   cpSync(shippedPolicy("development"), bundle, { recursive: true });
-  writeFileSync(join(bundle, "profile.yaml"), "timeouts:\n  hibernateMs: 1000\n");
+  writeFileSync(join(bundle, "profile.yaml"), "timeouts:\n  hibernateMs: 2000\n");
   return bundle;
 }
 
+/** Waits for a listener (state 0A) at port 8000 (1F40). */
+const LISTENS = "until grep -q '0100007F:1F40 .* 0A ' /proc/net/tcp; do sleep 0.1; done";
 const bearer = (text: string) => ({ authorization: `Bearer ${/Bearer ([\w-]{32})/.exec(text)?.[1]}` });
 const events = (data: TestData) => auditRecords(data).flatMap(({ body }) => (body.kind === "event" ? [body] : []));
 
@@ -22,7 +24,7 @@ test("a person looks at what an agent built, also when the sandbox sleeps, until
   await agent.call("writeFile", { path: "/workspace/index.html", content: "<h1>built</h1>" });
   // Not a process of the session, which would keep it awake.
   const started = await agent.call("exec", {
-    argv: ["sh", "-c", "(setsid python3 -m http.server 8000 --bind 127.0.0.1 > /dev/null 2>&1 &); sleep 3"],
+    argv: ["sh", "-c", `(setsid python3 -m http.server 8000 --bind 127.0.0.1 > /dev/null 2>&1 &); ${LISTENS}`],
   });
   expect(started.result, started.text).toMatchObject({ exitCode: 0 });
 

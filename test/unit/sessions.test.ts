@@ -400,6 +400,14 @@ test("a session that nobody calls is written to disk, takes no machine, and goes
   expect(sessions.status(ada)).toMatchObject({ state: "lost" });
 });
 
+test("a profile whose sessions hibernate before others are paused is taken at its word", async () => {
+  const made = await stand({ timeouts: { hibernateMs: 5_000 } });
+  await using sessions = createSessions(made.ports);
+  await sessions.open({ principal: ada, signal, progress });
+  await vi.advanceTimersByTimeAsync(20_000);
+  await vi.waitFor(() => expect(events(made.records)).toEqual(["session-opened", "session-hibernated"]));
+});
+
 test("a hibernated session that can't be woken stays on disk for another try, and is closed with what was written", async () => {
   const made = await stand({ timeouts: { hibernateMs: 60_000 } });
   await using sessions = createSessions(made.ports);
