@@ -36,6 +36,8 @@ export interface Config extends z.infer<typeof settingsSchema> {
   readonly templateDirectory: string;
   readonly snapshotDirectory: string;
   readonly auditDirectory: string;
+  readonly packageCacheDirectory: string;
+  readonly advisoriesFile: string;
 }
 
 /** Command-line options that override the environment. */
@@ -80,6 +82,8 @@ export function loadConfig(options: ConfigOptions, env: NodeJS.ProcessEnv): Conf
     templateDirectory: join(dataDirectory, "templates"),
     snapshotDirectory: join(dataDirectory, "snapshots"),
     auditDirectory: join(dataDirectory, "audit"),
+    packageCacheDirectory: join(dataDirectory, "packages"),
+    advisoriesFile: join(dataDirectory, "advisories.sqlite"),
   };
 }
 

@@ -26,12 +26,15 @@ import { createLog, type Logger } from "./log.ts";
 import { instructions } from "./mcp/instructions.ts";
 import type { ServerPorts } from "./mcp/server.ts";
 import { createMounts } from "./mounts/mounts.ts";
+import { openAdvisories } from "./packages/advisories-store.ts";
 import { openPackageCache } from "./packages/disk-cache.ts";
 import { packageRegistries } from "./packages/ecosystems.ts";
 import { findGroup } from "./packages/groups.ts";
 import { readSimilar } from "./packages/popular.ts";
+import { goChecksums } from "./packages/registries.ts";
 import { readSources } from "./packages/sources.ts";
 import type { Bundle } from "./policy/bundle.ts";
+import { namingOf } from "./policy/ecosystems/naming.ts";
 import { canEverPermit, evaluate } from "./policy/evaluate.ts";
 import { loadBundle } from "./policy/load.ts";
 import type { Packages } from "./policy/packages.ts";
@@ -199,12 +202,12 @@ async function packagesOf(
   { config, decide, audit, log }: { config: Config } & Pick<SitePorts, "decide" | "audit" | "log">,
   owner: AsyncDisposableStack,
 ): Promise<OpenPackages> {
-  const directory = `${config.dataDirectory}/packages`;
+  const directory = config.packageCacheDirectory;
   return packageSites({
-    registries: packageRegistries(packages),
+    registries: packageRegistries(packages, await goChecksums()),
     sources: once(() => readSources(packages)),
     cache: owner.use(await openPackageCache({ directory, maxBytes: PACKAGE_CACHE_BYTES, log })),
-    advisories: { about: () => [], imported: () => undefined, [Symbol.dispose]: () => undefined },
+    advisories: owner.use(openAdvisories(config.advisoriesFile, namingOf)),
     pin: packages.pin,
     similarTo: await readSimilar(),
     nowMs: Date.now,

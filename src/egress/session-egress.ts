@@ -146,7 +146,11 @@ export function createSessionEgress(
     environment: { ...packages?.environment, ...secrets.environment },
     packages: packages?.packages,
     attach: async (machine, signal) => {
-      if (mayTerminate(bundle)) await machine.trust({ own: (await sessionAuthority()).certificate }, signal);
+      const trusting = async () => machine.trust({ own: (await sessionAuthority()).certificate }, signal);
+      if (mayTerminate(bundle)) await trusting();
+      // Needed for registries' own addresses only: package managers are told of one that needs no TLS.
+      else if (packages)
+        trusting().catch((error: unknown) => log.warn({ sessionId, err: error }, "trust was not set up"));
       attached = machine;
       waiting = 0;
       ask(machine);

@@ -32,6 +32,13 @@ export const cargoRegistry: Registry = {
       ),
     );
   },
+  files: async (desk) => {
+    const read = desk.roots.map(async (root) => {
+      const settings = await extraDocument(desk, `${root}config.json`);
+      return settings ? [readConfig(settings).dl.replace(/\{.*/, "")] : [];
+    });
+    return (await Promise.all(read)).flat();
+  },
   // Cargo takes another source from a file only: `cargoConfig`.
   environment: () => ({ CARGO_REGISTRIES_CRATES_IO_PROTOCOL: "sparse" }),
 };

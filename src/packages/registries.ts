@@ -1,8 +1,8 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import type { EcosystemName } from "../policy/ecosystems/ecosystem.ts";
-import { cargoRegistry } from "./cargo-registry.ts";
-import { mavenRegistry } from "./maven-registry.ts";
+import { cargoIndex } from "./own-cargo.ts";
+import { mavenRepository } from "./own-maven.ts";
 
 /** Package managers that can be asked where they get packages. */
 export const REGISTRY_TOOLS = ["npm", "pip", "go", "apt"] as const;
@@ -38,6 +38,12 @@ export async function ownRegistries(ecosystem: EcosystemName): Promise<OwnRegist
   }
 }
 
+/** The checksum database that this computer's go asks, as GOSUMDB has it; `undefined` without go, or where it is off. */
+export async function goChecksums(): Promise<string | undefined> {
+  const told = await answer("go", "env", "GOSUMDB").catch(() => "");
+  return told === "" || told === "off" ? undefined : told;
+}
+
 const OWN: Readonly<Record<EcosystemName, () => Promise<OwnRegistry[]>>> = {
   npm: async () => {
     const [url] = await registryUrls("npm");
@@ -52,8 +58,8 @@ const OWN: Readonly<Record<EcosystemName, () => Promise<OwnRegistry[]>>> = {
   pip: async () => firstOf(await registryUrls("pip")),
   go: async () => firstOf((await registryUrls("go")).slice(0, 1)),
   apt: async () => (await registryUrls("apt")).map((url) => ({ url, files: [] })),
-  cargo: async () => firstOf(await cargoRegistry()),
-  maven: async () => firstOf(await mavenRegistry()),
+  cargo: async () => firstOf(await cargoIndex()),
+  maven: async () => firstOf(await mavenRepository()),
 };
 
 function firstOf([url, ...files]: readonly string[]): OwnRegistry[] {

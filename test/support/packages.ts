@@ -49,6 +49,8 @@ export interface PackageSettings {
   /** Whose certificates registries may have. */
   readonly authority?: SessionAuthority;
   readonly advisories?: Advisories;
+  /** Go's checksum database. */
+  readonly sumdb?: string;
   readonly nowMs?: () => number;
   readonly directory?: string;
   /** Where packages come from for which the profile has no registry; nowhere when absent. */
@@ -86,7 +88,7 @@ export async function openTestPackages(settings: PackageSettings): Promise<TestP
   const secrets = createSessionSecrets(profile.secrets, values, ending.signal);
   const cache = stack.use(await openPackageCache({ directory: join(directory, "cache"), maxBytes: 2 ** 30, log }));
   const site = packageSites({
-    registries: packageRegistries(packages),
+    registries: packageRegistries(packages, settings.sumdb),
     sources: () => readSources(packages, settings.own ?? (async () => [])),
     cache,
     advisories: settings.advisories ?? NO_ADVISORIES,

@@ -12,7 +12,7 @@ import { isMissing } from "../lib/missing.ts";
 const TIMEOUT_MS = 10_000;
 
 /** A mirror for everything, or for the central repository, of the user's or the installation's settings; else what Maven itself has (its super POM). */
-export async function mavenRegistry(): Promise<string[]> {
+export async function mavenRepository(): Promise<string[]> {
   const { stdout } = await promisify(execFile)("mvn", ["--version"], { timeout: TIMEOUT_MS });
   const home = /^Maven home: (.+)$/m.exec(stdout)?.[1];
   if (home === undefined) return [];

@@ -10,7 +10,7 @@ const NOWHERE = "http://127.0.0.1:1";
  * The root of the index that cargo uses, with whatever its configuration puts in the place of crates.io; none where it uses no sparse index.
  * Cargo has no command that tells it.
  */
-export async function cargoRegistry(): Promise<string[]> {
+export async function cargoIndex(): Promise<string[]> {
   const env = { ...process.env, CARGO_HTTP_PROXY: NOWHERE, CARGO_NET_RETRY: "0", CARGO_TERM_COLOR: "never" };
   const options = { timeout: TIMEOUT_MS, maxBuffer: 1_048_576, cwd: homedir(), env };
   const told = await promisify(execFile)("cargo", ["info", "glovebox-asks-where"], options).then(
