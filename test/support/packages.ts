@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import type { EventBody, RecordBody } from "../../src/audit/record.ts";
+import { readAuthorities } from "../../src/egress/authorities.ts";
 import { createDial } from "../../src/egress/dial.ts";
 import { createRegistryHttp } from "../../src/egress/registry-http.ts";
 import { createSecrets } from "../../src/egress/secret-cache.ts";
@@ -73,6 +74,7 @@ export async function openTestPackages(settings: PackageSettings): Promise<TestP
   if (!profile.packages) throw new Error("the profile has no packages");
   const { packages } = profile;
   const ending = new AbortController();
+  const trusted = settings.authority ? [settings.authority.certificate] : (await readAuthorities([])).all;
   const records: RecordBody[] = [];
   const audit = { append: async (body: RecordBody) => void records.push(body) };
   const log = quiet as never;
@@ -80,7 +82,7 @@ export async function openTestPackages(settings: PackageSettings): Promise<TestP
   const upstream = stack.use(
     createUpstream({
       dial,
-      authorities: async () => (settings.authority ? [settings.authority.certificate] : []),
+      authorities: async () => trusted,
       ending: ending.signal,
     }),
   );
