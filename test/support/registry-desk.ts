@@ -1,3 +1,5 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import type {
   Artifact,
   Desk,
@@ -39,20 +41,27 @@ export function fakeDesk(
   });
 }
 
-/** A desk in front of a real registry. */
+/** A desk in front of a real registry. What is delivered is fetched, and checked against what the registry promises. */
 export function realDesk(root: string, permits: Decide = () => true): Desk & DeskLog {
-  return deskOf(root, permits, async (url, { method = "GET", accept = "*/*" } = {}) => {
+  const desk = deskOf(root, permits, async (url, { method = "GET", accept = "*/*" } = {}) => {
     const response = await fetch(url, { method, headers: { accept }, signal: AbortSignal.timeout(20_000) });
     const [contentType = ""] = (response.headers.get("content-type") ?? "").split(";");
     const body = Buffer.from(await response.arrayBuffer());
-    return {
-      status: response.status,
-      contentType,
-      headers: Object.fromEntries(response.headers),
-      body,
-      url: response.url,
-    };
+    const headers = Object.fromEntries(response.headers);
+    return { status: response.status, contentType, headers, body, url: response.url };
   });
+  return {
+    ...desk,
+    deliver: async (release, artifact, others) => {
+      const reply = await desk.deliver(release, artifact, others);
+      if (reply.status !== 200) return reply;
+      const { body } = await desk.document(artifact.url);
+      for (const { algorithm, hex } of artifact.integrity) {
+        assert.equal(createHash(algorithm).update(body).digest("hex"), hex);
+      }
+      return { ...reply, body };
+    },
+  };
 }
 
 function deskOf(
