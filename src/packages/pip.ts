@@ -42,6 +42,9 @@ export const pipRegistry: Registry = {
   },
 };
 
+/** The largest projects have pages of a few MiB. */
+const MAX_PAGE_BYTES = 32 * 1_048_576;
+
 interface Listing {
   /** The highest version first. */
   readonly releases: readonly Release[];
@@ -83,7 +86,7 @@ async function answerFile(
 
 async function findListing(name: string, desk: Desk): Promise<Listing | undefined> {
   const { pages, api } = addresses(desk.root(name));
-  const document = await findDocument(desk, `${pages}${name}/`, { accept: INDEX_ACCEPT });
+  const document = await findDocument(desk, `${pages}${name}/`, { accept: INDEX_ACCEPT, maxBytes: MAX_PAGE_BYTES });
   if (!document) return undefined;
   const files = await withTimes(name, readIndex(name, document), api, desk);
   return { releases: releasesOf(name, files), files };
@@ -96,34 +99,30 @@ function addresses(root: string): { pages: string; api: string } {
 }
 
 function releasesOf(name: string, files: readonly IndexFile[]): Release[] {
-  const sorted = files.toSorted((a, b) => pipNaming.compare(b.version, a.version));
-  const groups: IndexFile[][] = [];
-  for (const file of sorted) {
-    const last = groups.at(-1);
+  const spelt = Map.groupBy(files, (it) => it.version);
+  const versions: { version: string; files: IndexFile[] }[] = [];
+  for (const version of [...spelt.keys()].toSorted((a, b) => pipNaming.compare(b, a))) {
+    const [last, its] = [versions.at(-1), spelt.get(version) ?? []];
     // `1.0` and `1.0.0` are one version, and go by the first of their spellings.
-    if (last?.[0] && pipNaming.compare(last[0].version, file.version) === 0) last.push(file);
-    else groups.push([file]);
+    if (last && pipNaming.compare(last.version, version) === 0) last.files.push(...its);
+    else versions.push({ version, files: [...its] });
   }
-  return groups.flatMap((it) => releaseOf(name, it));
+  return versions.map((it) => releaseOf(name, it.version, it.files));
 }
 
-function releaseOf(name: string, files: readonly IndexFile[]): Release[] {
-  const [first] = files;
-  if (!first) return [];
+function releaseOf(name: string, version: string, files: readonly IndexFile[]): Release {
   const artifacts = files.map((it) => it.artifact);
   const times = artifacts.flatMap((it) => it.publishedMs ?? []);
-  return [
-    {
-      name,
-      version: first.version,
-      // A file without a time could be of today.
-      ...(times.length === files.length && { publishedMs: Math.min(...times) }),
-      licenses: [],
-      hasInstallScript: artifacts.every((it) => it.buildsFromSource),
-      yanked: files.every((it) => it.yanked !== undefined),
-      artifacts,
-    },
-  ];
+  return {
+    name,
+    version,
+    // A file without a time could be of today.
+    ...(times.length === files.length && { publishedMs: Math.min(...times) }),
+    licenses: [],
+    hasInstallScript: artifacts.every((it) => it.buildsFromSource),
+    yanked: files.every((it) => it.yanked !== undefined),
+    artifacts,
+  };
 }
 
 /** The release as this file makes it: a source archive runs its own program to be built, whatever the wheels beside it do. */
