@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { cargoNaming } from "../policy/ecosystems/cargo.ts";
 import { type CargoConfig, type IndexLine, indexPath, readConfig, readIndexFile } from "./cargo-index.ts";
-import { extraDocument, findDocument, malformed, metadata, notFound, readJson } from "./documents.ts";
+import { findDocument, ifAnswered, malformed, metadata, notFound, readJson } from "./documents.ts";
 import { handOver } from "./hand-over.ts";
 import { licenseAlternatives } from "./license-alternatives.ts";
 import type { Desk, Registry, RegistryRequest, Release, Reply } from "./registry.ts";
@@ -88,9 +88,13 @@ const versionInfo = z.object({ version: z.object({ license: z.string().nullish()
 
 /** The index has no licences; the web API has, where there is one. */
 async function withLicenses(release: Release, { api }: CargoConfig, desk: Desk): Promise<Release> {
-  const url = api && `${api}api/v1/crates/${release.name}/${encodeURIComponent(release.version)}`;
-  const document = url ? await extraDocument(desk, url) : undefined;
-  if (!document) return release;
-  const { version } = readJson(versionInfo, document.body, `cargo's description of \`${release.name}\``);
-  return { ...release, licenses: licenseAlternatives(version.license ?? "") };
+  const licenses = api === undefined ? undefined : await ifAnswered(() => licensesOf(release, api, desk));
+  return { ...release, licenses: licenses ?? [] };
+}
+
+async function licensesOf({ name, version }: Release, api: string, desk: Desk): Promise<readonly string[]> {
+  const document = await findDocument(desk, `${api}api/v1/crates/${name}/${encodeURIComponent(version)}`);
+  if (!document) return [];
+  const said = readJson(versionInfo, document.body, `cargo's description of \`${name}\``);
+  return licenseAlternatives(said.version.license ?? "");
 }

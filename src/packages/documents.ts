@@ -8,14 +8,20 @@ export async function findDocument(desk: Desk, url: string, options?: DocumentOp
   return document.status === 200 ? document : undefined;
 }
 
-/** One that only adds to what is known: a registry need not have it, nor answer. */
-export async function extraDocument(desk: Desk, url: string, options?: DocumentOptions): Promise<Document | undefined> {
+/** What only adds to what is known: a registry need not have it, nor answer, nor make sense. */
+export async function ifAnswered<Found>(find: () => Promise<Found>): Promise<Found | undefined> {
   try {
-    return await findDocument(desk, url, options);
+    return await find();
   } catch (error) {
-    if (error instanceof GatewayError && error.code === "REGISTRY_FAILED") return undefined;
+    const registry = error instanceof GatewayError && /^REGISTRY_(?:FAILED|MALFORMED)$/.test(error.code);
+    if (registry) return undefined;
     throw error;
   }
+}
+
+/** A document that only adds to what is known. */
+export function extraDocument(desk: Desk, url: string, options?: DocumentOptions): Promise<Document | undefined> {
+  return ifAnswered(() => findDocument(desk, url, options));
 }
 
 /**

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { extraDocument, findDocument, malformed, readIntegrity } from "./documents.ts";
+import { findDocument, ifAnswered, readIntegrity } from "./documents.ts";
 import { licenseAlternatives } from "./license-alternatives.ts";
 import { readXml } from "./maven-metadata.ts";
 import { mavenFolder } from "./maven-path.ts";
@@ -66,13 +66,14 @@ const pom = z.object({
 
 /** The licences in a version's POM, of which one suffices (maven.apache.org/pom.html#licenses); what its parent has is not looked up. */
 export async function licensesOf(name: string, version: string, desk: Desk): Promise<readonly string[]> {
+  return (await ifAnswered(() => pomLicenses(name, version, desk))) ?? [];
+}
+
+async function pomLicenses(name: string, version: string, desk: Desk): Promise<readonly string[]> {
   const file = `${name.split(":").at(-1)}-${version}.pom`;
-  const document = await extraDocument(desk, fileUrl(name, version, file, desk));
-  if (!document) return [];
-  const what = `maven's description of \`${name}\``;
-  const parsed = pom.safeParse(readXml(document, what));
-  if (!parsed.success) throw malformed(what, parsed.error);
-  const { licenses } = parsed.data.project;
+  const document = await findDocument(desk, fileUrl(name, version, file, desk));
+  const parsed = document && pom.safeParse(readXml(document, `maven's description of \`${name}\``));
+  const licenses = parsed?.data?.project.licenses;
   return [licenses ? (licenses.license ?? []) : []].flat().flatMap((it) => spdx(it.name ?? ""));
 }
 

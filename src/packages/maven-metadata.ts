@@ -1,7 +1,7 @@
 import { XMLParser, XMLValidator } from "fast-xml-parser";
 import { z } from "zod";
 import { mavenNaming } from "../policy/ecosystems/maven.ts";
-import { malformed, readText } from "./documents.ts";
+import { malformed, readText, readTime } from "./documents.ts";
 import type { Document } from "./registry.ts";
 
 /** What `maven-metadata.xml` says of a package, or of the plugins of a group. */
@@ -10,7 +10,7 @@ export interface MavenMetadata {
   readonly versions: readonly string[];
   readonly latest: string | undefined;
   readonly release: string | undefined;
-  /** `yyyymmddHHMMSS` */
+  /** When a version was added last: `yyyymmddHHMMSS`, UTC. */
   readonly lastUpdated: string | undefined;
   readonly plugins: readonly { readonly prefix: string; readonly artifactId: string }[];
 }
@@ -69,6 +69,11 @@ export function readMetadata(name: string, document: Document): MavenMetadata {
     lastUpdated: /^\d{14}$/.test(versioning?.lastUpdated ?? "") ? versioning?.lastUpdated : undefined,
     plugins: (plugins?.plugin ?? []).filter((it) => PART.test(it.prefix) && PART.test(it.artifactId)),
   };
+}
+
+/** Milliseconds since 1970: no version is younger. Where files have no times, this is when they are from at the latest. */
+export function lastUpdatedMs({ lastUpdated = "" }: MavenMetadata): number | undefined {
+  return readTime(lastUpdated.replace(/^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)$/, "$1-$2-$3T$4:$5:$6Z"));
 }
 
 /** With the versions that may be seen. Everything in it has been read: nothing has to be escaped. */

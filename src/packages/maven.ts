@@ -3,7 +3,7 @@ import { mavenNaming } from "../policy/ecosystems/maven.ts";
 import { findDocument, metadata, notFound } from "./documents.ts";
 import { handOver } from "./hand-over.ts";
 import { fileUrl, findChecksum, findFile, licensesOf } from "./maven-files.ts";
-import { type MavenMetadata, readMetadata, writeMetadata } from "./maven-metadata.ts";
+import { lastUpdatedMs, type MavenMetadata, readMetadata, writeMetadata } from "./maven-metadata.ts";
 import { type MavenPath, mavenFolder, readMavenPath } from "./maven-path.ts";
 import type { Artifact, Desk, Registry, RegistryRequest, Release, Reply } from "./registry.ts";
 
@@ -31,7 +31,9 @@ export const mavenRegistry: Registry = {
     return Promise.all(
       listing.versions
         .toSorted((a, b) => mavenNaming.compare(b, a))
-        .map((it, index) => describe(name, it, desk, it === version ? "whole" : index < LOOKED_AT ? "seen" : "named")),
+        .map((it, index) =>
+          describe(name, it, listing, desk, it === version ? "whole" : index < LOOKED_AT ? "seen" : "named"),
+        ),
     );
   },
   // Maven takes repositories from its settings only, and refuses those without TLS: it asks the upstream's own hosts.
@@ -63,8 +65,9 @@ async function answerFile(
     const hex = await findChecksum(fileUrl(name, version, file, desk), checksum, desk);
     return hex === undefined ? notFound() : metadata("text/plain", hex);
   }
-  const artifact = await findFile(name, version, file, desk);
-  if (!artifact) return notFound();
+  const found = await findFile(name, version, file, desk);
+  if (!found) return notFound();
+  const artifact = found.publishedMs === undefined ? dated(found, version, await findListing(name, desk)) : found;
   const release = { ...releaseOf(name, version, [artifact]), licenses: await licensesOf(name, version, desk) };
   // What would do instead is looked up only when it is needed.
   const { permitted } = desk.verdict(release, artifact);
@@ -83,17 +86,26 @@ async function findListing(name: string, desk: Desk): Promise<MavenMetadata | un
   return document && readMetadata(name, document);
 }
 
+/** A file without a time of its own is from when its package was updated last, or before. */
+function dated(artifact: Artifact, version: string, listing: MavenMetadata | undefined): Artifact {
+  const publishedMs = listing?.versions.includes(version) ? lastUpdatedMs(listing) : undefined;
+  return publishedMs === undefined ? artifact : { publishedMs, ...artifact };
+}
+
 /** `named`: no more than that; `seen`: its POM, with time and digests; `whole`: its jar, too, and its licences. */
-async function describe(name: string, version: string, desk: Desk, how: "named" | "seen" | "whole"): Promise<Release> {
+async function describe(
+  name: string,
+  version: string,
+  listing: MavenMetadata,
+  desk: Desk,
+  how: "named" | "seen" | "whole",
+): Promise<Release> {
   if (how === "named") return releaseOf(name, version, []);
   const stem = `${name.split(":").at(-1)}-${version}`;
   const files = how === "whole" ? [`${stem}.pom`, `${stem}.jar`] : [`${stem}.pom`];
-  const artifacts = await Promise.all(files.map((it) => findFile(name, version, it, desk)));
-  const release = releaseOf(
-    name,
-    version,
-    artifacts.filter((it) => it !== undefined),
-  );
+  const found = await Promise.all(files.map((it) => findFile(name, version, it, desk)));
+  const artifacts = found.flatMap((it) => (it ? [dated(it, version, listing)] : []));
+  const release = releaseOf(name, version, artifacts);
   return how === "whole" ? { ...release, licenses: await licensesOf(name, version, desk) } : release;
 }
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { pipNaming } from "../policy/ecosystems/pip.ts";
-import { extraDocument, readJson, readTime } from "./documents.ts";
+import { findDocument, ifAnswered, readJson, readTime } from "./documents.ts";
 import { licenseAlternatives } from "./license-alternatives.ts";
 import type { IndexFile } from "./pip-index.ts";
 import type { Desk } from "./registry.ts";
@@ -46,31 +46,39 @@ const CLASSIFIED: ReadonlyMap<string, string> = new Map([
 /** The files with times, where the page has none and the API does. */
 export async function withTimes(name: string, files: IndexFile[], api: string, desk: Desk): Promise<IndexFile[]> {
   if (files.every((it) => it.artifact.publishedMs !== undefined)) return files;
-  const document = await extraDocument(desk, `${api}${name}/json`);
-  if (!document) return files;
-  const { releases } = readJson(fileTimes, document.body, `pip's description of \`${name}\``);
-  const said = Object.values(releases).flat();
-  const times = new Map(said.map((it) => [it.filename, readTime(it.upload_time_iso_8601)]));
+  const times = await ifAnswered(() => timesOf(name, api, desk));
   return files.map((it) => {
-    const publishedMs = it.artifact.publishedMs ?? times.get(it.artifact.file);
+    const publishedMs = it.artifact.publishedMs ?? times?.get(it.artifact.file);
     return publishedMs === undefined ? it : { ...it, artifact: { ...it.artifact, publishedMs } };
   });
 }
 
+async function timesOf(name: string, api: string, desk: Desk): Promise<ReadonlyMap<string, number | undefined>> {
+  const document = await findDocument(desk, `${api}${name}/json`);
+  if (!document) return new Map();
+  const { releases } = readJson(fileTimes, document.body, `pip's description of \`${name}\``);
+  const said = Object.values(releases).flat();
+  return new Map(said.map((it) => [it.filename, readTime(it.upload_time_iso_8601)]));
+}
+
 /** A version's licences, of which one suffices; none where the registry describes only another version. */
 export async function licensesOf(name: string, version: string, api: string, desk: Desk): Promise<readonly string[]> {
-  for (const path of [
-    `${encodeURIComponent(name)}/${encodeURIComponent(version)}/json`,
-    `${encodeURIComponent(name)}/json`,
-  ]) {
-    const document = await extraDocument(desk, `${api}${path}`);
-    if (!document) continue;
-    const { info } = readJson(versionInfo, document.body, `pip's description of \`${name}\``);
-    const described = pipNaming.readVersion(info.version);
-    if (described === undefined || pipNaming.compare(described, version) !== 0) continue;
-    return readLicenses(info);
-  }
-  return [];
+  const its = await ifAnswered(() => describedLicenses(`${name}/${encodeURIComponent(version)}`, version, api, desk));
+  return its ?? (await ifAnswered(() => describedLicenses(name, version, api, desk))) ?? [];
+}
+
+async function describedLicenses(
+  path: string,
+  version: string,
+  api: string,
+  desk: Desk,
+): Promise<readonly string[] | undefined> {
+  const document = await findDocument(desk, `${api}${path}/json`);
+  if (!document) return undefined;
+  const { info } = readJson(versionInfo, document.body, `pip's description of \`${path}\``);
+  const described = pipNaming.readVersion(info.version);
+  if (described === undefined || pipNaming.compare(described, version) !== 0) return undefined;
+  return readLicenses(info);
 }
 
 function readLicenses(info: z.infer<typeof versionInfo>["info"]): readonly string[] {

@@ -70,6 +70,23 @@ describe("releases", () => {
     expect(release?.licenses).toEqual(["Apache-2.0"]);
   });
 
+  it("takes the last update for the time of files that have none: they can't be younger", async () => {
+    const stem = `${FOLDER}/1.0/demo-1.0`;
+    const documents = {
+      [`${FOLDER}/maven-metadata.xml`]: listing(["1.0"]),
+      [`${stem}.pom`]: "<project>&oops;</project",
+      [`${stem}.jar`]: "",
+    };
+    const desk = fakeDesk(ROOT, documents);
+    const [release] = (await mavenRegistry.releases(NAME, desk)) ?? [];
+    expect(release?.publishedMs).toBe(Date.UTC(2024, 0, 1));
+    await mavenRegistry.answer(ask("org/acme/lib/demo/1.0/demo-1.0.jar"), desk);
+    expect(desk.delivered[0]?.artifact).toMatchObject({ publishedMs: Date.UTC(2024, 0, 1), integrity: [] });
+    const unlisted = fakeDesk(ROOT, { ...documents, [`${FOLDER}/maven-metadata.xml`]: listing(["2.0"]) });
+    await mavenRegistry.answer(ask("org/acme/lib/demo/1.0/demo-1.0.jar"), unlisted);
+    expect(unlisted.delivered[0]?.artifact).not.toHaveProperty("publishedMs");
+  });
+
   it("asks about the highest versions only; the others have no time and no digest", async () => {
     const versions = Array.from({ length: 40 }, (_, index) => `1.${index}`);
     const documents = {
@@ -200,6 +217,7 @@ test("the real repository: versions in order, with digests", { timeout: 60_000 }
   expect(release?.artifacts.map((it) => it.file)).toEqual(["junit-4.13.2.pom", "junit-4.13.2.jar"]);
   expect(release?.artifacts.every((it) => it.integrity.some((digest) => digest.algorithm === "sha1"))).toBe(true);
   expect(release?.licenses).toEqual(["EPL-1.0"]);
+  expect(release?.publishedMs).toBeGreaterThan(Date.UTC(2021, 0, 1));
 });
 
 /** The repository that stands in Maven's own super POM. */

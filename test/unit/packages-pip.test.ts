@@ -106,6 +106,15 @@ describe("releases", () => {
     expect(releases.map((it) => it.licenses)).toEqual([[], [], licenses]);
   });
 
+  it("does without descriptions that can't be read", async () => {
+    const documents = {
+      [`${ROOT}demo/`]: page(link("demo-1.0.tar.gz", "")),
+      "https://index.test/pypi/demo/json": "<html>",
+    };
+    const releases = (await pipRegistry.releases("demo", fakeDesk(ROOT, documents), "1.0")) ?? [];
+    expect(releases.map((it) => [it.publishedMs, it.licenses])).toEqual([[undefined, []]]);
+  });
+
   it("is nothing when there is no such project", async () => {
     expect(await pipRegistry.releases("demo", fakeDesk(ROOT, {}))).toBeUndefined();
   });
