@@ -36,7 +36,9 @@ export interface Config extends z.infer<typeof settingsSchema> {
   readonly templateDirectory: string;
   readonly snapshotDirectory: string;
   readonly auditDirectory: string;
+  /** Files of packages, by their digests. */
   readonly packageCacheDirectory: string;
+  /** What is known about versions of packages. */
   readonly advisoriesFile: string;
 }
 

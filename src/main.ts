@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import pc from "picocolors";
 import { describeCall } from "./call/describe.ts";
+import { advisoriesCommand } from "./cli/advisories.ts";
 import { auditCommand } from "./cli/audit.ts";
 import { doctorCommand } from "./cli/doctor.ts";
 import { imageCommand } from "./cli/image.ts";
@@ -56,6 +57,11 @@ program.addCommand(
 );
 program.addCommand(
   snapshotCommand({ directories: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env) }),
+);
+program.addCommand(
+  advisoriesCommand({
+    file: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env).advisoriesFile,
+  }),
 );
 program.addCommand(doctorCommand({ config, describe: describeCall, findGroup, secretProblem }));
 const install = {
