@@ -9,8 +9,8 @@ import type { Container, RunSpec } from "../../src/container/container.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { ECOSYSTEMS, type EcosystemName } from "../../src/policy/ecosystems/ecosystem.ts";
 import { workbench } from "../support/capability-context.ts";
-import { candidate, type FakePackages, fakePackages } from "../support/fake-packages.ts";
 import { localContainer } from "../support/local-container.ts";
+import { candidate, type FakePackages, fakePackages } from "../support/fake-packages.ts";
 
 let directory: string;
 beforeAll(async () => {
