@@ -18,12 +18,15 @@ export async function runSteps(
 ): Promise<Installed> {
   const steps = manager.steps(order, placeOf(session, context.signal));
   const dueMs = performance.now() + timeoutMs;
+  let succeeded = true;
   for (;;) {
-    const next = await steps.next();
+    const next = await steps.next(succeeded);
     if (next.done) return { note: next.value };
     const leftMs = Math.max(1, Math.ceil(dueMs - performance.now()));
     const process = await runStep(next.value, order.directory, { session, timeoutMs: leftMs, context });
-    if (process.end?.endedBy !== "exit" || process.end.exitCode !== 0) return { failed: process };
+    const { endedBy, exitCode } = process.end ?? {};
+    succeeded = endedBy === "exit" && exitCode === 0;
+    if (!succeeded && !(endedBy === "exit" && next.value.mayFail)) return { failed: process };
   }
 }
 

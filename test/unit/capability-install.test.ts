@@ -4,13 +4,14 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { InstallScripts } from "../../src/capability/install-scripts.ts";
+import { apt } from "../../src/capability/managers/apt.ts";
 import { npm } from "../../src/capability/managers/npm.ts";
 import type { Container, RunSpec } from "../../src/container/container.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { ECOSYSTEMS, type EcosystemName } from "../../src/policy/ecosystems/ecosystem.ts";
 import { workbench } from "../support/capability-context.ts";
-import { localContainer } from "../support/local-container.ts";
 import { candidate, type FakePackages, fakePackages } from "../support/fake-packages.ts";
+import { localContainer } from "../support/local-container.ts";
 
 let directory: string;
 beforeAll(async () => {
@@ -117,6 +118,28 @@ describe("the programs that are run", () => {
         "-Dartifact=com.google.guava:guava:33.4.0-jre",
       ],
     ]);
+  });
+
+  test("of apt where no archive has security updates: without them", async () => {
+    const order = { packages: [SAMPLE.apt], directory: "DIR", global: false, registry: "http://packages.test/apt/" };
+    const written: string[] = [];
+    const place = {
+      has: async () => true,
+      read: async () => "VERSION_CODENAME=trixie\n",
+      write: async (_path: string, content: string) => void written.push(content.replaceAll(/\[.*\] /g, "")),
+    };
+    const steps = apt.steps({ ...order, installScripts: "deny" }, place);
+    const first = [await steps.next(true), await steps.next(true)].at(-1);
+    expect(first?.value).toMatchObject({ mayFail: true });
+    const second = (await steps.next(false)).value;
+    expect(second).toMatchObject({ argv: expect.arrayContaining(["update"]) });
+    expect(second).not.toHaveProperty("mayFail");
+    const source = "deb http://packages.test/apt/ trixie";
+    expect(written).toEqual([
+      `${source} main\n${source}-updates main\n${source}-security main\n`,
+      `${source} main\n${source}-updates main\n`,
+    ]);
+    expect((await steps.next(true)).value).toMatchObject({ argv: expect.arrayContaining(["clean"]) });
   });
 
   test("of apt: everything in a directory of the user's own", async () => {

@@ -19,12 +19,20 @@ export const apt: Manager = {
     const archives = `${home}/archives`;
     const suite = /^VERSION_CODENAME=([a-z]{2,32})$/m.exec(await place.read(RELEASE))?.[1];
     if (suite === undefined) throw new GatewayError("INVALID_ARGUMENTS", "ecosystem: the sandbox's image is no Debian");
-    const source = `deb [signed-by=${KEYRING}] ${registry}`;
-    const sources = `${source} ${suite} main\n${source} ${suite}-updates main\n`;
-    await place.write(`${home}/sources.list`, sources);
+    const list = (...suites: string[]) =>
+      place.write(
+        `${home}/sources.list`,
+        suites.map((it) => `deb [signed-by=${KEYRING}] ${registry} ${it} main\n`).join(""),
+      );
     const apt = ["apt-get", "--quiet", "--yes", ...options(home, archives)] as const;
     yield { argv: ["mkdir", "-p", "--", `${home}/lists/partial`, `${archives}/partial`, root], from: FROM };
-    yield { argv: [...apt, "update"], from: FROM };
+    await list(suite, `${suite}-updates`, `${suite}-security`);
+    const complete = yield { argv: [...apt, "update"], from: FROM, mayFail: true };
+    // Security updates are in an archive of their own, and not every registry has that.
+    if (!complete) {
+      await list(suite, `${suite}-updates`);
+      yield { argv: [...apt, "update"], from: FROM };
+    }
     // What was downloaded for an earlier call is laid out already.
     yield { argv: [...apt, "clean"], from: FROM };
     const specs = packages.map(({ name, version }) => (version === undefined ? name : `${name}=${version}`));
@@ -32,8 +40,7 @@ export const apt: Manager = {
     // `find` fails when a program fails that is given many files at once, and only then: `false` is given those that did.
     const extract = ["-exec", "dpkg-deb", "--extract", "{}", root, ";", "-exec", "false", "{}", "+"];
     yield { argv: ["find", archives, "-maxdepth", "1", "-name", "*.deb", "!", ...extract], from: "GNU findutils" };
-    const multiarch = `${root}/usr/lib/*-linux-gnu`;
-    return `Unpacked in ${root}, without root and without the packages' own setup. Programs: PATH=${root}/usr/bin:$PATH; libraries: LD_LIBRARY_PATH=$(echo ${multiarch} | tr ' ' :).`;
+    return `Unpacked, without root and the packages' own setup: add ${root}/usr/bin to PATH, and ${root}/usr/lib/*-linux-gnu to LD_LIBRARY_PATH.`;
   },
 };
 

@@ -31,11 +31,13 @@ export interface Step {
   readonly argv: readonly [string, ...string[]];
   /** What an image gets the program from, for people. */
   readonly from: string;
+  /** There is another way, should it fail. */
+  readonly mayFail?: true;
 }
 
 /**
- * How one package manager is told to install. A step is asked for when the one before has succeeded. What is answered in the end is for
- * the reader: where things are.
+ * How one package manager is told to install. A step is asked for when the one before has ended, and told whether it has succeeded, which
+ * all must that don't say otherwise. What is answered in the end is for the reader: where things are.
  */
 export interface Manager {
   /** It can install for the user. */
@@ -43,5 +45,5 @@ export interface Manager {
   /** It is given the version that policy permits even if the call names none. */
   readonly exact: boolean;
   /** @throws GatewayError INVALID_ARGUMENTS when the directory is no project of this ecosystem */
-  steps(order: Order, place: Place): AsyncGenerator<Step, string | undefined, void>;
+  steps(order: Order, place: Place): AsyncGenerator<Step, string | undefined, boolean>;
 }
