@@ -89,13 +89,22 @@ export function aptIndexes(naming: Naming, { suites, components, architecture }:
   }
 
   return {
-    files: async (name, desk) =>
-      (await all(desk)).flatMap(({ index, ...listed }) => index.files(name).map((file) => ({ file, ...listed }))),
+    files: async (name, desk) => {
+      const found = (await all(desk)).filter(({ root }) => mayHave(root, name, desk));
+      return found.flatMap(({ index, ...listed }) => index.files(name).map((file) => ({ file, ...listed })));
+    },
     at: async (path, desk) => {
       const found = (await all(desk)).map(({ index, ...listed }) => ({ file: index.at(path), ...listed }));
-      return found.flatMap(({ file, ...listed }) => (file ? [{ file, ...listed }] : []))[0];
+      const files = found.flatMap(({ file, ...listed }) => (file ? [{ file, ...listed }] : []));
+      return files.find(({ file, root }) => mayHave(root, file.name, desk));
     },
   };
+}
+
+/** A package that one archive has for itself comes from no other; all others from any: those of a distribution belong together. */
+function mayHave(root: string, name: string, desk: Desk): boolean {
+  const own = desk.root(name);
+  return own === desk.roots[0] || own === root;
 }
 
 /** Digests of the files that a suite's `InRelease` names, by their paths; and when it was made. */

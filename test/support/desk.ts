@@ -29,10 +29,12 @@ export interface DeskOptions {
   /** The upstream: a body, or what else there is; 404 without. */
   readonly fetch: (url: string, method: string) => Promise<Partial<Document> | string | Buffer | undefined>;
   readonly verdict?: (release: Release) => Verdict;
+  /** Of a package that one of the roots has for itself. */
+  readonly rootOf?: (name: string) => string | undefined;
 }
 
 /** A desk over documents of a test's own: what a registry asks of it is kept. */
-export function testDesk({ roots, fetch, verdict = () => PERMITTED }: DeskOptions): TestDesk {
+export function testDesk({ roots, fetch, verdict = () => PERMITTED, rootOf }: DeskOptions): TestDesk {
   const asked: string[] = [];
   const delivered: TestDesk["delivered"] = [];
   const refusals: TestDesk["refusals"] = [];
@@ -44,7 +46,7 @@ export function testDesk({ roots, fetch, verdict = () => PERMITTED }: DeskOption
     asked,
     delivered,
     refusals,
-    root: () => roots[0] ?? "",
+    root: (name) => rootOf?.(name) ?? roots[0] ?? "",
     roots,
     document: async (url, { method = "GET", maxBytes = 64 * 1024 * 1024 } = {}) => {
       asked.push(url);

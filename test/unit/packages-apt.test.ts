@@ -91,6 +91,19 @@ describe("releases", () => {
     expect(await times()).toEqual([Date.parse("2026-02-03T08:00:00Z"), listed, listed]);
   });
 
+  test("of a package that one archive has for itself come from no other", async () => {
+    const documents = archive();
+    const desk = testDesk({
+      roots: [MAIN, SECURITY],
+      fetch: async (url) => documents.get(url),
+      rootOf: (name) => (name === "tool" ? SECURITY : undefined),
+    });
+    expect((await registryOf().releases("tool", desk))?.map((it) => it.version)).toEqual(["1.2-1+deb13u1"]);
+    expect((await registryOf().releases("other", desk))?.map((it) => it.version)).toEqual(["2"]);
+    expect((await ask(registryOf(), desk, "pool/main/tool_1.0-1_amd64.deb")).status).toBe(403);
+    expect((await ask(registryOf(), desk, "pool/updates/main/tool_1.2-1+deb13u1_amd64.deb")).status).toBe(200);
+  });
+
   test("an index is read once, until the archive has another", async () => {
     const registry = registryOf();
     const documents = archive();
