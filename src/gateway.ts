@@ -1,5 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { type AuditLog, openAuditLog } from "./audit/log.ts";
 import { type CallPorts, type CallRequest, type CallResult, call } from "./call/call.ts";
 import { describeCall } from "./call/describe.ts";
@@ -19,6 +20,7 @@ import type { Engine } from "./engine/engine.ts";
 import { endMachineProcess } from "./engine/qemu/machine-process.ts";
 import { createQemuEngine } from "./engine/qemu/qemu.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
+import { hostArchitecture, readRecipe } from "./image/recipe.ts";
 import { openImageStore } from "./image/store.ts";
 import { newId } from "./lib/id.ts";
 import { userName } from "./lib/user.ts";
@@ -203,8 +205,10 @@ async function packagesOf(
   owner: AsyncDisposableStack,
 ): Promise<OpenPackages> {
   const directory = config.packageCacheDirectory;
+  const { suite } = await readRecipe(join(PACKAGE_ROOT, "guest"));
+  const facts = { suite, architecture: hostArchitecture().debian, sumdb: await goChecksums() };
   return packageSites({
-    registries: packageRegistries(packages, await goChecksums()),
+    registries: packageRegistries(packages, facts),
     sources: once(() => readSources(packages)),
     cache: owner.use(await openPackageCache({ directory, maxBytes: PACKAGE_CACHE_BYTES, log })),
     advisories: owner.use(openAdvisories(config.advisoriesFile, namingOf)),

@@ -34,7 +34,7 @@ export const cargoRegistry: Registry = {
   },
   files: async (desk) => {
     const read = desk.roots.map(async (root) => {
-      const settings = await extraDocument(desk, `${root}config.json`);
+      const settings = await ifAnswered(() => findDocument(desk, `${root}config.json`));
       return settings ? [readConfig(settings).dl.replace(/\{.*/, "")] : [];
     });
     return (await Promise.all(read)).flat();

@@ -85,6 +85,19 @@ export const packagesSchema = z.strictObject({
   buildsFromSource: z.enum(["allow", "deny"]).default("allow"),
   /** With older advisories, or none, nothing enters. */
   maximumAdvisoryAgeHours: hours.optional(),
+  /** Of Debian archives, what there is to choose from; suites are those of the default image when absent. */
+  apt: z
+    .strictObject({
+      suites: z
+        .array(z.string().regex(/^[a-z][a-z0-9-]{0,63}$/, "must be a suite, such as trixie-updates"))
+        .min(1)
+        .optional(),
+      components: z
+        .array(z.string().regex(/^[a-z][a-z-]{0,63}$/, "must be a component, such as main"))
+        .min(1)
+        .default(["main"]),
+    })
+    .prefault({}),
   /** Without an entry: what this computer's own tool is configured for. */
   registries: byEcosystem(z.array(registry).min(1)).default({}).superRefine(refuseTwoDefaults),
 });

@@ -1,163 +1,50 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { createServer, request as httpRequest } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { Readable } from "node:stream";
-import { buffer } from "node:stream/consumers";
-import type { EventBody, RecordBody } from "../../src/audit/record.ts";
-import { readAuthorities } from "../../src/egress/authorities.ts";
-import { createDial } from "../../src/egress/dial.ts";
-import { createRegistryHttp } from "../../src/egress/registry-http.ts";
-import { createSecrets } from "../../src/egress/secret-cache.ts";
-import type { SessionAuthority } from "../../src/egress/session-authority.ts";
-import { createSessionSecrets } from "../../src/egress/session-secrets.ts";
-import { type PackageSite, packageSites } from "../../src/egress/session-site.ts";
-import { Traffic } from "../../src/egress/traffic.ts";
-import { createUpstream } from "../../src/egress/upstream.ts";
-import type { Advisories } from "../../src/packages/advisories.ts";
-import { openPackageCache } from "../../src/packages/disk-cache.ts";
-import { packageRegistries } from "../../src/packages/ecosystems.ts";
-import type { ownRegistries } from "../../src/packages/registries.ts";
-import { readSources } from "../../src/packages/sources.ts";
-import { evaluate } from "../../src/policy/evaluate.ts";
-import { bundleWith, listen, PRINCIPAL } from "./egress.ts";
+import type { Release } from "../../src/packages/registry.ts";
+import type { Admitted, Candidate, Refused, SessionPackages } from "../../src/packages/session-packages.ts";
 
-const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined, debug: () => undefined };
-
-export interface TestPackages extends AsyncDisposable {
-  readonly site: PackageSite;
-  /** Of an HTTP proxy on loopback that leads to the session's registries, and nowhere else. */
-  readonly proxy: string;
-  readonly directory: string;
-  /** Asks as a package manager would. */
-  get(url: string, headers?: Readonly<Record<string, string>>): Promise<TestReply>;
-  events(name: EventBody["event"]): Record<string, unknown>[];
-  /** Another session with the same cache and policy. */
-  again(): Promise<TestPackages>;
+/** What a session's registries have, as a test says; and what was asked of them. */
+export interface FakePackages extends SessionPackages {
+  readonly asked: { ecosystem: string; name: string; version: string | undefined }[];
+  /** What is asked for by name at the moment. */
+  readonly requested: Set<string>;
+  readonly admitted: Admitted[];
+  readonly refused: Refused[];
 }
 
-export interface TestReply {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, unknown>>;
-  /** Absent when the connection ended before the body did. */
-  readonly body: Buffer | undefined;
-}
-
-export interface PackageSettings {
-  /** `profile.yaml`, with its `packages`. */
-  readonly profile: string;
-  readonly cedar?: string;
-  /** Whose certificates registries may have. */
-  readonly authority?: SessionAuthority;
-  readonly advisories?: Advisories;
-  /** Go's checksum database. */
-  readonly sumdb?: string;
-  readonly nowMs?: () => number;
-  readonly directory?: string;
-  /** Where packages come from for which the profile has no registry; nowhere when absent. */
-  readonly own?: typeof ownRegistries;
-}
-
-export const NO_ADVISORIES: Advisories = {
-  about: () => [],
-  imported: () => undefined,
-  [Symbol.dispose]: () => undefined,
-};
-
-/** One session's registries, with everything real but the sandbox: policy, cache, the way out, and the network. */
-export async function openTestPackages(settings: PackageSettings): Promise<TestPackages> {
-  await using stack = new AsyncDisposableStack();
-  const directory = settings.directory ?? (await mkdtemp(join(tmpdir(), "glovebox-packages-")));
-  if (settings.directory === undefined) stack.defer(() => rm(directory, { recursive: true, force: true }));
-  const bundle = await bundleWith(settings.profile, settings.cedar ?? "");
-  const { profile } = bundle;
-  if (!profile.packages) throw new Error("the profile has no packages");
-  const { packages } = profile;
-  const ending = new AbortController();
-  const trusted = settings.authority ? [settings.authority.certificate] : (await readAuthorities([])).all;
-  const records: RecordBody[] = [];
-  const audit = { append: async (body: RecordBody) => void records.push(body) };
-  const log = quiet as never;
-  const dial = createDial({ egress: profile.egress });
-  const upstream = stack.use(
-    createUpstream({
-      dial,
-      authorities: async () => trusted,
-      ending: ending.signal,
-    }),
-  );
-  const values = createSecrets(profile.secrets, { signal: ending.signal, onFailure: () => undefined });
-  const secrets = createSessionSecrets(profile.secrets, values, ending.signal);
-  const cache = stack.use(await openPackageCache({ directory: join(directory, "cache"), maxBytes: 2 ** 30, log }));
-  const site = packageSites({
-    registries: packageRegistries(packages, settings.sumdb),
-    sources: () => readSources(packages, settings.own ?? (async () => [])),
-    cache,
-    advisories: settings.advisories ?? NO_ADVISORIES,
-    pin: packages.pin,
-    similarTo: () => [],
-    nowMs: settings.nowMs ?? Date.now,
-    decide: (request) => evaluate(bundle, request),
-    audit,
-    log,
-  })({
-    sessionId: "ses-test",
-    principal: PRINCIPAL,
-    callsRunning: () => ["call-test"],
-    send: createRegistryHttp({ upstream, secrets, bound: profile.secrets }),
-    traffic: new Traffic({ audit, sessionId: "ses-test", log, callsRunning: () => ["call-test"] }),
-    ending: ending.signal,
-  });
-  const server = createServer((request, response) => {
-    const url = new URL(request.url ?? "/", "http://packages.glovebox.internal/");
-    const gone = new AbortController();
-    response.once("close", () => gone.abort());
-    const { host, port, protocol, pathname, search } = url;
-    const target = {
-      host: url.hostname,
-      port: Number(port || 80),
-      scheme: "http",
-      path: pathname + search,
-    } as const;
-    if (protocol !== "http:" || host === "") return void response.writeHead(400).end();
-    const asked = { method: request.method ?? "", accept: request.headers.accept ?? "*/*" };
-    site.site.answer(target, asked, gone.signal).then(
-      ({ status, headers, body }) => {
-        response.writeHead(status, headers);
-        if (body instanceof Readable) body.on("error", () => response.destroy()).pipe(response);
-        else response.end(body);
-      },
-      () => response.destroy(),
-    );
-  });
-  const port = await listen(server);
-  stack.defer(async () => {
-    ending.abort();
-    server.closeAllConnections();
-    server.close();
-  });
-  const owned = stack.move();
+export function fakePackages(
+  find: (name: string, version: string | undefined) => readonly Candidate[] | undefined,
+  base: string | undefined = "http://packages.test/",
+): FakePackages {
+  const admitted: Admitted[] = [];
+  const refused: Refused[] = [];
+  const asked: FakePackages["asked"] = [];
+  const requested = new Set<string>();
   return {
-    site,
-    directory,
-    proxy: `http://127.0.0.1:${port}`,
-    get: (url, headers = {}) => get(port, url, headers),
-    events: (name) =>
-      records.flatMap((it) => (it.kind === "event" && it.event === name ? [it.facts as Record<string, unknown>] : [])),
-    again: () => openTestPackages({ ...settings, directory }),
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+    asked,
+    requested,
+    admitted,
+    refused,
+    entered: [],
+    mark: 0,
+    since: () => ({ admitted, refused }),
+    request: (_ecosystem, names) => {
+      for (const it of names) requested.add(it);
+      return {
+        [Symbol.dispose]: () => {
+          for (const it of names) requested.delete(it);
+        },
+      };
+    },
+    candidates: async (ecosystem, name, version) => {
+      asked.push({ ecosystem, name, version });
+      return find(name, version);
+    },
+    base: () => base,
   };
 }
 
-function get(port: number, url: string, headers: Readonly<Record<string, string>>): Promise<TestReply> {
-  const { promise, resolve, reject } = Promise.withResolvers<TestReply>();
-  const asked = httpRequest({ host: "127.0.0.1", port, path: url, headers, agent: false }, (message) => {
-    const { statusCode: status = 0, headers } = message;
-    buffer(message).then(
-      (body) => resolve({ status, headers, body: message.complete ? body : undefined }),
-      () => resolve({ status, headers, body: undefined }),
-    );
-  });
-  asked.on("error", reject).end();
-  return promise;
+/** A version, and why it is refused; permitted without a reason. */
+export function candidate(name: string, version: string, reason = "", more: Partial<Release> = {}): Candidate {
+  const release = { name, version, licenses: [], hasInstallScript: false, yanked: false, artifacts: [], ...more };
+  const policies = reason === "" ? [] : ["packages.cedar#rule"];
+  return { release, verdict: { permitted: reason === "", reason, policies } };
 }
