@@ -31,7 +31,7 @@ const SELECT_CONCERNS =
   "SELECT id, malicious, parts FROM concerns WHERE ecosystem = ? AND name = ? AND withdrawn = 0 ORDER BY id";
 
 /** Packages whose advisories are remembered. */
-const MAX_REMEMBERED = 2_000;
+const MAX_REMEMBERED = 500;
 /** How soon an import is seen, in milliseconds. */
 const LOOK_AGAIN_MS = 500;
 

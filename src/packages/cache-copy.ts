@@ -45,9 +45,7 @@ export async function startCopy(
     },
     place: () =>
       attempt(async (it) => {
-        if (!writing?.sweeper.hasRoom) return;
-        await it.place(path);
-        writing.sweeper.wrote(bytes);
+        if (writing?.sweeper.admit(bytes)) await it.place(path);
       }),
     [Symbol.asyncDispose]: discard,
   };

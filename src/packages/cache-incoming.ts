@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { GatewayError } from "../errors.ts";
 import { type Lock, tryLock } from "../lib/lock.ts";
@@ -13,12 +13,12 @@ import { type Lock, tryLock } from "../lib/lock.ts";
  *     <directory>/incoming/<writer>/<number>
  */
 export interface Incoming extends AsyncDisposable {
-  /** A new, empty file. @throws what the file system does */
+  /** A new, empty file. @throws what the file system does; GatewayError DISK_FULL when the rest of the disk is others' */
   draft(): Promise<Draft>;
 }
 
 export interface Draft {
-  /** @throws what the file system does; GatewayError DISK_FULL when more is on its way at once than may be */
+  /** @throws what the file system does; GatewayError DISK_FULL as `draft`, and when more is on its way at once than may be */
   write(bytes: Uint8Array): Promise<void>;
   /** Moves what was written, once it is on the disk, to its place, over what is there. @throws what the file system does */
   place(path: string): Promise<void>;
@@ -28,6 +28,10 @@ export interface Draft {
 
 /** A folder that is just being made is not locked for a moment. */
 const UNBORN_GRACE_MS = 60_000;
+/** What the cache leaves free for all else that the host writes, or a twentieth of a small disk. */
+const RESERVE_BYTES = 2 * 1024 ** 3;
+/** How often a draft looks how much is free. */
+const LOOK_AGAIN_BYTES = 16 * 1024 ** 2;
 
 /** @param maxBytes of what this writer has on its way at once. @throws what the file system does */
 export async function openIncoming(directory: string, maxBytes: number): Promise<Incoming> {
@@ -44,7 +48,10 @@ export async function openIncoming(directory: string, maxBytes: number): Promise
   const way: Way = { leftBytes: maxBytes };
   let number = 0;
   return {
-    draft: () => openDraft(join(home, String(number++)), way),
+    draft: async () => {
+      await leaveReserve(home);
+      return openDraft(join(home, String(number++)), way);
+    },
     [Symbol.asyncDispose]: async () => {
       await rm(home, { recursive: true, force: true });
       lock[Symbol.dispose]();
@@ -73,6 +80,7 @@ async function openDraft(path: string, way: Way): Promise<Draft> {
         throw new GatewayError("DISK_FULL", "too much is on its way into the package cache");
       way.leftBytes -= piece.length;
       bytes += piece.length;
+      if (bytes % LOOK_AGAIN_BYTES < piece.length) await leaveReserve(dirname(path));
       await file.writeFile(piece);
     },
     place: async (to) => {
@@ -87,6 +95,12 @@ async function openDraft(path: string, way: Way): Promise<Draft> {
       await rm(path, { force: true });
     },
   };
+}
+
+async function leaveReserve(directory: string): Promise<void> {
+  const { bavail, blocks, bsize } = await statfs(directory);
+  if (bavail * bsize >= Math.min(RESERVE_BYTES, (blocks * bsize) / 20)) return;
+  throw new GatewayError("DISK_FULL", "the disk of the package cache is nearly full");
 }
 
 /** What can't be removed now, because somebody else is just removing it, is so at the next start. */

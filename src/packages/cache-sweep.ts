@@ -7,10 +7,8 @@ import { isMissing } from "../lib/missing.ts";
  * do so at once, beside others that read and write: who has a file open keeps it, and the oldest files are the same for all.
  */
 export interface Sweeper extends AsyncDisposable {
-  /** Whether another file may be put there; not while more is written than goes. */
-  readonly hasRoom: boolean;
-  /** A file of this size has been put there. */
-  wrote(bytes: number): void;
+  /** Whether a file of this size may be put there now; not while more is written than goes. */
+  admit(bytes: number): boolean;
 }
 
 export interface SweeperOptions {
@@ -37,12 +35,16 @@ const CLOCK_TOLERANCE_MS = 60_000;
 
 export function startSweeper({ directories, maxBytes, onError }: SweeperOptions): Sweeper {
   const ended = new AbortController();
+  const share = maxBytes * LOOK_AGAIN;
   let budget = 0;
+  // What the sweep that runs has not seen.
+  let sinceScan = 0;
   let running: Promise<void> | undefined;
   const sweepWhileDue = async () => {
     while (budget <= 0 && !ended.signal.aborted) {
-      budget = maxBytes * LOOK_AGAIN;
+      sinceScan = 0;
       await sweep(directories, maxBytes, ended.signal);
+      budget = share - sinceScan;
     }
   };
   const start = () => {
@@ -56,12 +58,14 @@ export function startSweeper({ directories, maxBytes, onError }: SweeperOptions)
   };
   start();
   return {
-    get hasRoom() {
-      return budget > -maxBytes * LOOK_AGAIN;
-    },
-    wrote: (bytes) => {
-      budget -= bytes + FILE_BYTES;
+    admit: (bytes) => {
+      const admitted = budget > -share;
+      if (admitted) {
+        budget -= bytes + FILE_BYTES;
+        sinceScan += bytes + FILE_BYTES;
+      }
       if (budget <= 0) start();
+      return admitted;
     },
     [Symbol.asyncDispose]: async () => {
       ended.abort();

@@ -183,24 +183,31 @@ test("a file that is written into after its check breaks off before its last pie
   }
 });
 
-test("a reader keeps what it has open, whatever happens to the file's name; a stream that is given up closes it", async () => {
+test("a reader keeps what it has open, whatever happens to the file's name", async () => {
   const directory = scratch();
   await using cache = await openCache(directory, 100 * KIB);
   const content = "x".repeat(40 * KIB);
   await keep(cache, keyOf(content), content);
+  const place = onlyFile(directory);
   const open = await cache.open(keyOf(content), AbortSignal.timeout(30_000));
-  for (let n = 0; n < 10; n++) await keep(cache, keyOf(`${n}`), Buffer.alloc(30 * KIB, `${n}`));
-  await expect.poll(() => read(cache, keyOf(content))).toBeUndefined();
+  let n = 0;
+  const oneMore = () => keep(cache, keyOf(`${++n}`), Buffer.alloc(30 * KIB, `${n}`));
+  await expect.poll(() => oneMore().then(() => existsSync(place)), { timeout: 20_000 }).toBe(false);
   expect((await buffer(open?.read() ?? Readable.from([]))).toString()).toBe(content);
+});
 
-  await keep(cache, keyOf("again"), "again");
+test("a stream that is given up, and a question that is, close the file", async () => {
+  const directory = scratch();
+  await using cache = await openCache(directory);
+  await keep(cache, keyOf("content"), "content");
   const before = readdirSync("/proc/self/fd").length;
-  const given = await cache.open(keyOf("again"), AbortSignal.timeout(30_000));
+  const given = await cache.open(keyOf("content"), AbortSignal.timeout(30_000));
+  expect(readdirSync("/proc/self/fd")).toHaveLength(before + 1);
   given?.read().destroy();
   await expect.poll(() => readdirSync("/proc/self/fd").length).toBe(before);
   const signal = AbortSignal.abort(new Error("enough"));
-  await expect(cache.open(keyOf("again"), signal)).rejects.toThrow("enough");
-  expect(readdirSync("/proc/self/fd").length).toBe(before);
+  await expect(cache.open(keyOf("content"), signal)).rejects.toThrow("enough");
+  expect(readdirSync("/proc/self/fd")).toHaveLength(before);
 });
 
 test("documents come back as they were put; a damaged one, or one in another's place, is none", async () => {
@@ -376,3 +383,42 @@ test.runIf(isRoot)(
     }
   },
 );
+
+test.runIf(isRoot)("the last of a disk is left to others", async () => {
+  const directory = mountTmpfs("64m");
+  await using cache = await openCache(directory, 512 * MIB);
+  await keep(cache, keyOf("early"), "early");
+  writeFileSync(join(directory, "ballast"), Buffer.alloc(61 * MIB));
+  await keep(cache, keyOf("late"), "late");
+  expect([await read(cache, keyOf("early")), await read(cache, keyOf("late"))]).toEqual(["early", undefined]);
+  writeFileSync(join(directory, "ballast"), Buffer.alloc(20 * MIB));
+  // It begins while there is room, and sees on its way that there is none any more.
+  const large = Buffer.alloc(43 * MIB, "x");
+  await using keeping = await cache.keep(keyOf(large));
+  const pieces = Array.from({ length: 43 }, (_, n) => {
+    if (n === 30) writeFileSync(join(directory, "more"), Buffer.alloc(11 * MIB));
+    return large.subarray(n * MIB, (n + 1) * MIB);
+  });
+  await pipeline(Readable.from(pieces), keeping.stream.resume());
+  await keeping.commit();
+  expect(await read(cache, keyOf(large))).toBeUndefined();
+  expect(bytesIn(filesIn(join(directory, "incoming")))).toBe(0);
+  expect(cache.logged).toHaveLength(1);
+});
+
+test("what the dead left goes at the next start; what the living have does not", async () => {
+  const directory = scratch();
+  await using _living = await openCache(directory);
+  const incoming = join(directory, "incoming");
+  const [own = ""] = readdirSync(incoming);
+  for (const name of ["dead", ".unborn", ".just-being-born"]) mkdirSync(join(incoming, name));
+  writeFileSync(join(incoming, "dead", "0"), "half a file");
+  utimesSync(join(incoming, ".unborn"), 1, 1);
+  {
+    await using _next = await openCache(directory);
+    const names = readdirSync(incoming);
+    expect(names).toHaveLength(3);
+    expect(names).toEqual(expect.arrayContaining([own, ".just-being-born"]));
+  }
+  expect(readdirSync(incoming).sort()).toEqual([".just-being-born", own].sort());
+});

@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { openAdvisories } from "../../src/packages/advisories-store.ts";
@@ -91,8 +91,11 @@ test("a package URL names a package of each ecosystem; what names none is refuse
 /** The heap is small, so that what is not needed any more does not count. */
 const smallHeap = { ...env, NODE_OPTIONS: "--max-old-space-size=96 --max-semi-space-size=2" };
 
-/** The most that a process has had in memory, in bytes. */
-const peakOf = (pid: number) => Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1_024;
+/** The most that a process has had in memory, in bytes; 0 when it has ended. */
+function peakOf(pid: number): number {
+  const [, kibibytes = 0] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+  return Number(kibibytes) * 1_024;
+}
 
 test("fifty thousand records are imported in the memory of a few", { timeout: 180_000 }, async () => {
   const data = scratch();
@@ -128,4 +131,35 @@ test("fifty thousand records are imported in the memory of a few", { timeout: 18
   using store = openAdvisories(join(data, "advisories.sqlite"), namingOf);
   expect(store.imported("npm")).toMatchObject({ records: 50_000, malicious: 50_000 });
   expect(store.about("npm", "package-49999", "1.0.0")).toEqual([{ id: "MAL-49999", malicious: true }]);
+});
+
+test("an import that is killed or interrupted leaves what was known, and the next one works", {
+  timeout: 120_000,
+}, async () => {
+  const data = scratch();
+  const folder = writeRecords(scratch(), [osv("MAL-1", "npm", "x")]);
+  expect(advisories(data, "import", folder).status).toBe(0);
+  const zip = join(scratch(), "all.zip");
+  const records = Array.from({ length: 20_000 }, (_, n) => osv(`MAL-${n + 2}`, "npm", "x"));
+  writeFileSync(zip, makeZip(records.map((it) => ({ name: `${it.id}.json`, content: JSON.stringify(it) }))));
+  for (const [signal, leftovers] of [
+    ["SIGKILL", ["advisories.sqlite.new"]],
+    ["SIGINT", []],
+  ] as const) {
+    const args = [ENTRY, "advisories", "import", zip, "--data-dir", data];
+    const child = spawn(process.execPath, args, { env, stdio: ["ignore", "ignore", "pipe"] });
+    const said = child.stderr.setEncoding("utf8").toArray();
+    await expect
+      .poll(() => existsSync(join(data, "advisories.sqlite.new")), { timeout: 30_000, interval: 5 })
+      .toBe(true);
+    // Another one at the same time is refused.
+    expect(advisories(data, "import", folder).stderr).toContain("another import is running");
+    child.kill(signal);
+    await once(child, "exit");
+    expect((await said).join("")).toContain(signal === "SIGINT" ? "CANCELLED: interrupted" : "");
+    expect(readdirSync(data).filter((it) => it.endsWith(".new"))).toEqual(leftovers);
+    expect(advisories(data, "about", "pkg:npm/x@1.0.0").stdout).toBe("MAL-1  malicious\n");
+  }
+  expect(advisories(data, "import", folder).stdout).toContain("1 records before");
+  expect(readdirSync(data).sort()).toEqual(["advisories.sqlite", "advisories.sqlite.lock"]);
 });

@@ -8,7 +8,7 @@ import type { EcosystemName, Naming } from "../../src/policy/ecosystems/ecosyste
 import { namingOf } from "../../src/policy/ecosystems/naming.ts";
 import { scratch } from "../support/audit.ts";
 import { type Affected, importFrom, introduced, type Osv, osv, writeRecords } from "../support/osv.ts";
-import { makeZip } from "../support/zip.ts";
+import { makeZip, type ZipItem } from "../support/zip.ts";
 
 /** What is known when these records, and no others, were imported. */
 async function known(records: readonly (Osv | string)[]) {
@@ -285,6 +285,38 @@ test("what is no record is counted and named, and fails a strict import; other e
   await expect(importAdvisories([folder], file, { namingOf, signal })).rejects.toThrow("enough");
   expect(readFileSync(file).equals(before)).toBe(true);
   expect(readdirSync(join(file, "..")).sort()).toEqual(["advisories.sqlite", "advisories.sqlite.lock"]);
+});
+
+test("a hostile zip is refused whole, and writes nothing anywhere", async () => {
+  const record = (id: string) => JSON.stringify(osv(id, "npm", "x"));
+  const folder = scratch();
+  const file = join(folder, "advisories.sqlite");
+  const importZip = async (items: readonly ZipItem[]) => {
+    const zip = join(scratch(), "all.zip");
+    writeFileSync(zip, makeZip(items));
+    return await importFrom([zip], file);
+  };
+  const good = await importZip([
+    { name: "../../../escape.json", content: record("A-1") },
+    { name: "/tmp/absolute.json", content: record("A-2") },
+    { name: Buffer.from([0xff, 0x0a, ...Buffer.from(".json")]), content: record("A-3") },
+    { name: "large.json", content: Buffer.alloc(33 * 1024 ** 2, " "), stored: true },
+    { name: "deep.json", content: "[".repeat(1_000_000) },
+    { name: "latin.json", content: Buffer.from([0x22, 0xff, 0x22]) },
+  ]);
+  expect(good).toMatchObject({ malformed: 3, imported: [{ records: 3 }] });
+  const before = readFileSync(file);
+  const item = { name: "a.json", content: record("A-4") };
+  const bomb = Array.from({ length: 4 }, (_, n) => ({ name: `${n}.json`, content: Buffer.alloc(20 * 1024 ** 2) }));
+  for (const items of [
+    [item, { ...item, flags: 1 }],
+    [item, { ...item, claimedCrc: 1 }],
+    [item, { ...item, claimedSize: 3 }],
+    [item, ...bomb],
+  ])
+    await expect(importZip(items)).rejects.toMatchObject({ code: "ADVISORIES_INVALID" });
+  expect(readFileSync(file).equals(before)).toBe(true);
+  expect(readdirSync(folder).sort()).toEqual(["advisories.sqlite", "advisories.sqlite.lock"]);
 });
 
 test("without a file nothing is known; a damaged one is refused, when it is opened or when it is asked", async () => {
