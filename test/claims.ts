@@ -26,4 +26,7 @@ export const CLAIMS = {
   G21: "The value of a secret enters neither the sandbox nor a result, a log or the audit trail: a placeholder becomes the value on the way to the hosts that it is bound to, and is refused wherever else the gateway reads the request.",
   G22: "Files cross between host and sandbox only as copies, and only in folders that the policy bundle names: no symbolic link there is followed, also not one that is put there meanwhile; what by its name is a secret, or what a program of the host would obey, is left out; and no file of the host is replaced unless the call says so.",
   G23: "A port of the sandbox is reachable on this computer only where policy permits it, only with its link's token, and only until its sandbox ends; the sandbox never sees the token, and the audit log never holds it.",
+  G24: "A version of a package that policy forbids does not come into a sandbox from a registry: it is missing in what registries are seen to have, and refused at its file's own address, whoever asks and by whatever way; no connection leads to a registry itself.",
+  G25: "A file of a package is whole in a sandbox only when its digest was found to be the one that its registry promises, or policy permits that there is none, and its purl and SHA-256 are in the audit log.",
+  G26: "A package's name that one registry has for itself is asked of no other, and a registry's secret goes to that registry's own address only.",
 } as const satisfies Record<`G${number}`, string>;

@@ -79,7 +79,7 @@ test("a version that is too young, or of unknown age, can't be seen, nor fetched
   });
 });
 
-test("what enters is on record with its digest before its last byte is there", async () => {
+test("what enters is on record with its digest before its last byte is there [G25]", async () => {
   await registry.publish("whole", { version: "1.0.0", manifest: { license: "(MIT OR Apache-2.0)" } });
   await sandboxed(ALL, async (packages) => {
     const { body = Buffer.alloc(0) } = await packages.get(tarball("whole", "1.0.0"));
@@ -151,7 +151,7 @@ describe("a file that is not what the registry promises", () => {
       },
     ],
   ];
-  test.each(cases)("%s: no program gets the whole of it, and it is on record", async (what, version) => {
+  test.each(cases)("%s: no program gets the whole of it, and it is on record [G25]", async (what, version) => {
     const name = what.replaceAll(" ", "-");
     await registry.publish(name, version);
     await sandboxed(ALL, async (packages) => {
@@ -167,7 +167,7 @@ describe("a file that is not what the registry promises", () => {
   });
 });
 
-test("a private scope is never asked of the public registry, nor the other way round", async () => {
+test("a private scope is never asked of the public registry, nor the other way round [G26]", async () => {
   await registry.publish("@acme/tool", { version: "99.0.0" });
   await acme.publish("@acme/tool", { version: "1.0.0" });
   await acme.publish("left", { version: "6.6.6" });
@@ -323,7 +323,7 @@ test("what the cache holds is served without the registry, after the same decisi
   expect((await third.get(tarball("kept", "1.0.0"))).status).toBe(403);
 });
 
-test("a registry's own addresses lead to the same rules", async () => {
+test("a registry's own addresses lead to the same rules [G24]", async () => {
   await registry.publish("direct", { version: "1.0.0" }, { version: "1.1.0", ageHours: 1 });
   await sandboxed(ALL, async (packages) => {
     await packages.site.site.ready;
@@ -337,7 +337,7 @@ test("a registry's own addresses lead to the same rules", async () => {
   });
 });
 
-test("a private registry gets its secret, and no other host does, whatever it leads to", async () => {
+test("a private registry gets its secret, and no other host does, whatever it leads to [G26]", async () => {
   const authority = await createSessionAuthority();
   await using own = await openNpmRegistry(authority);
   const VALUE = "token-1f2e3d4c5b6a";

@@ -81,7 +81,7 @@ const DECISIONS: readonly (readonly [tool: string, args: object, decisions: stri
   ["listDirectory", { path: "/" }, "+ - +"],
   ["searchFiles", { pattern: "x" }, "+ + +"],
   ["searchFiles", { path: "/home/agent", pattern: "x" }, "+ - +"],
-  ["installPackage", { ecosystem: "npm", packages: [{ name: "left-pad" }] }, "- - +"],
+  ["installPackage", { ecosystem: "npm", packages: [{ name: "left-pad" }] }, "+ - +"],
   ["importFiles", { mount: "app" }, "+ - +"],
   ["importFiles", { mount: "app", to: "/home/agent/x", gitignore: true }, "+ - +"],
   ["importFiles", { mount: "app", to: "/opt/x" }, "- - +"],
