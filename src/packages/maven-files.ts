@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { findDocument, ifAnswered, readIntegrity } from "./documents.ts";
 import { licenseAlternatives } from "./license-alternatives.ts";
-import { readXml } from "./maven-metadata.ts";
+import { MAX_XML_BYTES, readXml } from "./maven-metadata.ts";
 import { mavenFolder } from "./maven-path.ts";
 import type { Artifact, Desk, Integrity } from "./registry.ts";
 
@@ -71,7 +71,7 @@ export async function licensesOf(name: string, version: string, desk: Desk): Pro
 
 async function pomLicenses(name: string, version: string, desk: Desk): Promise<readonly string[]> {
   const file = `${name.split(":").at(-1)}-${version}.pom`;
-  const document = await findDocument(desk, fileUrl(name, version, file, desk));
+  const document = await findDocument(desk, fileUrl(name, version, file, desk), { maxBytes: MAX_XML_BYTES });
   const parsed = document && pom.safeParse(readXml(document, `maven's description of \`${name}\``));
   const licenses = parsed?.data?.project.licenses;
   return [licenses ? (licenses.license ?? []) : []].flat().flatMap((it) => spdx(it.name ?? ""));

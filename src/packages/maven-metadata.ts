@@ -15,7 +15,8 @@ export interface MavenMetadata {
   readonly plugins: readonly { readonly prefix: string; readonly artifactId: string }[];
 }
 
-const MAX_BYTES = 8 * 1_048_576;
+/** Of a document that is read as XML. */
+export const MAX_XML_BYTES = 8 * 1_048_576;
 const PART = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 
 /** An element that is there once is a value, several times a list, and empty a text. */
@@ -45,7 +46,7 @@ const schema = z.object({
  */
 export function readXml(document: Document, what: string): unknown {
   const text = readText(document.body, what);
-  if (document.body.length > MAX_BYTES || /<!(?:DOCTYPE|ENTITY)/i.test(text)) throw malformed(what);
+  if (/<!(?:DOCTYPE|ENTITY)/i.test(text)) throw malformed(what);
   try {
     if (XMLValidator.validate(text) !== true) throw malformed(what);
     return new XMLParser({ parseTagValue: false, processEntities: false }).parse(text);

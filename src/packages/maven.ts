@@ -3,7 +3,7 @@ import { mavenNaming } from "../policy/ecosystems/maven.ts";
 import { findDocument, metadata, notFound } from "./documents.ts";
 import { handOver } from "./hand-over.ts";
 import { fileUrl, findChecksum, findFile, licensesOf } from "./maven-files.ts";
-import { lastUpdatedMs, type MavenMetadata, readMetadata, writeMetadata } from "./maven-metadata.ts";
+import { lastUpdatedMs, MAX_XML_BYTES, type MavenMetadata, readMetadata, writeMetadata } from "./maven-metadata.ts";
 import { type MavenPath, mavenFolder, readMavenPath } from "./maven-path.ts";
 import type { Artifact, Desk, Registry, RegistryRequest, Release, Reply } from "./registry.ts";
 
@@ -82,7 +82,8 @@ async function answerFile(
 }
 
 async function findListing(name: string, desk: Desk): Promise<MavenMetadata | undefined> {
-  const document = await findDocument(desk, `${desk.root(name)}${mavenFolder(name)}/maven-metadata.xml`);
+  const url = `${desk.root(name)}${mavenFolder(name)}/maven-metadata.xml`;
+  const document = await findDocument(desk, url, { maxBytes: MAX_XML_BYTES });
   return document && readMetadata(name, document);
 }
 

@@ -31,6 +31,8 @@ export const INDEX_ACCEPT = `${JSON_TYPE}, application/vnd.pypi.simple.v1+html;q
 /** Of "requires Python"; what is in none is left out. */
 const PYTHON = /^[0-9A-Za-z.,<>=!~*+ ]{1,200}$/;
 
+const MAX_URL_CHARS = 4_096;
+
 const jsonIndex = z.object({
   files: z.array(
     z.object({
@@ -106,21 +108,22 @@ function linksOf(nodes: readonly Node[]): Attributes[] {
 
 function fromLink(attributes: Attributes): Entry {
   const url = attributes.get("href") ?? "";
-  const [, algorithm, hex] = /#(?:.*&)?(\w+)=([0-9A-Fa-f]+)(?:&|$)/.exec(url) ?? [];
+  const [address = "", fragment = ""] = url.length > MAX_URL_CHARS ? [] : url.split("#");
+  const digests = fragment.split("&").map((it) => it.split("="));
   return {
-    filename: lastPart(url),
+    filename: lastPart(address),
     url,
-    hashes: algorithm && hex ? { [algorithm]: hex } : {},
+    hashes: Object.fromEntries(digests.flatMap(([algorithm, hex]) => (algorithm && hex ? [[algorithm, hex]] : []))),
     time: attributes.get("data-upload-time"),
     yanked: attributes.get("data-yanked"),
     requiresPython: attributes.get("data-requires-python"),
   };
 }
 
-function lastPart(url: string): string {
-  const [, part = ""] = /([^/?#]*)(?:[?#].*)?$/s.exec(url) ?? [];
+function lastPart(address: string): string {
+  const [path = ""] = address.split("?");
   try {
-    return decodeURIComponent(part);
+    return decodeURIComponent(path.slice(path.lastIndexOf("/") + 1));
   } catch {
     return "";
   }

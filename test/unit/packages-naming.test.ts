@@ -135,6 +135,16 @@ describe.each(ECOSYSTEMS)("names and versions of %s", (ecosystem) => {
     );
   });
 
+  it("reads texts of any length, and soon", () => {
+    const units = ["1", "1.", "1-", "a", "a-", "[", ">=1,", "1!", "+a.", "(,1],", "~", "a/", " ", "@", "^ "];
+    const texts = units.flatMap((it) => [100, 120, 250, 100_000].map((chars) => `1.0${it.repeat(chars / it.length)}`));
+    for (const text of texts) {
+      const once = [naming.readName(text), naming.readVersion(text)].filter((it) => it !== undefined);
+      expect(once.every((it) => it.length <= 512)).toBe(true);
+      for (const it of VERSIONS[ecosystem]) naming.satisfies(it, text);
+    }
+  });
+
   it("orders versions totally", () => {
     const version = versionOf(ecosystem);
     fc.assert(

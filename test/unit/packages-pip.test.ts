@@ -140,9 +140,14 @@ describe("releases", () => {
     });
   });
 
-  it("holds against a page that is nested deeply", async () => {
-    const deep = `${"<div>".repeat(50_000)}${link("demo-1.0.tar.gz")}`;
-    const releases = await pipRegistry.releases("demo", fakeDesk(ROOT, { [`${ROOT}demo/`]: deep }));
+  it.each([
+    ["is nested deeply", "<div>".repeat(50_000)],
+    ["has an endless address", `<a href="${"#".repeat(4_000_000)}">x</a>`],
+    ["has an address of many digests", `<a href="x#${"sha256=a&".repeat(400_000)}">x</a>`],
+    ["is never a tag", "<".repeat(1_000_000)],
+  ])("holds against a page that %s", async (_, before) => {
+    const body = `${before}\n${link("demo-1.0.tar.gz")}`;
+    const releases = await pipRegistry.releases("demo", fakeDesk(ROOT, { [`${ROOT}demo/`]: body }));
     expect(releases).toHaveLength(1);
   });
 });
