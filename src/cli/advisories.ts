@@ -18,6 +18,7 @@ interface Options {
   readonly dataDir?: string;
   readonly json?: boolean;
   readonly strict?: boolean;
+  readonly fewer?: boolean;
 }
 
 const HOUR_MS = 3_600_000;
@@ -49,6 +50,7 @@ Examples:
     .argument("<path...>", "OSV export (zip), folder of OSV records, or one record")
     .description("import records; they take the place of those of the same ecosystems")
     .option("--strict", "fail when a file is no OSV record, instead of counting it")
+    .option("--fewer", "accept that an ecosystem ends up with less than half of the records that it had")
     .option(...dataDir)
     .option("--json", "print the result as JSON")
     .action((paths: string[], options: Options) => runImport(paths, context, options));
@@ -73,12 +75,12 @@ Examples:
 async function runImport(
   paths: readonly string[],
   context: AdvisoriesContext,
-  { dataDir, json, strict = false }: Options,
+  { dataDir, json, strict = false, fewer = false }: Options,
 ): Promise<void> {
   const onProgress = (files: number) => {
     if (files % 10_000 === 0) process.stderr.write(`${files} files read\n`);
   };
-  const options = { namingOf, strict, onProgress, signal: interruption() };
+  const options = { namingOf, strict, fewer, onProgress, signal: interruption() };
   const report = await importAdvisories(
     paths.map((it) => resolve(it)),
     context.file(dataDir),

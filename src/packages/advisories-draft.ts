@@ -18,11 +18,13 @@ export interface ImportedEcosystem {
 /**
  * A draft with all new concerns becomes a whole store: it has only these of the ecosystems `whole`, and of the others what was in `file`.
  * One that is damaged can't be carried on.
+ * @throws GatewayError ADVISORIES_INVALID when of an ecosystem less than half would be left, unless `fewer` is meant: most likely somebody
+ * has imported a few records of their own without the rest
  */
 export function completeDraft(
   draft: DatabaseSync,
   file: string,
-  whole: ReadonlySet<EcosystemName>,
+  { whole, fewer }: { readonly whole: ReadonlySet<EcosystemName>; readonly fewer: boolean },
 ): { imported: readonly ImportedEcosystem[]; replacedDamaged: boolean } {
   const others = ECOSYSTEMS.filter((it) => !whole.has(it));
   for (const it of others) draft.prepare("DELETE FROM concerns WHERE ecosystem = ?").run(it);
@@ -36,12 +38,19 @@ export function completeDraft(
   const atMs = Date.now();
   const imported = ECOSYSTEMS.filter((it) => whole.has(it)).map((ecosystem) => {
     const counts = summarise(draft, ecosystem);
+    const known = before.get(ecosystem) ?? 0;
+    if (counts.records < known / 2 && !fewer) throw tooFew(ecosystem, counts.records, known);
     draft
       .prepare("INSERT INTO imports (ecosystem, at_ms, digest, records, malicious) VALUES (?, ?, ?, ?, ?)")
       .run(ecosystem, atMs, counts.digest, counts.records, counts.malicious);
-    return { ecosystem, ...counts, before: before.get(ecosystem) ?? 0 };
+    return { ecosystem, ...counts, before: known };
   });
   return { imported, replacedDamaged: old === "damaged" };
+}
+
+function tooFew(ecosystem: EcosystemName, records: number, known: number): GatewayError {
+  const why = `${records} records about ${ecosystem} would take the place of ${known}`;
+  return new GatewayError("ADVISORIES_INVALID", `${why}: import them together with the others, or say --fewer`);
 }
 
 function openOld(file: string): DatabaseSync | "none" | "damaged" {

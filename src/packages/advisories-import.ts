@@ -15,6 +15,8 @@ export interface ImportOptions {
   readonly namingOf: (ecosystem: EcosystemName) => Naming;
   /** Fail on the first file that is no OSV record, instead of counting it. */
   readonly strict?: boolean;
+  /** Let an ecosystem end up with less than half of the records that it had. */
+  readonly fewer?: boolean;
   /** Called every thousand records with how many were read. */
   readonly onProgress?: (records: number) => void;
   readonly signal: AbortSignal;
@@ -88,7 +90,7 @@ async function makeDraft(
       "ADVISORIES_INVALID",
       "there is no OSV record about one of the ecosystems pip, npm, apt, cargo, go and maven",
     );
-  const { imported, replacedDamaged } = completeDraft(database, file, whole);
+  const { imported, replacedDamaged } = completeDraft(database, file, { whole, fewer: options.fewer ?? false });
   database.exec("COMMIT");
   const incomplete = ECOSYSTEMS.filter((it) => found.has(it) && !whole.has(it));
   return { imported, incomplete, malformed, malformedFiles, replacedDamaged };

@@ -24,15 +24,20 @@ export function matchConcerns(naming: Naming, concerns: readonly Concern[]): (ve
   const scale = scaleOf(naming, concerns.flatMap((it) => it.parts).flatMap(textsOf));
   const placed = concerns.map(({ advisory, parts }) => ({ advisory, parts: parts.map((it) => placePart(it, scale)) }));
   return (version) => {
-    const at = scale.place(version);
+    const places = spellingsOf(naming, version).map(scale.place);
     const release = DEBIAN_RELEASE.exec(version)?.[1];
     const concerned = placed.filter(({ parts }) => {
       // Where a record knows the release, the other releases' versions say nothing about this one.
       const own = parts.filter((it) => it.release !== undefined && it.release === release);
-      return (own.length > 0 ? own : parts).some((it) => it.has(at));
+      return (own.length > 0 ? own : parts).some((it) => places.some(it.has));
     });
     return concerned.map((it) => it.advisory);
   };
+}
+
+/** What is said of a version holds for its local builds too, where an ecosystem has such: `2.0.0+cu118` is a build of `2.0.0` (PEP 440). */
+function spellingsOf({ ecosystem }: Naming, version: string): readonly string[] {
+  return ecosystem === "pip" && version.includes("+") ? [version, version.replace(/\+.*$/, "")] : [version];
 }
 
 interface Scale {

@@ -65,6 +65,8 @@ test("names and versions are compared as their ecosystem spells them", async () 
   expect(it.ids("pip", "zope-interface", "1.0.0")).toEqual(["PYSEC-1"]);
   expect(it.ids("pip", "zope-interface", "2.0rc1")).toEqual(["PYSEC-1"]);
   expect(it.ids("pip", "zope-interface", "2.0")).toEqual([]);
+  expect(it.ids("pip", "zope-interface", "1.0+cu118")).toEqual(["PYSEC-1"]);
+  expect(it.ids("pip", "zope-interface", "1.1+cu118")).toEqual([]);
   expect(it.ids("go", "github.com/google/uuid", "v1.3.1")).toEqual(["GO-1"]);
   expect(it.ids("go", "github.com/google/uuid", "v1.4.0")).toEqual([]);
   expect(it.ids("cargo", "foo-bar", "0.9.9")).toEqual(["RUSTSEC-1"]);
@@ -234,6 +236,16 @@ test("an import takes the place of the ecosystems that it has, and of no other",
   await expect
     .poll(() => advisories.about("npm", "x", "1.0.0").map((it) => it.id), { timeout: 10_000 })
     .toEqual(["GHSA-both", "NPM-2"]);
+
+  const few = [writeRecords(scratch(), [osv("OWN-1", "PyPI", "y")])];
+  await importFrom(few, file);
+  const three = [osv("OWN-1", "PyPI", "y"), osv("OWN-2", "PyPI", "y"), osv("OWN-3", "PyPI", "y")];
+  await importFrom([writeRecords(scratch(), three)], file);
+  await expect(importFrom(few, file)).rejects.toThrow("1 records about pip would take the place of 3");
+  const signal = AbortSignal.timeout(60_000);
+  expect(await importAdvisories(few, file, { namingOf, fewer: true, signal })).toMatchObject({
+    imported: [{ before: 3 }],
+  });
 
   const only = importFrom([writeRecords(scratch(), [both])], file);
   await expect(only).rejects.toMatchObject({ code: "ADVISORIES_INVALID" });
