@@ -212,6 +212,7 @@ async function packagesOf(
     sources: once(() => readSources(packages)),
     cache: owner.use(await openPackageCache({ directory, maxBytes: PACKAGE_CACHE_BYTES, log })),
     advisories: owner.use(openAdvisories(config.advisoriesFile, namingOf)),
+    licenses: packages.licenses,
     pin: packages.pin,
     similarTo: await readSimilar(),
     nowMs: Date.now,

@@ -28,7 +28,10 @@ export interface PackageSite {
 export type OpenPackages = (of: PackagesOf) => PackageSite;
 
 export interface SitePorts
-  extends Pick<PackagePorts, "registries" | "sources" | "cache" | "advisories" | "pin" | "similarTo" | "nowMs"> {
+  extends Pick<
+    PackagePorts,
+    "registries" | "sources" | "cache" | "advisories" | "licenses" | "pin" | "similarTo" | "nowMs"
+  > {
   readonly decide: (request: PolicyRequest) => Decision;
   readonly audit: AuditWriter;
   readonly log: Logger;

@@ -73,7 +73,6 @@ function readLine(name: string, text: string, dl: string, what: string): IndexLi
     name: spelt,
     version,
     ...(publishedMs !== undefined && { publishedMs }),
-    licenses: [],
     // Whether a crate has a `build.rs`, which Cargo runs, stands in the crate alone.
     hasInstallScript: true,
     yanked: yanked === true,

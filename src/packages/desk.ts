@@ -43,16 +43,23 @@ export function createDesk(naming: Naming, ports: DeskPorts): (signal: AbortSign
     const requested = ports.isRequested(ecosystem, release.name);
     return factsOf(naming, release, artifact, { requested, registry }, ports);
   };
+  /** What may have a licence that would do is not refused before it was asked for. */
+  const decide = (facts: PackageFacts, mayHaveLicense: boolean): Verdict => {
+    const decided = ports.decide(facts);
+    if (decided.permitted || !mayHaveLicense || !ports.licenses) return decided;
+    const assumed = ports.decide({ ...facts, licenses: ports.licenses });
+    return assumed.permitted ? assumed : decided;
+  };
   const verdict = (release: Release, artifact?: Artifact): Verdict => {
     if (remembered.size > MAX_REMEMBERED || Math.abs(nowMs() - sinceMs) > REMEMBERED_MS) {
       remembered = new Map();
       sinceMs = nowMs();
     }
     const facts = factsAbout(release, artifact);
-    const key = JSON.stringify(facts);
+    const key = JSON.stringify([facts, release.licenses === undefined]);
     const known = remembered.get(key);
     if (known) return known;
-    const decided = ports.decide(facts);
+    const decided = decide(facts, release.licenses === undefined);
     remembered.set(key, decided);
     return decided;
   };

@@ -10,6 +10,8 @@ const AHEAD_MS = 300_000;
 
 export interface FactPorts {
   readonly advisories: Advisories;
+  /** That the profile admits; absent when it says nothing of them. */
+  readonly licenses: readonly string[] | undefined;
   /** Range by package, as `profile.packages.pin` has it. */
   readonly pin: ReadonlyMap<string, string>;
   readonly similarTo: (ecosystem: EcosystemName, name: string) => readonly string[];
@@ -41,7 +43,7 @@ export function factsOf(
     version,
     ...asked,
     ...(ageHours !== undefined && { ageHours }),
-    licenses: release.licenses,
+    licenses: release.licenses ?? [],
     knownMalicious: about.some((it) => it.malicious),
     knownVulnerable: about.length > 0,
     advisories: about.map((it) => it.id),

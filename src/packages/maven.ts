@@ -117,7 +117,6 @@ function releaseOf(name: string, version: string, artifacts: readonly Artifact[]
     name,
     version,
     ...(timed && { publishedMs: Math.min(...times) }),
-    licenses: [],
     hasInstallScript: false,
     yanked: false,
     artifacts,

@@ -118,7 +118,6 @@ function releaseOf(name: string, version: string, files: readonly IndexFile[]): 
     version,
     // A file without a time could be of today.
     ...(times.length === files.length && { publishedMs: Math.min(...times) }),
-    licenses: [],
     hasInstallScript: artifacts.every((it) => it.buildsFromSource),
     yanked: files.every((it) => it.yanked !== undefined),
     artifacts,

@@ -28,8 +28,8 @@ export interface Release {
   readonly version: string;
   /** Milliseconds since 1970; absent when the registry doesn't say. */
   readonly publishedMs?: number;
-  /** As in `PackageFacts`. */
-  readonly licenses: readonly string[];
+  /** As in `PackageFacts`; absent when the registry would tell, but has not been asked: that is done for the one that is wanted. */
+  readonly licenses?: readonly string[];
   readonly hasInstallScript: boolean;
   readonly yanked: boolean;
   readonly artifacts: readonly Artifact[];

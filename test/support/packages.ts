@@ -94,6 +94,7 @@ export async function openTestPackages(settings: PackageSettings): Promise<TestP
     sources: () => readSources(packages, settings.own ?? (async () => [])),
     cache,
     advisories: settings.advisories ?? NO_ADVISORIES,
+    licenses: packages.licenses,
     pin: packages.pin,
     similarTo: () => [],
     nowMs: settings.nowMs ?? Date.now,
