@@ -74,7 +74,6 @@ export const installPackage = capability({
       ecosystem,
       wanted.map((it) => it.name),
     );
-    const marks = { packages: packages.mark, connections: session.egress.mark };
     context.progress(`looking up ${wanted.map((it) => it.name).join(", ")}`);
     const choices = await choosePackages(ecosystem, wanted, { packages, signal: context.signal });
     const refused = choices.flatMap((it) => it.refused ?? []);
@@ -88,11 +87,14 @@ export const installPackage = capability({
       registry,
       installScripts: installScriptsOf(context.profile),
     };
-    const run = () => runSteps(manager, order, { session, timeoutMs: limitMs, context });
-    const end = await session.turns.take(directory, context.signal, run);
-    const { admitted, refused: onTheWay } = packages.since(marks.packages);
-    const blocked = refusalTexts(session.egress.refusalsSince(marks.connections));
-    return installOutcome({ args, refused: onTheWay, admitted, blocked, end });
+    // What another call into the same project brings meanwhile is not of this one.
+    return await session.turns.take(directory, context.signal, async () => {
+      const marks = { packages: packages.mark, connections: session.egress.mark };
+      const end = await runSteps(manager, order, { session, timeoutMs: limitMs, context });
+      const { admitted, refused } = packages.since(marks.packages);
+      const blocked = refusalTexts(session.egress.refusalsSince(marks.connections));
+      return installOutcome({ args, refused, admitted, blocked, end });
+    });
   },
 });
 

@@ -25,6 +25,7 @@ export const apt: Manager = {
         suites.map((it) => `deb [signed-by=${KEYRING}] ${registry} ${it} main\n`).join(""),
       );
     const apt = ["apt-get", "--quiet", "--yes", ...options(home, archives)] as const;
+    // Before anything is written there: who may not write to the directory fails here.
     yield { argv: ["mkdir", "-p", "--", `${home}/lists/partial`, `${archives}/partial`, root], from: FROM };
     await list(suite, `${suite}-updates`, `${suite}-security`);
     const complete = yield { argv: [...apt, "update"], from: FROM, mayFail: true };
