@@ -1,4 +1,6 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -140,6 +142,34 @@ describe("the programs that are run", () => {
       `${source} main\n${source}-updates main\n`,
     ]);
     expect((await steps.next(true)).value).toMatchObject({ argv: expect.arrayContaining(["clean"]) });
+  });
+
+  test("of apt: a package that can't be unpacked is a failure, others before and after it or not", async ({ skip }) => {
+    skip(!existsSync("/usr/bin/dpkg-deb"), "no dpkg here");
+    const home = await mkdtemp(join(directory, "apt-"));
+    await mkdir(join(home, ".apt/archives"), { recursive: true });
+    await mkdir(join(home, ".apt/root"));
+    const place = {
+      has: async () => true,
+      read: async () => "VERSION_CODENAME=trixie\n",
+      write: async () => undefined,
+    };
+    const order = { packages: [SAMPLE.apt], directory: home, global: false, registry: "http://packages.test/apt/" };
+    const extract = (await Array.fromAsync(apt.steps({ ...order, installScripts: "deny" }, place))).at(-1);
+    const [find = "", ...args] = extract?.argv ?? [];
+    expect(spawnSync(find, args).status).toBe(0);
+    await mkdir(join(home, "deb/DEBIAN"), { recursive: true });
+    await writeFile(
+      join(home, "deb/DEBIAN/control"),
+      "Package: a\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n",
+    );
+    await writeFile(join(home, "deb/file"), "");
+    for (const it of ["a", "c"])
+      spawnSync("dpkg-deb", ["--build", join(home, "deb"), join(home, `.apt/archives/${it}.deb`)]);
+    expect(spawnSync(find, args).status).toBe(0);
+    expect(existsSync(join(home, ".apt/root/file"))).toBe(true);
+    await writeFile(join(home, ".apt/archives/b.deb"), "not a package");
+    expect(spawnSync(find, args).status).toBe(1);
   });
 
   test("of apt: everything in a directory of the user's own", async () => {
