@@ -1,12 +1,45 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
+/** Files that ask one machine after the other thing and wait for its answer: it keeps one core busy, so two of them take the time of one. */
+const PAIRS = [
+  "test/contract/container-by-*.test.ts",
+  "test/contract/egress.test.ts",
+  "test/e2e/network.test.ts",
+  "test/hostile/inside.test.ts",
+  "test/hostile/runner.test.ts",
+];
+
+// One group of files after the other, so that nothing slows what is timed.
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    exclude: ["test/clients/**", "**/node_modules/**"],
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "unit",
+          include: ["test/unit/**/*.test.ts"],
+          maxWorkers: availableParallelism(),
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: { name: "pairs", include: PAIRS, maxWorkers: 2, sequence: { groupOrder: 2 } },
+      },
+      {
+        extends: true,
+        test: {
+          name: "machines",
+          include: ["test/{contract,e2e,hostile}/**/*.test.ts"],
+          exclude: PAIRS,
+          // Machines and engines share two cores: one file at a time keeps boots inside their deadlines.
+          maxWorkers: 1,
+          sequence: { groupOrder: 3 },
+        },
+      },
+    ],
     pool: "forks",
-    // Machines and engines share two cores: one file at a time keeps boots inside their deadlines.
-    fileParallelism: false,
     testTimeout: 30_000,
     hookTimeout: 180_000,
     reporters: ["default", "./test/support/summary-reporter.ts"],

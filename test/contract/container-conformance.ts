@@ -11,8 +11,8 @@ import { forever, python, runToEnd, spec, type TestSandbox } from "./container-s
 import { terminalSuite } from "./container-terminal-suite.ts";
 import { treesSuite } from "./container-trees-suite.ts";
 
-/** The container layer on real machines, real engines and the real image, by each way to reach it. */
-describe.each(["agent", "engine"] as const)("a container by way of the %s", (driver) => {
+/** The container layer on real machines, real engines and the real image, by one of the ways to reach it. */
+export function containerConformance(driver: "agent" | "engine"): void {
   /** It serves all that leaves it usable. */
   let sandbox: TestSandbox;
   const open = (changes: Partial<Profile> = {}) => openTestSandbox(changes, driver);
@@ -109,4 +109,4 @@ describe.each(["agent", "engine"] as const)("a container by way of the %s", (dri
       await expect(container.stat("/workspace", forever)).rejects.toMatchObject({ code: "SESSION_CLOSED" });
     });
   });
-});
+}

@@ -1,0 +1,4 @@
+import { describe } from "vitest";
+import { containerConformance } from "./container-conformance.ts";
+
+describe("a container by way of the agent", () => containerConformance("agent"));
