@@ -1,5 +1,6 @@
 import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
+import xz from "xz-decompress";
 import type { Naming } from "../policy/ecosystems/ecosystem.ts";
 import { malformed } from "./documents.ts";
 
@@ -19,6 +20,13 @@ export interface AptIndex {
   at(path: string): AptFile | undefined;
 }
 
+/** As archives have them; the first that there is will do. */
+export const COMPRESSIONS = ["gz", "xz"] as const;
+export interface Compressed {
+  readonly body: Buffer;
+  readonly compression: (typeof COMPRESSIONS)[number];
+}
+
 /** Debian's largest has 70 000 entries and 60 MB. */
 const MAX_ENTRIES = 300_000;
 const MAX_BYTES = 512 * 1024 * 1024;
@@ -31,7 +39,7 @@ const PATH = /^pool\/[A-Za-z0-9][A-Za-z0-9._+~/-]*\.deb$/;
  * them their files.
  * @throws GatewayError REGISTRY_MALFORMED
  */
-export async function readAptIndex(naming: Naming, compressed: Buffer, what: string): Promise<AptIndex> {
+export async function readAptIndex(naming: Naming, compressed: Compressed, what: string): Promise<AptIndex> {
   // One text for each: an object would take several times the memory.
   const byName = new Map<string, string[]>();
   const nameAt = new Map<string, string>();
@@ -62,18 +70,23 @@ export async function readAptIndex(naming: Naming, compressed: Buffer, what: str
   return { files, at: (path) => files(nameAt.get(path) ?? "").find((it) => it.path === path) };
 }
 
-async function eachLine(compressed: Buffer, take: (line: string) => void, what: string): Promise<void> {
+async function eachLine(compressed: Compressed, take: (line: string) => void, what: string): Promise<void> {
   let bytes = 0;
   let rest = "";
-  const plain = pipeline(Readable.from([compressed]), createGunzip(), () => undefined);
-  for await (const chunk of plain) {
-    bytes += (chunk as Buffer).length;
-    const lines = (rest + (chunk as Buffer).toString("latin1")).split("\n");
+  for await (const chunk of uncompressed(compressed)) {
+    bytes += chunk.length;
+    const lines = (rest + Buffer.from(chunk).toString("latin1")).split("\n");
     rest = lines.pop() ?? "";
     if (bytes > MAX_BYTES || rest.length > MAX_LINE_CHARS) throw malformed(what);
     for (const line of lines) take(line);
   }
   take(rest);
+}
+
+/** xz in WebAssembly, whose memory is its own: the bytes are anybody's until apt in the sandbox has looked at their signature. */
+function uncompressed({ body, compression }: Compressed): AsyncIterable<Uint8Array> {
+  if (compression === "gz") return pipeline(Readable.from([body]), createGunzip(), () => undefined);
+  return new xz.XzReadableStream(new Blob([new Uint8Array(body)]).stream());
 }
 
 function readEntry(naming: Naming, fields: Record<string, string>): AptFile | undefined {

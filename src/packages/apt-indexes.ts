@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Naming } from "../policy/ecosystems/ecosystem.ts";
-import { type AptFile, type AptIndex, readAptIndex } from "./apt-index.ts";
+import { type AptFile, type AptIndex, COMPRESSIONS, type Compressed, readAptIndex } from "./apt-index.ts";
 import { findDocument, malformed } from "./documents.ts";
 import type { Desk } from "./registry.ts";
 
@@ -28,6 +28,10 @@ export interface Found {
 
 interface Listed extends Pick<Found, "root" | "listedMs"> {
   readonly index: AptIndex;
+}
+
+interface Promised extends Pick<Compressed, "compression"> {
+  readonly digest: string;
 }
 
 export interface AptIndexes {
@@ -60,23 +64,24 @@ export function aptIndexes(naming: Naming, { suites, components, architecture }:
     const { digests, listedMs } = readRelease(document?.body.toString("latin1") ?? "");
     const found = components.map(async (component) => {
       const directory = `${component}/binary-${architecture}/`;
-      const digest = digests.get(`${directory}Packages.gz`);
-      if (digest === undefined) return undefined;
-      const index = await remember(digest, () => readIndex(`${at}${directory}`, digest, desk));
+      const compression = COMPRESSIONS.find((it) => digests.has(`${directory}Packages.${it}`));
+      const digest = digests.get(`${directory}Packages.${compression}`);
+      if (!compression || digest === undefined) return undefined;
+      const index = await remember(digest, () => readIndex(`${at}${directory}`, { digest, compression }, desk));
       return { index, root, listedMs };
     });
     return (await Promise.all(found)).filter((it) => it !== undefined);
   }
 
-  async function readIndex(directory: string, digest: string, desk: Desk): Promise<AptIndex> {
+  async function readIndex(directory: string, { digest, compression }: Promised, desk: Desk): Promise<AptIndex> {
     const what = "an index of the archive";
     const options = { maxBytes: MAX_INDEX_BYTES };
     const document =
       (await findDocument(desk, `${directory}by-hash/SHA256/${digest}`, options)) ??
-      (await findDocument(desk, `${directory}Packages.gz`, options));
+      (await findDocument(desk, `${directory}Packages.${compression}`, options));
     const body = document?.body;
     if (!body || createHash("sha256").update(body).digest("hex") !== digest) throw malformed(what);
-    return await readAptIndex(naming, body, what);
+    return await readAptIndex(naming, { body, compression }, what);
   }
 
   /** In turn: of large ones one at a time is in memory. */

@@ -19,6 +19,12 @@ const entry = (name: string, version: string, sha: string, path = `pool/main/${n
 const INDEX = entry("tool", "1.0-1", SHA("a")) + entry("tool", "1.2-1", SHA("b")) + entry("other", "2", SHA("c"));
 const FIXES = entry("tool", "1.2-1+deb13u1", SHA("d"), "pool/updates/main/tool_1.2-1+deb13u1_amd64.deb");
 
+/** `tool` 3.0-1, compressed by xz. */
+const XZ = Buffer.from(
+  "/Td6WFoAAATm1rRGAgAhARwAAAAQz1jM4ACPAFBdACgYSGbb2jCF/hbwgmFzXjmtc7Yk6qYqlzr4ghiamBNeU0FYtrgto3eUsJJwsOnFA4JMFs3kf0bFdJd02dIeSb5MLlOmytzpr8aUbbZOed8AAAhsAZTV8+6UAAFskAEAAACJW9nVscRn+wIAAAAABFla",
+  "base64",
+);
+
 type Documents = Map<string, Partial<Document> | string | Buffer>;
 
 function suite(documents: Documents, root: string, name: string, index: string, date = ""): void {
@@ -126,6 +132,14 @@ describe("releases", () => {
     await expect(registryOf().releases("tool", deskOf(gone))).rejects.toMatchObject({ code: "REGISTRY_MALFORMED" });
   });
 
+  test("an index that an archive has by xz only is read too", async () => {
+    const documents = archive();
+    const path = "main/binary-amd64/Packages.xz";
+    documents.set(`${MAIN}dists/stable-updates/InRelease`, `SHA256:\n ${sha256(XZ)} ${XZ.length} ${path}\n`);
+    documents.set(`${MAIN}dists/stable-updates/${path}`, XZ);
+    expect((await registryOf().releases("tool", deskOf(documents)))?.[0]?.version).toBe("3.0-1");
+  });
+
   test("an archive without addresses by digest has the index by its name", async () => {
     const documents = archive();
     for (const [url, body] of [...documents]) {
@@ -198,7 +212,7 @@ describe("what apt asks for", () => {
 
 describe("an index", () => {
   const read = (text: string | Buffer) =>
-    readAptIndex(aptNaming, typeof text === "string" ? gzipSync(text) : text, "it");
+    readAptIndex(aptNaming, { body: typeof text === "string" ? gzipSync(text) : text, compression: "gz" }, "it");
 
   test("has what can be read, and nothing that leads elsewhere", async () => {
     const bad = [
@@ -237,6 +251,24 @@ describe("an index", () => {
         const answer = await read(given).catch((error: unknown) => error);
         if (answer instanceof Error) expect(answer).toMatchObject({ code: "REGISTRY_MALFORMED" });
       }),
+    );
+  });
+
+  test("compressed by xz, damaged anywhere, is read or refused", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat(XZ.length - 1),
+        fc.integer({ min: 1, max: 255 }),
+        fc.boolean(),
+        async (at, change, cut) => {
+          const body = cut ? Buffer.from(XZ.subarray(0, at)) : Buffer.from(XZ);
+          if (!cut) body[at] = (body[at] ?? 0) ^ change;
+          const answer = await readAptIndex(aptNaming, { body, compression: "xz" }, "it").catch(
+            (error: unknown) => error,
+          );
+          if (answer instanceof Error) expect(answer).toMatchObject({ code: "REGISTRY_MALFORMED" });
+        },
+      ),
     );
   });
 
