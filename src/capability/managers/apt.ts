@@ -19,7 +19,7 @@ export const apt: Manager = {
     const archives = `${home}/archives`;
     const suite = /^VERSION_CODENAME=([a-z]{2,32})$/m.exec(await place.read(RELEASE))?.[1];
     if (suite === undefined) throw new GatewayError("INVALID_ARGUMENTS", "ecosystem: the sandbox's image is no Debian");
-    const list = (...suites: string[]) =>
+    const list = (suites: readonly string[]) =>
       place.write(
         `${home}/sources.list`,
         suites.map((it) => `deb [signed-by=${KEYRING}] ${registry} ${it} main\n`).join(""),
@@ -27,17 +27,17 @@ export const apt: Manager = {
     const apt = ["apt-get", "--quiet", "--yes", ...options(home, archives)] as const;
     // Before anything is written there: who may not write to the directory fails here.
     yield { argv: ["mkdir", "-p", "--", `${home}/lists/partial`, `${archives}/partial`, root], from: FROM };
-    await list(suite, `${suite}-updates`, `${suite}-security`);
-    const complete = yield { argv: [...apt, "update"], from: FROM, mayFail: true };
-    // Security updates are in an archive of their own, and not every registry has that.
-    if (!complete) {
-      await list(suite, `${suite}-updates`);
-      yield { argv: [...apt, "update"], from: FROM };
-    }
-    // What was downloaded for an earlier call is laid out already.
-    yield { argv: [...apt, "clean"], from: FROM };
     const specs = packages.map(({ name, version }) => (version === undefined ? name : `${name}=${version}`));
-    yield { argv: [...apt, "install", "--download-only", "--no-install-recommends", "--", ...specs], from: FROM };
+    // Updates may be in no archive of the registry's, or too young for policy, and apt knows of no version but the newest.
+    for (const suites of [[suite, `${suite}-updates`, `${suite}-security`], [suite]]) {
+      await list(suites);
+      const more = suites.length > 1 ? ({ mayFail: true } as const) : {};
+      if (!(yield { argv: [...apt, "update"], from: FROM, ...more })) continue;
+      // What was downloaded for an earlier call is laid out already.
+      yield { argv: [...apt, "clean"], from: FROM };
+      const download = ["install", "--download-only", "--no-install-recommends", "--", ...specs];
+      if (yield { argv: [...apt, ...download], from: FROM, ...more }) break;
+    }
     // `find` fails when a program fails that is given many files at once, and only then: `false` is given those that did.
     const extract = ["-exec", "dpkg-deb", "--extract", "{}", root, ";", "-exec", "false", "{}", "+"];
     yield { argv: ["find", archives, "-maxdepth", "1", "-name", "*.deb", "!", ...extract], from: "GNU findutils" };
