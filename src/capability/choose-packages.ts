@@ -44,8 +44,9 @@ function choose(naming: Naming, wanted: Wanted, candidates: readonly Candidate[]
     return permitted ? { chosen: { name: wanted.name, version } } : refuse(`${reason}${instead}`, policies);
   }
   if (best) return { chosen: { name: wanted.name, version: best.version } };
-  const [highest] = candidates;
-  if (!highest) return refuse("the registry has no version of it");
+  if (candidates.length === 0) return refuse("the registry has no version of it");
+  const highest = candidates.find((it) => !it.verdict.permitted);
+  if (!highest) return refuse("its makers took all versions of it back; name one to have it all the same");
   const { release, verdict } = highest;
   return refuse(`no version of it is permitted; of ${release.version}: ${verdict.reason}`, verdict.policies);
 }

@@ -354,6 +354,12 @@ describe("what policy says", () => {
     ["no package of this name", undefined, undefined, "the registry has no package of this name"],
     ["no such version", "9.9.9", found, "the registry has no version 9.9.9 of it; 1.3.0 would do"],
     ["none that is permitted", undefined, found.slice(1, 2), `no version of it is permitted; of 2.0.0: ${AGED}`],
+    [
+      "all taken back",
+      undefined,
+      found.slice(2, 3),
+      "its makers took all versions of it back; name one to have it all the same",
+    ],
     ["none at all", undefined, [], "the registry has no version of it"],
   ])("%s", async (_what, version, candidates, reason) => {
     const wanted = [JSON.parse(JSON.stringify({ name: "left-pad", version }))];
