@@ -12,6 +12,8 @@ export interface AptFile {
   readonly path: string;
   /** Lower-case hexadecimal. */
   readonly sha256: string;
+  /** What it was built from: advisories are about that. */
+  readonly source: { readonly name: string; readonly version: string };
 }
 
 /** What a `Packages` file lists. */
@@ -31,7 +33,9 @@ export interface Compressed {
 const MAX_ENTRIES = 300_000;
 const MAX_BYTES = 512 * 1024 * 1024;
 const MAX_LINE_CHARS = 1_048_576;
-const FIELD = /^(Package|Version|Filename|SHA256): (.*)$/;
+const FIELD = /^(Package|Source|Version|Filename|SHA256): (.*)$/;
+/** Of another name, or another version, than the package: `glibc (2.41-1)`. */
+const SOURCE = /^(\S+)(?: \((\S+)\))?$/;
 const PATH = /^pool\/[A-Za-z0-9][A-Za-z0-9._+~/-]*\.deb$/;
 
 /**
@@ -54,7 +58,10 @@ export async function readAptIndex(naming: Naming, compressed: Compressed, what:
     if (nameAt.size >= MAX_ENTRIES) throw malformed(what);
     const name = copy(file.name);
     nameAt.set(copy(file.path), name);
-    byName.set(name, [...(byName.get(name) ?? []), copy(`${file.version} ${file.sha256} ${file.path}`)]);
+    byName.set(name, [
+      ...(byName.get(name) ?? []),
+      copy(`${file.version} ${file.sha256} ${file.path} ${file.source.name} ${file.source.version}`),
+    ]);
   };
   try {
     await eachLine(compressed, take, what);
@@ -64,8 +71,8 @@ export async function readAptIndex(naming: Naming, compressed: Compressed, what:
   take("");
   const files = (name: string): AptFile[] =>
     (byName.get(name) ?? []).map((it) => {
-      const [version = "", sha256 = "", path = ""] = it.split(" ");
-      return { name, version, sha256, path };
+      const [version = "", sha256 = "", path = "", source = "", sourceVersion = ""] = it.split(" ");
+      return { name, version, sha256, path, source: { name: source, version: sourceVersion } };
     });
   return { files, at: (path) => files(nameAt.get(path) ?? "").find((it) => it.path === path) };
 }
@@ -95,7 +102,9 @@ function readEntry(naming: Naming, fields: Record<string, string>): AptFile | un
   const { Filename: path = "", SHA256: sha256 = "" } = fields;
   if (name === undefined || version === undefined || !PATH.test(path) || /\.\.|\/\//.test(path)) return undefined;
   if (!/^[0-9a-f]{64}$/.test(sha256)) return undefined;
-  return { name, version, path, sha256 };
+  const [, source = "", sourceVersion = ""] = SOURCE.exec(fields["Source"] ?? "") ?? [];
+  const made = { name: naming.readName(source) ?? name, version: naming.readVersion(sourceVersion) ?? version };
+  return { name, version, path, sha256, source: made };
 }
 
 /** A part of a text keeps all of that in memory; a copy doesn't. */

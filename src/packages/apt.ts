@@ -56,7 +56,7 @@ function distinct(found: readonly Found[]): readonly Found[] {
 
 /** The index tells no time: it is the file's own, as the archive's server has it, or else when the archive listed it. */
 async function describe({ file, root, listedMs }: Found, desk: Desk): Promise<Release> {
-  const { name, version, path, sha256 } = file;
+  const { name, version, path, sha256, source } = file;
   const url = new URL(path, root).href;
   const head = await findDocument(desk, url, { method: "HEAD" });
   const times = [readHttpTime(head?.headers["last-modified"]), listedMs].filter((it) => it !== undefined);
@@ -64,7 +64,7 @@ async function describe({ file, root, listedMs }: Found, desk: Desk): Promise<Re
   const integrity = [{ algorithm: "sha256" as const, hex: sha256 }];
   const artifact = { file: path.slice(path.lastIndexOf("/") + 1), url, integrity, buildsFromSource: false, ...time };
   // Whether it has scripts for its installation is in the package itself, and nowhere before: it counts as one that has.
-  return { name, version, ...time, licenses: [], hasInstallScript: true, yanked: false, artifacts: [artifact] };
+  return { name, version, ...time, licenses: [], hasInstallScript: true, yanked: false, artifacts: [artifact], source };
 }
 
 function readHttpTime(text = ""): number | undefined {

@@ -30,7 +30,7 @@ export function factsOf(
   const { name, version } = release;
   const ageHours = hoursSince(artifact?.publishedMs ?? release.publishedMs, nowMs());
   const range = pin.get(purlOf(naming, name));
-  const about = advisories.about(ecosystem, name, version);
+  const about = advisories.about(ecosystem, release.source?.name ?? name, release.source?.version ?? version);
   const imported = advisories.imported(ecosystem);
   const advisoriesAgeHours = imported ? hoursSince(imported.atMs, nowMs()) : undefined;
   const scope = naming.namespace(name).join("/");

@@ -33,6 +33,8 @@ export interface Release {
   readonly hasInstallScript: boolean;
   readonly yanked: boolean;
   readonly artifacts: readonly Artifact[];
+  /** What advisories know it by, where that is another name (Debian: the source package). */
+  readonly source?: { readonly name: string; readonly version: string };
 }
 
 /** What a package manager asks, below the root of its registry. */

@@ -211,6 +211,15 @@ describe("what apt asks for", () => {
 });
 
 describe("an index", () => {
+  test.each([
+    ["Source: glibc", { name: "glibc", version: "2.41-1+b1" }],
+    ["Source: glibc (2.41-1)", { name: "glibc", version: "2.41-1" }],
+    ["Source: ../etc (x y)", { name: "libc6", version: "2.41-1+b1" }],
+  ])("knows what a package was built from, by which advisories go: %s", async (line, source) => {
+    const index = await read(`${line}\n${entry("libc6", "2.41-1+b1", SHA("c"), "pool/g/libc6.deb")}`);
+    expect(index.files("libc6")[0]?.source).toEqual(source);
+  });
+
   const read = (text: string | Buffer) =>
     readAptIndex(aptNaming, { body: typeof text === "string" ? gzipSync(text) : text, compression: "gz" }, "it");
 
@@ -232,8 +241,9 @@ describe("an index", () => {
       [...bad, ...others, "Package: x\n\n", entry("good", "1:2", SHA("b"), "pool/g/good_2_all.deb")].join(""),
     );
     expect(index.files("tool")).toEqual([]);
+    const source = { name: "good", version: "1:2" };
     expect(index.files("good")).toEqual([
-      { name: "good", version: "1:2", path: "pool/g/good_2_all.deb", sha256: SHA("b") },
+      { name: "good", version: "1:2", path: "pool/g/good_2_all.deb", sha256: SHA("b"), source },
     ]);
     expect(index.at("pool/g/good_2_all.deb")?.name).toBe("good");
     expect(index.at("pool/x.deb")).toBeUndefined();
