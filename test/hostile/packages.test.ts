@@ -1,4 +1,7 @@
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { type IncomingMessage, request } from "node:http";
+import { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createSessionAuthority } from "../support/egress.ts";
 import { openNpmRegistry, type TestRegistry } from "../support/npm-registry.ts";
@@ -385,3 +388,38 @@ test("a registry whose secret could not be sent is refused when the bundle is lo
     "there is no secret NONE",
   );
 });
+
+test("a file of half a gigabyte passes in bounded memory", { timeout: 120_000 }, async () => {
+  const MIB = 2 ** 20;
+  const piece = randomBytes(MIB);
+  const hash = createHash("sha512");
+  for (let at = 0; at < 500; at += 1) hash.update(piece);
+  await registry.publish("huge", {
+    version: "1.0.0",
+    dist: { integrity: `sha512-${hash.digest("base64")}` },
+    serve: (_, response) => {
+      response.writeHead(200, { "content-length": 500 * MIB });
+      Readable.from(repeat(piece, 500)).pipe(response);
+    },
+  });
+  await sandboxed(ALL, async (packages) => {
+    let highest = 0;
+    let received = 0;
+    const before = process.memoryUsage.rss();
+    const { hostname: host, port } = new URL(packages.proxy);
+    const asked = request({ host, port, path: tarball("huge", "1.0.0"), agent: false }).end();
+    const [message] = (await once(asked, "response")) as [IncomingMessage];
+    for await (const chunk of message) {
+      received += (chunk as Buffer).length;
+      highest = Math.max(highest, process.memoryUsage.rss());
+    }
+    expect(received).toBe(500 * MIB);
+    // The server that gives it, and the program that takes it, are in this process too.
+    expect((highest - before) / MIB).toBeLessThan(160);
+    expect(packages.events("package-admitted")[0]).toMatchObject({ bytes: 500 * MIB });
+  });
+});
+
+function* repeat(piece: Buffer, times: number): Generator<Buffer> {
+  for (let at = 0; at < times; at += 1) yield piece;
+}
