@@ -2,6 +2,7 @@ import { benchAudit } from "./audit.ts";
 import { benchEgress } from "./egress.ts";
 import { benchGateway } from "./gateway.ts";
 import { benchMounts } from "./mounts.ts";
+import { benchPackages } from "./packages.ts";
 import { benchPolicy } from "./policy.ts";
 import type { Row, Spread } from "./row.ts";
 
@@ -16,6 +17,7 @@ rows.push(...(await benchAudit()));
 rows.push(...(await benchGateway(say)));
 rows.push(...(await benchMounts(say)));
 rows.push(...(await benchEgress(say)));
+rows.push(...(await benchPackages(say)));
 
 if (process.argv.includes("--json")) {
   console.log(JSON.stringify(rows, null, 2));

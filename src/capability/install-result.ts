@@ -106,6 +106,10 @@ function packageResult({ purl, version, requested, integrity, sha256, registry, 
 }
 
 function packageLine({ purl, requested, ageHours, cached }: Admitted): string {
-  const age = ageHours === undefined ? "of unknown age" : `${ageHours} h old`;
+  const age = ageHours === undefined ? "of unknown age" : ageText(ageHours);
   return `- ${purl} (${age}${requested ? "" : ", needed by another"}${cached ? ", from the host's cache" : ""})`;
+}
+
+function ageText(hours: number): string {
+  return hours < 96 ? `${hours} hours old` : `${Math.floor(hours / 24)} days old`;
 }
