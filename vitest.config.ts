@@ -1,14 +1,11 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
-/** Files that ask one machine after the other thing and wait for its answer: it keeps one core busy, so two of them take the time of one. */
-const PAIRS = [
-  "test/contract/container-by-*.test.ts",
-  "test/contract/egress.test.ts",
-  "test/e2e/network.test.ts",
-  "test/hostile/inside.test.ts",
-  "test/hostile/runner.test.ts",
-];
+/**
+ * Files that ask one machine after the other thing and wait for its answer, which keeps one core busy: two of them take the time of one. Not for
+ * what boots machines again and again or has little time.
+ */
+const PAIRS = ["test/contract/container-by-*.test.ts"];
 
 // One group of files after the other, so that nothing slows what is timed.
 export default defineConfig({

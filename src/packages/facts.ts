@@ -63,12 +63,3 @@ function hoursSince(atMs: number | undefined, nowMs: number): number | undefined
   if (atMs === undefined || !Number.isFinite(atMs) || atMs > nowMs + AHEAD_MS || atMs <= 0) return undefined;
   return Math.max(0, Math.floor((nowMs - atMs) / HOUR_MS));
 }
-
-/** Of an SPDX expression, the licences of which one suffices. What holds an AND or an exception stays whole: nothing short of it will do. */
-export function licensesOf(expression: string | undefined): readonly string[] {
-  const text = expression?.trim() ?? "";
-  if (text === "" || text.length > 500 || !/^[\w.+() -]+$/.test(text)) return [];
-  const bare = /^\(([^()]*)\)$/.exec(text)?.[1] ?? text;
-  if (/[()]|\sAND\s|\sWITH\s/.test(bare)) return [text];
-  return [...new Set(bare.split(/\s+OR\s+/).map((it) => it.trim()))];
-}

@@ -5,7 +5,7 @@ const MAX_CHARS = 200;
  * what has more in it than that stays one. None for what isn't an expression.
  */
 export function licenseAlternatives(text: string): string[] {
-  const expression = text.trim();
+  const expression = text.trim().replace(/^\(([^()]*)\)$/, "$1");
   if (expression.length > MAX_CHARS || !/^[A-Za-z0-9.+()/ -]+$/.test(expression)) return [];
   const parts = expression.split(/ +OR +| *\/ */);
   if (parts.every((it) => /^[A-Za-z0-9.+-]+$/.test(it))) return parts;

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import type { Naming } from "../policy/ecosystems/ecosystem.ts";
 import { malformed, metadata, notFound, readIntegrity, readJson, readTime } from "./documents.ts";
-import { licensesOf } from "./facts.ts";
+import { handOver } from "./hand-over.ts";
+import { licenseAlternatives } from "./license-alternatives.ts";
 import type { Artifact, Desk, Integrity, Registry, Release, Reply } from "./registry.ts";
 
 /**
@@ -17,7 +18,8 @@ export function createNpmRegistry(naming: Naming, { runsScripts }: { readonly ru
 
   return {
     naming,
-    answer: async ({ path, accept, base }, desk) => {
+    answer: async (request, desk) => {
+      const { path, accept, base } = request;
       if (path === "-/ping") return json({});
       const asked = readPath(naming, path);
       const found = asked && (await project(asked.name, desk));
@@ -25,7 +27,7 @@ export function createNpmRegistry(naming: Naming, { runsScripts }: { readonly ru
       if (asked.file !== undefined) {
         const release = found.releases.find((it) => it.artifacts.some(({ file }) => file === asked.file));
         const [artifact] = release?.artifacts ?? [];
-        return release && artifact ? await desk.deliver(release, artifact, found.releases) : notFound();
+        return release && artifact ? await handOver(request, desk, release, artifact, found.releases) : notFound();
       }
       return asked.version === undefined
         ? packument(found, desk, base, accept)
@@ -107,7 +109,7 @@ function releaseOf(name: string, manifest: Manifest, time: unknown): Release {
     name,
     version,
     ...(publishedMs !== undefined && { publishedMs }),
-    licenses: licensesOf(licenseOf(manifest.license)),
+    licenses: licenseAlternatives(licenseOf(manifest.license)),
     hasInstallScript: hasInstallScript(manifest),
     yanked: false,
     artifacts: [artifact],
@@ -129,10 +131,10 @@ function integrityOf({ integrity, shasum }: Manifest["dist"]): Integrity[] {
   return readIntegrity("sha1", shasum);
 }
 
-function licenseOf(license: unknown): string | undefined {
+function licenseOf(license: unknown): string {
   if (typeof license === "string") return license;
   const { type } = Object(license) as { type?: unknown };
-  return typeof type === "string" ? type : undefined;
+  return typeof type === "string" ? type : "";
 }
 
 /** npm runs these of a dependency, and builds what has a `binding.gyp`. */

@@ -60,7 +60,7 @@ describe("releases", () => {
   it("has licences of a version that is asked for, where there is a web API", async () => {
     const api = { "https://crates.test/api/v1/crates/Demo_x/0.9.0": '{"version":{"license":"MIT/Apache-2.0"}}' };
     const releases = (await cargoRegistry.releases("demo_x", fakeDesk(ROOT, { ...DOCUMENTS, ...api }), "0.9.0")) ?? [];
-    expect(releases.map((it) => it.licenses)).toEqual([[], [], [], ["MIT", "Apache-2.0"]]);
+    expect(releases.map((it) => it.licenses)).toEqual([undefined, undefined, undefined, ["MIT", "Apache-2.0"]]);
   });
 
   it("is nothing when there is no such crate, or only another", async () => {

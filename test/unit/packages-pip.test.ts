@@ -103,7 +103,7 @@ describe("releases", () => {
     const body = JSON.stringify({ info: { version: "1.0.0", ...info } });
     const documents = { [`${ROOT}demo/`]: DEMO, "https://index.test/pypi/demo/json": body };
     const releases = (await pipRegistry.releases("demo", fakeDesk(ROOT, documents), "1.0")) ?? [];
-    expect(releases.map((it) => it.licenses)).toEqual([[], [], licenses]);
+    expect(releases.map((it) => it.licenses)).toEqual([undefined, undefined, licenses]);
   });
 
   it("does without descriptions that can't be read", async () => {
