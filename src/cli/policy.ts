@@ -92,6 +92,9 @@ async function check(directory: string, { json }: Options, context: PolicyContex
     console.log(colour.dim(digest));
     const hosts = grantsOf(checked.bundle);
     console.log(`the sandbox may reach ${hosts.length === 0 ? "nothing" : printable(hosts.join(", "), 4_096)}`);
+    const allowed = checked.bundle.profile.packages?.allow.map((it) => it.text) ?? [];
+    if (allowed.length > 0)
+      console.log(`packages: ${printable(allowed.join(", "), 4_096)}, as far as the other rules go`);
     return true;
   }
   for (const problem of problems) console.log(printable(problemText(problem)));

@@ -1,4 +1,4 @@
-import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { schemaToJson } from "@cedar-policy/cedar-wasm/nodejs";
@@ -14,8 +14,8 @@ const ROOT = join(import.meta.dirname, "..", "..");
 const PAGE = readFileSync(join(ROOT, "docs", "policy.md"), "utf8");
 
 /** The indented block after a line that ends with `ending`. */
-function blockAfter(ending: string): string {
-  const [, after = ""] = PAGE.split(`${ending}\n\n`);
+function blockAfter(ending: string, page = PAGE): string {
+  const [, after = ""] = page.split(`${ending}\n\n`);
   const lines = after.split("\n");
   const end = lines.findIndex((it) => it !== "" && !it.startsWith("    "));
   return lines
@@ -67,4 +67,18 @@ test("the bundle that the page writes is valid, and decides as it says", async (
   const described = describeCall("exec", JSON.parse(asked), principal);
   if ("problem" in described) throw new Error(described.problem);
   expect(evaluate(bundle, described.request)).toMatchObject({ outcome: "deny", policies: [] });
+});
+
+test("what the page about packages writes is valid: profiles, and a policy", async () => {
+  const page = readFileSync(join(ROOT, "docs", "packages.md"), "utf8");
+  const directory = mkdtempSync(join(tmpdir(), "glovebox-docs-"));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  cpSync(join(ROOT, "policies", "default"), directory, { recursive: true });
+  writeFileSync(join(directory, "acme.cedar"), blockAfter("and in its ecosystem:", page));
+  for (const ending of ["In the bundle's `profile.yaml`:", "Otherwise name them:"]) {
+    writeFileSync(join(directory, "profile.yaml"), blockAfter(ending, page));
+    const { profile, policies } = await loadBundle(directory, { describe: describeCall });
+    expect(profile.packages?.allow).not.toEqual([]);
+    expect(policies.get("acme.cedar#acme-only-from-acme")?.effect).toBe("forbid");
+  }
 });
