@@ -106,17 +106,29 @@ describe("the programs that are run", () => {
     ]);
   });
 
+  const CARGO = [
+    "cargo",
+    ...["--config", 'source.glovebox.registry="sparse+http://packages.test/"'],
+    ...["--config", 'source.crates-io.replace-with="glovebox"'],
+  ];
   test("of cargo, go and maven", async () => {
     expect(await argvs("cargo", [SAMPLE.cargo, { name: "rand" }])).toEqual([
-      ["cargo", "add", "--manifest-path", "DIR/Cargo.toml", "--", "serde_json@=1.0.140", "rand"],
-      ["cargo", "fetch", "--manifest-path", "DIR/Cargo.toml"],
+      [...CARGO, "add", "--manifest-path", "DIR/Cargo.toml", "--", "serde_json@=1.0.140", "rand"],
+      [...CARGO, "fetch", "--manifest-path", "DIR/Cargo.toml"],
     ]);
     expect(await argvs("go", [SAMPLE.go, { name: "golang.org/x/mod" }])).toEqual([
       ["go", "get", "--", "github.com/google/uuid@v1.6.0", "golang.org/x/mod@latest"],
     ]);
     expect(await argvs("maven", [SAMPLE.maven])).toEqual([
       [
-        ...["mvn", "--batch-mode", "--no-transfer-progress", "dependency:get"],
+        ...[
+          "mvn",
+          "--settings",
+          "/tmp/glovebox-maven-settings.xml",
+          "--batch-mode",
+          "--no-transfer-progress",
+          "dependency:get",
+        ],
         "-Dartifact=com.google.guava:guava:33.4.0-jre",
       ],
     ]);
