@@ -13,6 +13,8 @@ const FRESH_MS = 600_000;
 /** So long a document serves when the upstream doesn't answer. What is decided by it is decided anew each time. */
 const STALE_MS = 7 * 86_400_000;
 const MAX_BYTES = 64 * 1024 * 1024;
+/** What is kept until the end is put together in blocks: of a document that comes byte by byte each would take a hundred. */
+const BLOCK_BYTES = 65_536;
 /** For all of a document. */
 const PATIENCE_MS = 120_000;
 const KEPT_HEADERS = ["last-modified", "etag"] as const;
@@ -102,11 +104,18 @@ async function read(stream: Readable, maxBytes: number, where: string): Promise<
   }
 
   async function* counted() {
+    let pieces: Buffer[] = [];
+    let pieceBytes = 0;
     for await (const chunk of stream as AsyncIterable<Buffer>) {
       bytes += chunk.length;
       if (bytes > maxBytes) throw new GatewayError("REGISTRY_FAILED", `${where} says more than ${maxBytes} bytes`);
-      yield chunk;
+      pieces.push(chunk);
+      pieceBytes += chunk.length;
+      if (pieceBytes < BLOCK_BYTES) continue;
+      yield Buffer.concat(pieces);
+      [pieces, pieceBytes] = [[], 0];
     }
+    yield Buffer.concat(pieces);
   }
 }
 

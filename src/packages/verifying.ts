@@ -25,17 +25,25 @@ export function verifying(
   const hashes = promised.map(({ algorithm, hex }) => ({ hash: createHash(algorithm), algorithm, hex }));
   const sha256 = createHash("sha256");
   let held = Buffer.alloc(0);
+  // Put together when there is much of it: an upstream may send byte by byte.
+  let fresh: Buffer[] = [];
+  let freshBytes = 0;
   let bytes = 0;
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
       bytes += chunk.length;
       sha256.update(chunk);
       for (const { hash } of hashes) hash.update(chunk);
-      const all = Buffer.concat([held, chunk]);
-      const free = Math.max(0, all.length - HELD_BYTES);
-      held = all.subarray(free);
-      if (free === 0) done();
-      else done(null, all.subarray(0, free));
+      fresh.push(chunk);
+      freshBytes += chunk.length;
+      if (freshBytes < HELD_BYTES) {
+        done();
+        return;
+      }
+      const all = Buffer.concat([held, ...fresh]);
+      [fresh, freshBytes] = [[], 0];
+      held = all.subarray(all.length - HELD_BYTES);
+      done(null, all.subarray(0, all.length - HELD_BYTES));
     },
     flush(done) {
       const wrong = hashes.find(({ hash, hex }) => hash.digest("hex") !== hex);
@@ -49,7 +57,7 @@ export function verifying(
         return;
       }
       admit({ sha256: sha256.digest("hex"), bytes }).then(
-        () => done(null, held),
+        () => done(null, Buffer.concat([held, ...fresh])),
         (error: Error) => done(error),
       );
     },

@@ -1,0 +1,72 @@
+import { createHash } from "node:crypto";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { verifying } from "../../src/packages/verifying.ts";
+import { openNpmRegistry, type TestRegistry } from "../support/npm-registry.ts";
+import { openTestPackages } from "../support/packages.ts";
+
+/** What registries, and programs of a sandbox, may try to fill the gateway's memory or to keep it busy. */
+let registry: TestRegistry;
+beforeAll(async () => {
+  registry = await openNpmRegistry();
+});
+afterAll(async () => registry?.[Symbol.asyncDispose]());
+
+const MIB = 2 ** 20;
+const BASE = "http://packages.glovebox.internal/npm/";
+const profile = () => `egress:
+  hosts: {registry.test: 127.0.0.1}
+  private: [registry.test]
+packages:
+  allow: ["npm:*"]
+  registries: {npm: [{url: "${registry.url}"}]}
+`;
+
+test("a file that comes byte by byte takes the memory of its bytes", async () => {
+  const content = Buffer.alloc(MIB, 7);
+  const promised = [{ algorithm: "sha256", hex: createHash("sha256").update(content).digest("hex") }] as const;
+  const check = verifying(promised, MIB, async () => undefined);
+  const startedMs = performance.now();
+  let highest = 0;
+  const before = process.memoryUsage().arrayBuffers;
+  const received: Buffer[] = [];
+  check.on("end", () => undefined);
+  for (let at = 0; at < MIB; at += 1) {
+    check.write(content.subarray(at, at + 1));
+    if (at % 65_536 !== 0) continue;
+    highest = Math.max(highest, process.memoryUsage().arrayBuffers);
+    await new Promise(setImmediate);
+  }
+  check.end();
+  for await (const piece of check) received.push(piece as Buffer);
+  expect(Buffer.concat(received).equals(content)).toBe(true);
+  expect((highest - before) / MIB).toBeLessThan(64);
+  expect(performance.now() - startedMs).toBeLessThan(20_000);
+});
+
+test("a document that comes byte by byte takes the memory of its bytes", { timeout: 60_000 }, async () => {
+  const BYTES = 3 * MIB;
+  registry.at("/drops", (_, response) => {
+    response.writeHead(200, { "content-type": "application/json", "transfer-encoding": "chunked" });
+    const drops = Buffer.from("1\r\n \r\n".repeat(65_536));
+    let left = BYTES / 65_536;
+    const more = () => {
+      while (left > 0) {
+        left -= 1;
+        if (!response.socket?.write(drops)) return void response.socket?.once("drain", more);
+      }
+      response.socket?.end("0\r\n\r\n");
+    };
+    response.flushHeaders();
+    more();
+  });
+  await using packages = await openTestPackages({ profile: profile() });
+  const before = process.memoryUsage().heapUsed;
+  let highest = 0;
+  const watching = setInterval(() => {
+    highest = Math.max(highest, process.memoryUsage().heapUsed);
+  }, 20);
+  const { status } = await packages.get(`${BASE}drops`);
+  clearInterval(watching);
+  expect(status).toBe(502);
+  expect((highest - before) / MIB).toBeLessThan(200);
+});
