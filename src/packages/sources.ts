@@ -1,6 +1,8 @@
 import { ECOSYSTEMS, type EcosystemName } from "../policy/ecosystems/ecosystem.ts";
+import { namingOf } from "../policy/ecosystems/naming.ts";
 import type { Packages, RegistrySource } from "../policy/packages.ts";
 import { hostOf } from "./http.ts";
+import { packageKey } from "./package-key.ts";
 import { type OwnRegistry, ownRegistries } from "./registries.ts";
 
 /** An upstream registry. */
@@ -45,7 +47,10 @@ export async function readSources({ registries }: Pick<Packages, "registries">, 
     all,
     of: (ecosystem, name) => {
       const sources = all(ecosystem);
-      return sources.find(({ only }) => only?.some((it) => matchesName(it, name))) ?? sources.find(({ only }) => !only);
+      // However it is spelt: crates.io would have an `Acme_tool` for who asks for `acme-tool` in this way.
+      const read = (text: string) => packageKey(namingOf(ecosystem), text);
+      const isOwn = ({ only }: Source) => only?.some((it) => matchesName(read(it), read(name)));
+      return sources.find(isOwn) ?? sources.find(({ only }) => !only);
     },
     locate: (url) => places.find(({ base }) => url.href.startsWith(base)),
     extend: (ecosystem, url) => {

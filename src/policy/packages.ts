@@ -99,7 +99,10 @@ export const packagesSchema = z.strictObject({
     })
     .prefault({}),
   /** Without an entry: what this computer's own tool is configured for. */
-  registries: byEcosystem(z.array(registry).min(1)).default({}).superRefine(refuseTwoDefaults),
+  registries: byEcosystem(z.array(registry).min(1))
+    .default({})
+    .superRefine(refuseTwoDefaults)
+    .superRefine(refuseMisspelt),
 });
 export type Packages = z.output<typeof packagesSchema>;
 
@@ -117,6 +120,26 @@ function refuseTwoDefaults(registries: Partial<Record<EcosystemName, RegistrySou
     const message = "a second registry for all names: which of two a package comes from must not be left to chance";
     context.addIssue({ code: "custom", path: [ecosystem, second], message: `${message}; say \`only\`` });
   }
+}
+
+/** What matches no name as it is spelt would leave the packages that are meant to another registry. */
+function refuseMisspelt(registries: Partial<Record<EcosystemName, RegistrySource[]>>, context: z.RefinementCtx) {
+  for (const ecosystem of ECOSYSTEMS) {
+    for (const [index, { only = [] }] of (registries[ecosystem] ?? []).entries()) {
+      for (const [at, text] of only.entries()) {
+        if (couldMatch(ecosystem, text)) continue;
+        const message = `\`${text}\` matches no name of ${ecosystem}: names are compared in their one spelling`;
+        context.addIssue({ code: "custom", path: [ecosystem, index, "only", at], message });
+      }
+    }
+  }
+}
+
+/** Whether it is a name, or the beginning of some. */
+function couldMatch(ecosystem: EcosystemName, text: string): boolean {
+  const ends = text.endsWith("*") ? ["", "x", "/x", ":x", "x/x", "x:x"] : [""];
+  const names = ends.map((it) => text.replace(/\*$/, "") + it);
+  return names.some((it) => namingOf(ecosystem).readName(it) === it);
 }
 
 /** By package: its range. */
