@@ -50,7 +50,7 @@ export function createDocuments({ send, cache, log, nowMs }: DocumentPorts): Fet
       return document;
     } catch (error) {
       signal.throwIfAborted();
-      if (!kept || Math.abs(ageMs) > STALE_MS) throw error;
+      if (!kept || Math.abs(ageMs) > STALE_MS || error instanceof Forbidden) throw error;
       log.warn({ err: error, url: hostOf(new URL(url)) }, "a registry does not answer; what it said before is used");
       return { ...readHead(kept.head), body: kept.body };
     }
@@ -65,7 +65,10 @@ export function createDocuments({ send, cache, log, nowMs }: DocumentPorts): Fet
       const where = `\`${hostOf(answer.url)}\``;
       try {
         if (![200, 404, 410].includes(answer.status)) {
-          throw new GatewayError("REGISTRY_FAILED", `${where} answered with status ${answer.status}`);
+          const problem = `${where} answered with status ${answer.status}`;
+          throw [401, 403].includes(answer.status)
+            ? new Forbidden(problem)
+            : new GatewayError("REGISTRY_FAILED", problem);
         }
         const isRead = answer.status === 200 && method === "GET";
         const body = isRead ? await read(plain(answer, where), maxBytes, where) : NOTHING;
@@ -81,6 +84,13 @@ export function createDocuments({ send, cache, log, nowMs }: DocumentPorts): Fet
 }
 
 const NOTHING = Buffer.alloc(0);
+
+/** The registry does answer: what it said to somebody else, or before it took a token back, is not for who asks now. */
+class Forbidden extends GatewayError {
+  constructor(problem: string) {
+    super("REGISTRY_FAILED", problem);
+  }
+}
 
 /** Some documents are ten times as large as what they are sent as. */
 function plain({ headers, stream }: HttpAnswer, where: string): Readable {

@@ -110,7 +110,7 @@ export function createSessionPackages(ports: PackagePorts): OpenPackages {
   /** What is asked of which registry; `undefined` when there is nothing. */
   function locate(url: URL): { readonly registry: Registry; readonly base: string } | undefined {
     if (url.hostname === PACKAGES_HOST) {
-      const ecosystem = ECOSYSTEMS.find((it) => url.pathname.startsWith(`/${it}/`));
+      const ecosystem = ECOSYSTEMS.find((it) => url.href.startsWith(base(it)));
       const registry = ecosystem && registries.get(ecosystem);
       return registry && { registry, base: base(ecosystem) };
     }

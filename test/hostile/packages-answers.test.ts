@@ -1,0 +1,67 @@
+import { once } from "node:events";
+import { type IncomingMessage, request } from "node:http";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { openNpmRegistry, type TestRegistry } from "../support/npm-registry.ts";
+import { openTestPackages, type TestPackages } from "../support/packages.ts";
+
+/** What a program of a sandbox asks in unusual ways, and what it gets. */
+let registry: TestRegistry;
+beforeAll(async () => {
+  registry = await openNpmRegistry();
+});
+afterAll(async () => registry?.[Symbol.asyncDispose]());
+
+const BASE = "http://packages.glovebox.internal/npm/";
+const profile = () => `egress:
+  hosts: {registry.test: 127.0.0.1}
+  private: [registry.test]
+packages:
+  allow: ["npm:*"]
+  registries: {npm: [{url: "${registry.url}"}]}
+`;
+
+async function head({ proxy }: TestPackages, path: string): Promise<number | undefined> {
+  const { hostname: host, port } = new URL(proxy);
+  const asked = request({ host, port, path, method: "HEAD", agent: false }).end();
+  const [message] = (await once(asked, "response")) as [IncomingMessage];
+  message.resume();
+  return message.statusCode;
+}
+
+test("HEAD of a file fetches nothing and records nothing; of a forbidden one it is a refusal", async () => {
+  await registry.publish("headed", { version: "1.0.0" }, { version: "1.1.0", ageHours: 1 });
+  await using packages = await openTestPackages({ profile: profile() });
+  expect(await head(packages, `${BASE}headed/-/headed-1.0.0.tgz`)).toBe(200);
+  expect(registry.requests.filter((it) => it.endsWith(".tgz"))).toEqual([]);
+  expect(packages.events("package-admitted")).toEqual([]);
+  expect(packages.events("package-refused")).toEqual([]);
+  expect(await head(packages, `${BASE}headed/-/headed-1.1.0.tgz`)).toBe(403);
+  expect(packages.events("package-refused")).toHaveLength(1);
+});
+
+test("the gateway's own registries are at their own address, and no part of another is taken for a path", async () => {
+  await registry.publish("npm", { version: "1.0.0" });
+  await using packages = await openTestPackages({ profile: profile() });
+  const { site } = packages.site;
+  const asked = { method: "GET", accept: "*/*" };
+  const target = { host: "packages.glovebox.internal", path: "/npm/npm" } as const;
+  const { signal } = new AbortController();
+  await site.ready;
+  expect((await site.answer({ ...target, scheme: "http", port: 80 }, asked, signal)).status).toBe(200);
+  expect((await site.answer({ ...target, scheme: "https", port: 80 }, asked, signal)).status).toBe(404);
+  expect((await site.answer({ ...target, scheme: "http", port: 8080 }, asked, signal)).status).toBe(404);
+});
+
+test("metadata that the registry does not give any more to who asks is not given from the cache either", async () => {
+  await registry.publish("revoked", { version: "1.0.0" });
+  let nowMs = Date.now();
+  await using packages = await openTestPackages({ profile: profile(), nowMs: () => nowMs });
+  expect((await packages.get(`${BASE}revoked`)).status).toBe(200);
+  nowMs += 3_600_000;
+  registry.at("/revoked", (_, response) => response.writeHead(503).end());
+  expect((await packages.get(`${BASE}revoked`)).status).toBe(200);
+  for (const status of [401, 403]) {
+    registry.at("/revoked", (_, response) => response.writeHead(status).end());
+    expect((await packages.get(`${BASE}revoked`)).status).toBe(502);
+  }
+});
