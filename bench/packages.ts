@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PACKAGE_ROOT } from "../src/config.ts";
-import { ownRegistries } from "../src/packages/registries.ts";
+import { ownRegistries } from "../src/packages/sources/registries.ts";
 import { benchConfig, openStand, type Stand } from "./gateway.ts";
 import { type Row, row } from "./row.ts";
 

@@ -15,7 +15,7 @@ import { loadConfig, PACKAGE_ROOT, VERSION } from "./config.ts";
 import { secretProblem } from "./egress/secret-probe.ts";
 import { examineHost } from "./engine/qemu/host.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
-import { findGroup } from "./packages/groups.ts";
+import { findGroup } from "./packages/sources/groups.ts";
 
 const program = new Command("glovebox")
   .description("Hands for AI agents, inside a sealed box: policy, audit log, and a virtual machine for each session.")

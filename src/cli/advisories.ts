@@ -2,10 +2,10 @@ import { resolve } from "node:path";
 import { Command } from "commander";
 import pc from "picocolors";
 import { GatewayError } from "../errors.ts";
-import type { Advisory } from "../packages/advisories.ts";
-import { type ImportReport, importAdvisories } from "../packages/advisories-import.ts";
-import { openAdvisories, type StoredImport } from "../packages/advisories-store.ts";
-import { readPurl } from "../packages/read-purl.ts";
+import type { Advisory } from "../packages/advisories/advisories.ts";
+import { type ImportReport, importAdvisories } from "../packages/advisories/import.ts";
+import { readPurl } from "../packages/advisories/read-purl.ts";
+import { openAdvisories, type StoredImport } from "../packages/advisories/store.ts";
 import { ECOSYSTEMS, type EcosystemName } from "../policy/ecosystems/ecosystem.ts";
 import { namingOf, purlOf } from "../policy/ecosystems/naming.ts";
 

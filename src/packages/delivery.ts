@@ -3,11 +3,11 @@ import { pipeline, type Readable } from "node:stream";
 import { pipeline as piped } from "node:stream/promises";
 import { GatewayError } from "../errors.ts";
 import type { PackageFacts } from "../policy/package.ts";
-import type { CachedFile, Keeping, PackageCache } from "./cache.ts";
+import type { CachedFile, Keeping, PackageCache } from "./cache/cache.ts";
 import { follow, type HttpAnswer, hostOf, type SendHttp } from "./http.ts";
 import type { Artifact, Integrity, Release, Reply, Verdict } from "./registry.ts";
 import type { Admitted } from "./session-packages.ts";
-import type { Source } from "./sources.ts";
+import type { Source } from "./sources/sources.ts";
 import { type Checked, Tampered, verifying } from "./verifying.ts";
 
 /** A file that policy lets into the sandbox. */

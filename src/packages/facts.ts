@@ -1,7 +1,7 @@
 import type { EcosystemName, Naming } from "../policy/ecosystems/ecosystem.ts";
 import { purlOf } from "../policy/ecosystems/naming.ts";
 import type { PackageFacts } from "../policy/package.ts";
-import type { Advisories } from "./advisories.ts";
+import type { Advisories } from "./advisories/advisories.ts";
 import type { Artifact, Release } from "./registry.ts";
 
 const HOUR_MS = 3_600_000;

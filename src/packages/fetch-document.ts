@@ -3,10 +3,10 @@ import { buffer } from "node:stream/consumers";
 import { createGunzip } from "node:zlib";
 import { GatewayError } from "../errors.ts";
 import type { Logger } from "../log.ts";
-import type { PackageCache } from "./cache.ts";
+import type { PackageCache } from "./cache/cache.ts";
 import { follow, type HttpAnswer, hostOf, type SendHttp } from "./http.ts";
 import type { Document, DocumentOptions } from "./registry.ts";
-import type { Source } from "./sources.ts";
+import type { Source } from "./sources/sources.ts";
 
 /** So long nobody asks the upstream again. */
 const FRESH_MS = 600_000;

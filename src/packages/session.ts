@@ -3,7 +3,7 @@ import { asGatewayError, GatewayError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { ECOSYSTEMS, type EcosystemName } from "../policy/ecosystems/ecosystem.ts";
 import type { PackageFacts } from "../policy/package.ts";
-import type { PackageCache } from "./cache.ts";
+import type { PackageCache } from "./cache/cache.ts";
 import { createDelivery } from "./delivery.ts";
 import { createDesk } from "./desk.ts";
 import type { FactPorts } from "./facts.ts";
@@ -12,7 +12,7 @@ import type { SendHttp } from "./http.ts";
 import { hostOf } from "./http.ts";
 import type { Registry, Reply, Verdict } from "./registry.ts";
 import type { Admitted, Refused, SessionPackages } from "./session-packages.ts";
-import type { Sources } from "./sources.ts";
+import type { Sources } from "./sources/sources.ts";
 
 /** Where package managers of a sandbox find registries: a name that nobody can have (ICANN keeps `.internal` for private use). */
 export const PACKAGES_HOST = "packages.glovebox.internal";

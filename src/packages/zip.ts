@@ -3,7 +3,7 @@ import { pipeline, Readable } from "node:stream";
 import { crc32, createInflateRaw, inflateRawSync } from "node:zlib";
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from "yauzl";
 import { GatewayError } from "../errors.ts";
-import { bytesOf } from "./file-bytes.ts";
+import { bytesOf } from "./cache/file-bytes.ts";
 
 /** What a zip may hold, whatever it says of itself. */
 export interface ZipLimits {

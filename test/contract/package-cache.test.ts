@@ -24,8 +24,8 @@ import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
-import type { PackageCache } from "../../src/packages/cache.ts";
-import { openPackageCache } from "../../src/packages/disk-cache.ts";
+import type { PackageCache } from "../../src/packages/cache/cache.ts";
+import { openPackageCache } from "../../src/packages/cache/disk-cache.ts";
 import type { Integrity } from "../../src/packages/registry.ts";
 import { scratch } from "../support/audit.ts";
 

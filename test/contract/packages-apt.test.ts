@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { createAptRegistry } from "../../src/packages/apt.ts";
+import { createAptRegistry } from "../../src/packages/ecosystems/apt.ts";
 import { aptNaming } from "../../src/policy/ecosystems/apt.ts";
 import { PERMITTED, refused, type TestDesk, testDesk } from "../support/desk.ts";
 import type { Origin } from "../support/egress.ts";

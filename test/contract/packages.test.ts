@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { goChecksums, ownRegistries } from "../../src/packages/registries.ts";
+import { goChecksums, ownRegistries } from "../../src/packages/sources/registries.ts";
 import { ECOSYSTEMS, type EcosystemName } from "../../src/policy/ecosystems/ecosystem.ts";
 import { openTestPackages, type TestPackages } from "../support/packages.ts";
 

@@ -2,7 +2,7 @@ import { createHash, randomInt } from "node:crypto";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createLog } from "../../src/log.ts";
-import { openPackageCache } from "../../src/packages/disk-cache.ts";
+import { openPackageCache } from "../../src/packages/cache/disk-cache.ts";
 
 /**
  * A gateway that only uses its cache: `cache-writer.ts <directory> <maxBytes> <files>`. Keeps and reads files and documents for ever, a few at

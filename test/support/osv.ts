@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type ImportReport, importAdvisories } from "../../src/packages/advisories-import.ts";
+import { type ImportReport, importAdvisories } from "../../src/packages/advisories/import.ts";
 import { namingOf } from "../../src/policy/ecosystems/naming.ts";
 
 /** As an OSV record has it. */

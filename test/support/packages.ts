@@ -14,11 +14,11 @@ import { createSessionSecrets } from "../../src/egress/session-secrets.ts";
 import { type PackageSite, packageSites } from "../../src/egress/session-site.ts";
 import { Traffic } from "../../src/egress/traffic.ts";
 import { createUpstream } from "../../src/egress/upstream.ts";
-import type { Advisories } from "../../src/packages/advisories.ts";
-import { openPackageCache } from "../../src/packages/disk-cache.ts";
-import { packageRegistries } from "../../src/packages/ecosystems.ts";
-import type { ownRegistries } from "../../src/packages/registries.ts";
-import { readSources } from "../../src/packages/sources.ts";
+import type { Advisories } from "../../src/packages/advisories/advisories.ts";
+import { openPackageCache } from "../../src/packages/cache/disk-cache.ts";
+import { packageRegistries } from "../../src/packages/ecosystems/ecosystems.ts";
+import type { ownRegistries } from "../../src/packages/sources/registries.ts";
+import { readSources } from "../../src/packages/sources/sources.ts";
 import { evaluate } from "../../src/policy/evaluate.ts";
 import { bundleWith, listen, PRINCIPAL } from "./egress.ts";
 

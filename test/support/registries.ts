@@ -1,6 +1,6 @@
 import { connect as connectTcp } from "node:net";
 import { connect } from "node:tls";
-import { hostOf, registryUrls } from "../../src/packages/registries.ts";
+import { hostOf, registryUrls } from "../../src/packages/sources/registries.ts";
 
 /** Where this computer's own tools get packages: what a test of real package managers may reach. */
 export interface Registry {

@@ -2,8 +2,8 @@ import { readdirSync, readFileSync, renameSync, statSync, truncateSync, writeFil
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { importAdvisories } from "../../src/packages/advisories-import.ts";
-import { openAdvisories } from "../../src/packages/advisories-store.ts";
+import { importAdvisories } from "../../src/packages/advisories/import.ts";
+import { openAdvisories } from "../../src/packages/advisories/store.ts";
 import type { EcosystemName, Naming } from "../../src/policy/ecosystems/ecosystem.ts";
 import { namingOf } from "../../src/policy/ecosystems/naming.ts";
 import { scratch } from "../support/audit.ts";

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { dirHash } from "../../src/packages/dir-hash.ts";
+import { dirHash } from "../../src/packages/cache/dir-hash.ts";
 import { scratch } from "../support/audit.ts";
 import { makeZip, type ZipItem } from "../support/zip.ts";
 

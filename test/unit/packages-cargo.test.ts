@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { cargoRegistry } from "../../src/packages/cargo.ts";
-import { indexPath } from "../../src/packages/cargo-index.ts";
+import { cargoRegistry } from "../../src/packages/ecosystems/cargo.ts";
+import { indexPath } from "../../src/packages/ecosystems/cargo-index.ts";
 import type { RegistryRequest } from "../../src/packages/registry.ts";
 import { fakeDesk } from "../support/registry-desk.ts";
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { createGoRegistry } from "../../src/packages/go.ts";
-import { readRetractions } from "../../src/packages/go-mod.ts";
-import { readGoRequest } from "../../src/packages/go-request.ts";
+import { createGoRegistry } from "../../src/packages/ecosystems/go.ts";
+import { readRetractions } from "../../src/packages/ecosystems/go-mod.ts";
+import { readGoRequest } from "../../src/packages/ecosystems/go-request.ts";
 import { goNaming } from "../../src/policy/ecosystems/go.ts";
 import { ask, refused, type TestDesk, testDesk } from "../support/desk.ts";
 

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it, test } from "vitest";
-import { pipRegistry } from "../../src/packages/pip.ts";
-import { readFileName } from "../../src/packages/pip-file-name.ts";
-import { registryUrls } from "../../src/packages/registries.ts";
+import { pipRegistry } from "../../src/packages/ecosystems/pip.ts";
+import { readFileName } from "../../src/packages/ecosystems/pip-file-name.ts";
 import type { RegistryRequest } from "../../src/packages/registry.ts";
+import { registryUrls } from "../../src/packages/sources/registries.ts";
 import { pipNaming } from "../../src/policy/ecosystems/pip.ts";
 import { fakeDesk, realDesk } from "../support/registry-desk.ts";
 

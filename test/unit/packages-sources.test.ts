@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { readSources } from "../../src/packages/sources.ts";
+import { readSources } from "../../src/packages/sources/sources.ts";
 import { packagesSchema } from "../../src/policy/packages.ts";
 
 const DEFAULT = "https://public.test/";

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { describeCall } from "../../src/call/describe.ts";
 import { grantsOf } from "../../src/egress/gate.ts";
-import { findGroup } from "../../src/packages/groups.ts";
-import { REGISTRY_TOOLS, registryUrls } from "../../src/packages/registries.ts";
+import { findGroup } from "../../src/packages/sources/groups.ts";
+import { REGISTRY_TOOLS, registryUrls } from "../../src/packages/sources/registries.ts";
 import { loadBundle } from "../../src/policy/load.ts";
 
 function bundle(profile: string): string {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { describeCall } from "../../src/call/describe.ts";
 import { CAPABILITIES } from "../../src/capability/registry.ts";
-import { findGroup } from "../../src/packages/groups.ts";
+import { findGroup } from "../../src/packages/sources/groups.ts";
 import { canEverPermit, evaluate } from "../../src/policy/evaluate.ts";
 import { loadBundle } from "../../src/policy/load.ts";
 
