@@ -61,6 +61,7 @@ program.addCommand(
 program.addCommand(
   advisoriesCommand({
     file: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env).advisoriesFile,
+    auditDirectory: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env).auditDirectory,
   }),
 );
 program.addCommand(doctorCommand({ config, describe: describeCall, findGroup, secretProblem }));

@@ -22,6 +22,8 @@ export const admittedSchema = z.strictObject({
   ageHours: z.number().exactOptional(),
   requested: z.boolean(),
   cached: z.boolean(),
+  /** By which it was decided; absent when none of its ecosystem were imported. */
+  advisories: z.strictObject({ digest: z.string(), importedAt: z.string() }).exactOptional(),
   policies: z.array(z.string()).readonly(),
   calls: z.array(z.string()).readonly(),
 });

@@ -53,10 +53,12 @@ export const EVENTS = [
   "connection-refused",
   /** As `connection-refused`: a secret, or another session's placeholder, was on its way to where it does not belong. */
   "placeholder-refused",
-  /** A file of a package enters the sandbox: before its last byte; facts as `Admitted` in `packages/session-packages.ts`, with `policies` and `calls`. */
+  /** A file of a package enters the sandbox: before its last byte; facts as in `admitted.ts`. */
   "package-admitted",
-  /** It does not; facts as `Refused` there, with `calls`. */
+  /** It does not; facts as `Refused` in `packages/session-packages.ts`, with `calls`, and the `advisories` by which it was decided. */
   "package-refused",
+  /** By a person, at the command line; facts `{ imported: [{ ecosystem, records, digest }], by }`. */
+  "advisories-imported",
   /** A port of the sandbox can be reached on this computer's loopback, by who has its link; facts `{ port, hostPort }`. */
   "port-exposed",
   /** Facts `{ port, hostPort, requests, refused }`: how many requests went into the sandbox, and how many did not. */

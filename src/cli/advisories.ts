@@ -1,7 +1,10 @@
 import { resolve } from "node:path";
 import { Command } from "commander";
 import pc from "picocolors";
+import { openAuditLog } from "../audit/log.ts";
 import { GatewayError } from "../errors.ts";
+import { newId } from "../lib/id.ts";
+import { userName } from "../lib/user.ts";
 import type { Advisory } from "../packages/advisories/advisories.ts";
 import { type ImportReport, importAdvisories } from "../packages/advisories/import.ts";
 import { readPurl } from "../packages/advisories/read-purl.ts";
@@ -10,6 +13,8 @@ import { ECOSYSTEMS, type EcosystemName } from "../policy/ecosystems/ecosystem.t
 import { namingOf, purlOf } from "../policy/ecosystems/naming.ts";
 
 export interface AdvisoriesContext {
+  /** The audit log of the same data directory. */
+  readonly auditDirectory: (dataDir: string | undefined) => string;
   /** Where advisories are kept, below a data directory or the configured one. */
   readonly file: (dataDir: string | undefined) => string;
 }
@@ -86,6 +91,16 @@ async function runImport(
     context.file(dataDir),
     options,
   );
+  {
+    const directory = context.auditDirectory(dataDir);
+    await using audit = await openAuditLog({ directory, gateway: newId("gw") });
+    const imported = report.imported.map(({ ecosystem, records, digest }) => ({ ecosystem, records, digest }));
+    await audit.append({
+      kind: "event",
+      event: "advisories-imported",
+      facts: { imported, by: `local:${userName()}` },
+    });
+  }
   for (const line of warningsOf(report)) process.stderr.write(`${line}\n`);
   if (json) return console.log(JSON.stringify(report, null, 2));
   for (const { ecosystem, records, malicious, before } of report.imported)

@@ -4,6 +4,7 @@ import type { SendHttp } from "../packages/http.ts";
 import { createSessionPackages, type PackagePorts } from "../packages/session.ts";
 import type { SessionPackages } from "../packages/session-packages.ts";
 import type { Decision } from "../policy/decision.ts";
+import type { EcosystemName } from "../policy/ecosystems/ecosystem.ts";
 import { packageRequest } from "../policy/package.ts";
 import type { PolicyRequest } from "../policy/request.ts";
 import type { EgressOf } from "./egress.ts";
@@ -40,6 +41,11 @@ export interface SitePorts
 /** The registries of sessions: decided by policy, and on record. */
 export function packageSites({ decide, audit, log, ...ports }: SitePorts): OpenPackages {
   return ({ sessionId, principal, callsRunning, send, traffic, ending }) => {
+    const knownOf = (ecosystem: EcosystemName) => {
+      const imported = ports.advisories.imported(ecosystem);
+      if (!imported) return {};
+      return { advisories: { digest: imported.digest, importedAt: new Date(imported.atMs).toISOString() } };
+    };
     /** A file that comes again is no news. */
     const recorded = new Set<string>();
     const packages = createSessionPackages({
@@ -54,6 +60,7 @@ export function packageSites({ decide, audit, log, ...ports }: SitePorts): OpenP
         const facts = {
           ...admitted,
           licenses: [...admitted.licenses],
+          ...knownOf(admitted.ecosystem),
           policies: [...policies],
           calls: [...callsRunning()],
         };
@@ -63,7 +70,7 @@ export function packageSites({ decide, audit, log, ...ports }: SitePorts): OpenP
       onRefused: (refused) => {
         const { ecosystem, name, version, reason, policies } = refused;
         const text = `\`${ecosystem}:${name}${version === undefined ? "" : `@${version}`}\` blocked: ${reason}`;
-        traffic.refused("package-refused", text, { ...refused, policies: [...policies] });
+        traffic.refused("package-refused", text, { ...refused, policies: [...policies], ...knownOf(ecosystem) });
       },
     });
     const site: LocalSite = {

@@ -204,6 +204,10 @@ test("what an advisory calls malicious never enters; what is vulnerable where po
       expect(await versionsOf(packages, "worm")).toEqual(["1.0.0"]);
       const { body } = await packages.get(tarball("worm", "1.0.2"));
       expect(errorOf(body)).toContain("an advisory says that it is malicious");
+      const said = { advisories: { digest: "d", importedAt: expect.stringMatching(/^\d{4}-/) } };
+      expect(packages.events("package-refused").at(-1)).toMatchObject(said);
+      await packages.get(tarball("worm", "1.0.0"));
+      expect(packages.events("package-admitted").at(-1)).toMatchObject(said);
     },
     { advisories },
   );

@@ -33,7 +33,13 @@ test("import says what it took and what it passed over; status and about show it
     "pip: only named in records of other ecosystems; what was known of it stays as it is",
     "",
   ]);
+  const log = readdirSync(join(data, "audit"), { recursive: true, encoding: "utf8" }).filter((it) =>
+    it.endsWith(".jsonl"),
+  );
+  const records = log.map((it) => readFileSync(join(data, "audit", it), "utf8")).join("");
   const [pip, npm] = JSON.parse(advisories(data, "status", "--json").stdout);
+  expect(records).toContain("advisories-imported");
+  expect(records).toContain(npm.digest);
   expect(pip).toEqual({ ecosystem: "pip" });
   expect(npm).toMatchObject({ ecosystem: "npm", records: 3, malicious: 1, ageHours: 0 });
   expect(advisories(data, "status").stdout).toContain(
@@ -165,5 +171,5 @@ test("an import that is killed or interrupted leaves what was known, and the nex
     expect(advisories(data, "about", "pkg:npm/x@1.0.0").stdout).toBe("MAL-1  malicious\n");
   }
   expect(advisories(data, "import", folder).stdout).toContain("1 records before");
-  expect(readdirSync(data).sort()).toEqual(["advisories.sqlite", "advisories.sqlite.lock"]);
+  expect(readdirSync(data).sort()).toEqual(["advisories.sqlite", "advisories.sqlite.lock", "audit"]);
 });
