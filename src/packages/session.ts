@@ -10,6 +10,7 @@ import type { FactPorts } from "./facts.ts";
 import { createDocuments } from "./fetch-document.ts";
 import type { SendHttp } from "./http.ts";
 import { hostOf } from "./http.ts";
+import { inTurns } from "./permitted.ts";
 import type { Registry, Reply, Verdict } from "./registry.ts";
 import type { Admitted, Refused, SessionPackages } from "./session-packages.ts";
 import type { Sources } from "./sources/sources.ts";
@@ -168,7 +169,7 @@ export function createSessionPackages(ports: PackagePorts): OpenPackages {
       if (!registry) return undefined;
       const own = await desk(registry, signal);
       const releases = await registry.releases(name, own, version);
-      return releases?.map((release) => ({ release, verdict: own.verdict(release) }));
+      return releases && (await inTurns(releases, (release) => ({ release, verdict: own.verdict(release) })));
     },
     base: (ecosystem) => (registries.has(ecosystem) ? base(ecosystem) : undefined),
   };

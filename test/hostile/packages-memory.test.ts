@@ -43,6 +43,34 @@ test("a file that comes byte by byte takes the memory of its bytes", async () =>
   expect(performance.now() - startedMs).toBeLessThan(20_000);
 });
 
+test("versions without number are refused, and thousands are decided in turns with what others wait for", async () => {
+  const said = (name: string, count: number) => {
+    const numbers = Array.from({ length: count }, (_, at) => `1.0.${at}`);
+    const manifests = numbers.map((version) => [version, { version, dist: { tarball: `${registry.url}x` } }] as const);
+    const tags = Object.fromEntries(numbers.map((it) => [`v${it}`, it]));
+    const document = {
+      name,
+      versions: Object.fromEntries(manifests),
+      "dist-tags": { ...tags, latest: `1.0.${count}` },
+    };
+    const text = JSON.stringify(document);
+    registry.at(`/${name}`, (_, response) => response.end(text));
+  };
+  said("thousands", 4_000);
+  said("numberless", 400_000);
+  await using packages = await openTestPackages({ profile: profile() });
+  let turns = 0;
+  const others = setInterval(() => {
+    turns += 1;
+  }, 1);
+  expect((await packages.get(`${BASE}thousands`)).status).toBe(403);
+  clearInterval(others);
+  expect(turns).toBeGreaterThan(15);
+  const { status, body } = await packages.get(`${BASE}numberless`);
+  expect(status).toBe(502);
+  expect(body?.toString()).toContain("has more than 20000 entries");
+});
+
 test("a document that comes byte by byte takes the memory of its bytes", { timeout: 60_000 }, async () => {
   const BYTES = 3 * MIB;
   registry.at("/drops", (_, response) => {

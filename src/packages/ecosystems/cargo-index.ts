@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { cargoNaming } from "../../policy/ecosystems/cargo.ts";
 import type { Document, Release } from "../registry.ts";
-import { malformed, readIntegrity, readJson, readText, readTime } from "./documents.ts";
+import { malformed, readIntegrity, readJson, readText, readTime, requireFew } from "./documents.ts";
 
 /** A version of a crate: as it goes to Cargo, and what policy sees of it. */
 export interface IndexLine {
@@ -56,6 +56,7 @@ export function readIndexFile(name: string, document: Document, { dl }: CargoCon
   const texts = readText(document.body, what)
     .split("\n")
     .filter((it) => it.trim() !== "");
+  requireFew(texts.length, what);
   const lines = texts.flatMap((it) => readLine(name, it, dl, what));
   const first = new Map(lines.toReversed().map((it) => [it.release.version, it]));
   return [...first.values()].toSorted((a, b) => cargoNaming.compare(b.release.version, a.release.version));

@@ -46,6 +46,15 @@ export function readText(body: Buffer, what: string): string {
   }
 }
 
+/** More than any package has: they would be sorted and decided, one by one. */
+const MAX_DESCRIBED = 20_000;
+
+/** @param count of versions or files in one document. @throws GatewayError REGISTRY_MALFORMED */
+export function requireFew(count: number, what: string): void {
+  if (count <= MAX_DESCRIBED) return;
+  throw new GatewayError("REGISTRY_MALFORMED", `${what} has more than ${MAX_DESCRIBED} entries`);
+}
+
 export function malformed(what: string, cause?: unknown): GatewayError {
   return new GatewayError("REGISTRY_MALFORMED", `${what} can't be read: the registry answered something else`, {
     cause,

@@ -2,7 +2,7 @@ import { XMLParser, XMLValidator } from "fast-xml-parser";
 import { z } from "zod";
 import { mavenNaming } from "../../policy/ecosystems/maven.ts";
 import type { Document } from "../registry.ts";
-import { malformed, readText, readTime } from "./documents.ts";
+import { malformed, readText, readTime, requireFew } from "./documents.ts";
 
 /** What `maven-metadata.xml` says of a package, or of the plugins of a group. */
 export interface MavenMetadata {
@@ -62,7 +62,9 @@ export function readMetadata(name: string, document: Document): MavenMetadata {
   if (!parsed.success) throw malformed(what, parsed.error);
   const { groupId, artifactId, versioning, plugins } = parsed.data.metadata;
   if (versioning && `${groupId}:${artifactId}` !== name) throw malformed(what);
-  const versions = (versioning?.versions?.version ?? []).flatMap((it) => mavenNaming.readVersion(it) ?? []);
+  const said = versioning?.versions?.version ?? [];
+  requireFew(said.length, what);
+  const versions = said.flatMap((it) => mavenNaming.readVersion(it) ?? []);
   return {
     versions: [...new Set(versions)],
     latest: versioning?.latest,

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { mavenNaming } from "../../policy/ecosystems/maven.ts";
+import { permitted } from "../permitted.ts";
 import type { Artifact, Desk, Registry, RegistryRequest, Release, Reply } from "../registry.ts";
 import { findDocument, metadata, notFound } from "./documents.ts";
 import { handOver } from "./hand-over.ts";
@@ -44,11 +45,12 @@ async function answerMetadata(name: string, checksum: string | undefined, desk: 
   const listing = await findListing(name, desk);
   if (!listing) return notFound();
   const releases = (await mavenRegistry.releases(name, desk)) ?? [];
-  const permitted = new Set(releases.filter((it) => desk.verdict(it).permitted).map((it) => it.version));
+  const visible = await permitted(releases, (it) => desk.verdict(it).permitted);
+  const shown = new Set(visible.map((it) => it.version));
   const text = writeMetadata(
     name,
     listing,
-    listing.versions.filter((it) => permitted.has(it)),
+    listing.versions.filter((it) => shown.has(it)),
   );
   if (checksum === undefined) return metadata("text/xml", text);
   return metadata("text/plain", createHash(checksum).update(text).digest("hex"));
@@ -70,8 +72,7 @@ async function answerFile(
   const artifact = found.publishedMs === undefined ? dated(found, version, await findListing(name, desk)) : found;
   const release = { ...releaseOf(name, version, [artifact]), licenses: await licensesOf(name, version, desk) };
   // What would do instead is looked up only when it is needed.
-  const { permitted } = desk.verdict(release, artifact);
-  const others = permitted ? [] : ((await mavenRegistry.releases(name, desk)) ?? []);
+  const others = desk.verdict(release, artifact).permitted ? [] : ((await mavenRegistry.releases(name, desk)) ?? []);
   return handOver(
     request,
     desk,

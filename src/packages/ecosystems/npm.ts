@@ -1,7 +1,8 @@
 import { z } from "zod";
 import type { Naming } from "../../policy/ecosystems/ecosystem.ts";
+import { permitted } from "../permitted.ts";
 import type { Artifact, Desk, Integrity, Registry, Release, Reply } from "../registry.ts";
-import { malformed, metadata, notFound, readIntegrity, readJson, readTime } from "./documents.ts";
+import { malformed, metadata, notFound, readIntegrity, readJson, readTime, requireFew } from "./documents.ts";
 import { handOver } from "./hand-over.ts";
 import { licenseAlternatives } from "./license-alternatives.ts";
 
@@ -83,9 +84,11 @@ function readProject(naming: Naming, name: string, body: Buffer): Project {
   const what = `what the registry says of \`npm:${name}\``;
   const document = readJson(documentSchema, body, what);
   if (document.name !== name) throw malformed(what);
+  const described = Object.entries(document.versions);
+  requireFew(described.length, what);
   const manifests = new Map<string, Manifest>();
   const releases: Release[] = [];
-  for (const [version, text] of Object.entries(document.versions)) {
+  for (const [version, text] of described) {
     const read = manifestSchema.safeParse(text);
     // One that can't be read is not there.
     if (!read.success || read.data.version !== version || naming.readVersion(version) !== version) continue;
@@ -164,8 +167,13 @@ function readPath(naming: Naming, path: string): Asked | undefined {
 }
 
 /** The document, with nothing in it but what policy permits. */
-function packument({ name, releases, manifests, document }: Project, desk: Desk, base: string, accept: string): Reply {
-  const visible = releases.filter((it) => desk.verdict(it).permitted);
+async function packument(
+  { name, releases, manifests, document }: Project,
+  desk: Desk,
+  base: string,
+  accept: string,
+): Promise<Reply> {
+  const visible = await permitted(releases, (it) => desk.verdict(it).permitted);
   const [newest] = releases;
   if (visible.length === 0 && newest) {
     return desk.refuse({ name }, `no version of it is permitted (${newest.version}: ${desk.verdict(newest).reason})`);
@@ -195,23 +203,29 @@ function packument({ name, releases, manifests, document }: Project, desk: Desk,
 /** Tags of what is visible. `latest` that is not moves to the highest stable version below it. */
 function tagsOf(tags: Readonly<Record<string, string>>, visible: readonly Release[], releases: readonly Release[]) {
   const versions = visible.map((it) => it.version);
-  const kept = Object.entries(tags).filter(([, version]) => versions.includes(version));
+  const seen = new Set(versions);
+  const kept = Object.entries(tags).filter(([, version]) => seen.has(version));
   const { latest } = tags;
-  if (latest === undefined || versions.includes(latest)) return Object.fromEntries(kept);
-  const order = releases.map((it) => it.version);
-  const lower = versions.filter((it) => order.indexOf(it) > order.indexOf(latest));
+  if (latest === undefined || seen.has(latest)) return Object.fromEntries(kept);
+  const below = new Set(releases.slice(releases.findIndex((it) => it.version === latest) + 1).map((it) => it.version));
+  const lower = versions.filter((it) => below.has(it));
   const instead = lower.find((it) => !it.includes("-")) ?? lower[0] ?? versions[0];
   return Object.fromEntries([...kept, ...(instead === undefined ? [] : [["latest", instead]])]);
 }
 
-function manifest({ name, releases, manifests, document }: Project, wanted: string, desk: Desk, base: string): Reply {
-  const visible = releases.filter((it) => desk.verdict(it).permitted);
+async function manifest(
+  { name, releases, manifests, document }: Project,
+  wanted: string,
+  desk: Desk,
+  base: string,
+): Promise<Reply> {
+  const visible = await permitted(releases, (it) => desk.verdict(it).permitted);
   const version = tagsOf(document["dist-tags"], visible, releases)[wanted] ?? wanted;
   const release = releases.find((it) => it.version === version);
   const found = manifests.get(version);
   if (!release || !found) return notFound();
-  const { permitted, reason } = desk.verdict(release);
-  return permitted ? json(shown(name, found, base, false)) : desk.refuse(release, reason);
+  const verdict = desk.verdict(release);
+  return verdict.permitted ? json(shown(name, found, base, false)) : desk.refuse(release, verdict.reason);
 }
 
 /** What npm needs to resolve and install (the abbreviated form); other tools read the rest. */

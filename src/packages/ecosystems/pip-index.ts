@@ -1,7 +1,7 @@
 import { type DefaultTreeAdapterTypes, parse } from "parse5";
 import { z } from "zod";
 import type { Artifact, Document } from "../registry.ts";
-import { readIntegrity, readJson, readText, readTime } from "./documents.ts";
+import { readIntegrity, readJson, readText, readTime, requireFew } from "./documents.ts";
 import { readFileName } from "./pip-file-name.ts";
 
 /** A file of a project as the index describes it. */
@@ -55,6 +55,7 @@ export function readIndex(name: string, document: Document): IndexFile[] {
   const entries = /json$/.test(document.contentType)
     ? readJson(jsonIndex, document.body, what).files.map(fromJson)
     : linksOf(parse(readText(document.body, what)).childNodes).map(fromLink);
+  requireFew(entries.length, what);
   const files = entries.flatMap((it) => readEntry(name, it, document.url));
   // The first of a name counts, as for pip; a second could be another file.
   return [...new Map(files.toReversed().map((it) => [it.artifact.file, it])).values()].toReversed();

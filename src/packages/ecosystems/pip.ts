@@ -1,4 +1,5 @@
 import { pipNaming } from "../../policy/ecosystems/pip.ts";
+import { permitted } from "../permitted.ts";
 import type { Artifact, Desk, Registry, RegistryRequest, Release, Reply } from "../registry.ts";
 import { findDocument, notFound } from "./documents.ts";
 import { handOver } from "./hand-over.ts";
@@ -55,10 +56,12 @@ async function answerPage(text: string, request: RegistryRequest, desk: Desk): P
   const name = pipNaming.readName(text);
   const listing = name === undefined ? undefined : await findListing(name, desk);
   if (name === undefined || !listing) return notFound();
-  const visible = listing.releases.flatMap((release) =>
-    release.artifacts.filter((it) => desk.verdict(ofFile(release, it), it).permitted),
+  const all = listing.releases.flatMap((release) => release.artifacts.map((artifact) => ({ release, artifact })));
+  const visible = await permitted(
+    all,
+    ({ release, artifact }) => desk.verdict(ofFile(release, artifact), artifact).permitted,
   );
-  const shown = new Set(visible.map((it) => it.file));
+  const shown = new Set(visible.map((it) => it.artifact.file));
   return projectPage(
     name,
     listing.files.filter((it) => shown.has(it.artifact.file)),
