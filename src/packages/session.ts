@@ -14,6 +14,7 @@ import { inTurns } from "./permitted.ts";
 import type { Registry, Reply, Verdict } from "./registry.ts";
 import type { Admitted, Refused, SessionPackages } from "./session-packages.ts";
 import type { Sources } from "./sources/sources.ts";
+import { createTurnstile } from "./turnstile.ts";
 
 /** Where package managers of a sandbox find registries: a name that nobody can have (ICANN keeps `.internal` for private use). */
 export const PACKAGES_HOST = "packages.glovebox.internal";
@@ -89,6 +90,7 @@ export function createSessionPackages(ports: PackagePorts): OpenPackages {
     },
   });
   const documents = createDocuments(ports);
+  const turnstile = createTurnstile();
   const deskOf = async (registry: Registry) => {
     await ready;
     if (!sources) throw new GatewayError("REGISTRY_FAILED", "no registry is known");
@@ -126,7 +128,8 @@ export function createSessionPackages(ports: PackagePorts): OpenPackages {
     const path = found && readPath(url.href.split(/[?#]/, 1)[0]?.slice(found.base.length) ?? "");
     if (!found || path === undefined) return plainly(404, "no registry has anything at this address");
     const request = { method, path, accept, base: found.base } as const;
-    const reply = await found.registry.answer(request, await desk(found.registry, signal));
+    const own = await desk(found.registry, signal);
+    const reply = await turnstile(() => found.registry.answer(request, own), signal);
     if (method === "HEAD" && reply.body instanceof Readable) reply.body.destroy();
     return reply;
   }

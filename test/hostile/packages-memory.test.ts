@@ -1,4 +1,7 @@
 import { createHash } from "node:crypto";
+import type { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { verifying } from "../../src/packages/verifying.ts";
 import { openNpmRegistry, type TestRegistry } from "../support/npm-registry.ts";
@@ -69,6 +72,40 @@ test("versions without number are refused, and thousands are decided in turns wi
   const { status, body } = await packages.get(`${BASE}numberless`);
   expect(status).toBe(502);
   expect(body?.toString()).toContain("has more than 20000 entries");
+});
+
+test("what a program asks for and does not read waits, and all of it comes when it is read", async () => {
+  await registry.publish("large", { version: "1.0.0", manifest: { description: "x".repeat(2 * MIB) } });
+  await using packages = await openTestPackages({ profile: profile() });
+  const { site } = packages.site;
+  await site.ready;
+  const path = "/npm/large";
+  const target = { host: "packages.glovebox.internal", port: 80, scheme: "http", path } as const;
+  const gone = new AbortController();
+  let answered = 0;
+  const ask = async (signal: AbortSignal) => {
+    const answer = await site.answer(target, { method: "GET", accept: "*/*" }, signal);
+    answered += 1;
+    return answer;
+  };
+  const unread = Array.from({ length: 12 }, () => ask(gone.signal));
+  const others = Array.from({ length: 30 }, () => ask(new AbortController().signal));
+  const whole = others.map(async (it) => {
+    const { body, headers } = await it;
+    const read = await buffer(body as Readable);
+    expect(headers["content-length"]).toBe(String(read.length));
+    return read.length;
+  });
+  const impatient = new AbortController();
+  const given = ask(impatient.signal);
+  impatient.abort(new Error("enough"));
+  await expect(given).rejects.toThrow("enough");
+  await Promise.all(unread);
+  await sleep(300);
+  expect(answered).toBe(12);
+  gone.abort();
+  for (const bytes of await Promise.all(whole)) expect(bytes).toBeGreaterThan(2 * MIB);
+  expect((await packages.get(`${BASE}large`)).status).toBe(200);
 });
 
 test("a document that comes byte by byte takes the memory of its bytes", { timeout: 60_000 }, async () => {
