@@ -57,6 +57,11 @@ const ran = await tool("exec", { argv: ["python3", "hello.py"] });
 expect(!ran.isError && textOf(ran).includes("6 * 7 = 42"), "the program did not run", ran);
 console.log(textOf(ran));
 
+title("A package, from this computer's npm registry, as far as policy lets it in");
+const installed = await tool("installPackage", { ecosystem: "npm", packages: [{ name: "is-odd" }] });
+// Without a registry there is nothing to install from; the rest needs none.
+console.log(textOf(installed));
+
 title("Something that policy does not permit");
 const denied = await tool("writeFile", { path: "/etc/passwd", content: "root::0:0::/:/bin/sh\n" });
 expect(denied.isError === true && textOf(denied).startsWith("DENIED"), "the call was not denied", denied);

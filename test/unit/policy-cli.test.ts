@@ -48,7 +48,7 @@ test("check and test say that a bundle is valid, and exit with 0", async () => {
   expect(await policy("check", DEFAULT)).toMatchObject({
     status: 0,
     stdout: expect.stringMatching(
-      /^default 1\.0\.0 is valid: \d+ policies, \d+ tests passed\nsha256:[0-9a-f]{64}\nthe sandbox may reach nothing\n$/,
+      /^default 1\.0\.0 is valid: \d+ policies, \d+ tests passed\nsha256:[0-9a-f]{64}\nthe sandbox may reach nothing\npackages: pip:\*, npm:\*, .*, as far as the other rules go\n$/,
     ),
   });
   const { status, stdout } = await policy("test", DEFAULT, "--json");
