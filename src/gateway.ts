@@ -30,15 +30,17 @@ import type { ServerPorts } from "./mcp/server.ts";
 import { createMounts } from "./mounts/mounts.ts";
 import { openAdvisories } from "./packages/advisories/store.ts";
 import { openPackageCache } from "./packages/cache/disk-cache.ts";
-import { packageRegistries } from "./packages/ecosystems/ecosystems.ts";
+import { packageRegistries, type RegistryFacts } from "./packages/ecosystems/ecosystems.ts";
 import { readSimilar } from "./packages/popular.ts";
 import { findGroup } from "./packages/sources/groups.ts";
 import { goChecksums } from "./packages/sources/registries.ts";
 import { readSources } from "./packages/sources/sources.ts";
 import type { Bundle } from "./policy/bundle.ts";
+import type { EcosystemName } from "./policy/ecosystems/ecosystem.ts";
 import { namingOf } from "./policy/ecosystems/naming.ts";
 import { canEverPermit, evaluate } from "./policy/evaluate.ts";
 import { loadBundle } from "./policy/load.ts";
+import { mayPermitPackages } from "./policy/package-scope.ts";
 import type { Packages } from "./policy/packages.ts";
 import type { PolicyRequest } from "./policy/request.ts";
 import { createAdmission } from "./session/admission.ts";
@@ -125,7 +127,9 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   });
   const upstreamProxy =
     config.upstreamProxy === undefined ? undefined : tunnelThrough(new URL(config.upstreamProxy), authorities);
-  const openPackages = profile.packages && (await packagesOf(profile.packages, { config, decide, audit, log }, stack));
+  const mayPermit = (ecosystem: EcosystemName) => mayPermitPackages(bundle, ecosystem);
+  const packagePorts = { config, decide, audit, log, mayPermit };
+  const openPackages = profile.packages && (await packagesOf(profile.packages, packagePorts, stack));
   const admission = createAdmission({
     needMiB: profile.resources.memoryMiB,
     availableMiB: () => process.availableMemory() / MIB,
@@ -201,12 +205,18 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
 /** How sessions get packages; the cache is the owner's to close. */
 async function packagesOf(
   packages: Packages,
-  { config, decide, audit, log }: { config: Config } & Pick<SitePorts, "decide" | "audit" | "log">,
+  {
+    config,
+    decide,
+    audit,
+    log,
+    mayPermit,
+  }: { config: Config } & Pick<SitePorts, "decide" | "audit" | "log"> & Pick<RegistryFacts, "mayPermit">,
   owner: AsyncDisposableStack,
 ): Promise<OpenPackages> {
   const directory = config.packageCacheDirectory;
   const { suite } = await readRecipe(join(PACKAGE_ROOT, "guest"));
-  const facts = { suite, architecture: hostArchitecture().debian, sumdb: await goChecksums() };
+  const facts = { suite, architecture: hostArchitecture().debian, sumdb: await goChecksums(), mayPermit };
   return packageSites({
     registries: packageRegistries(packages, facts),
     sources: once(() => readSources(packages)),

@@ -12,6 +12,8 @@ export interface BundlePolicy extends DecidingPolicy {
   readonly unconditional: boolean;
   /** Of a policy that can apply to connections. */
   readonly connect?: ConnectPolicy;
+  /** Of a policy that can apply to packages: see `packageScope`. */
+  readonly packages?: string;
 }
 
 /** What the proxy must know of a policy before there is a request to decide. */

@@ -10,6 +10,8 @@ import { type BundlePolicy, type Problem, placeAt } from "./bundle.ts";
 import { CONNECT } from "./connect.ts";
 import { connectPolicy, overBroad } from "./connect-policy.ts";
 import { deadLiterals } from "./literals.ts";
+import { INSTALL_PACKAGE } from "./package.ts";
+import { packageScope } from "./package-scope.ts";
 import { SCHEMA } from "./schema.ts";
 import { type Statement, statementsOf } from "./statements.ts";
 
@@ -108,7 +110,9 @@ function partOf(source: CedarFile, statement: Statement, index: number, problems
   const tooBroad = connect && overBroad(policy, connect);
   if (tooBroad) problems.push({ ...place, ...tooBroad });
   const unconditional = isUnconditional(policy);
-  return [{ ...named, actions, unconditional, ...(connect && { connect }), text, offset, source }];
+  const packages = actions.has(INSTALL_PACKAGE) ? packageScope(policy) : undefined;
+  const about = { ...(connect && { connect }), ...(packages !== undefined && { packages }) };
+  return [{ ...named, actions, unconditional, ...about, text, offset, source }];
 }
 
 function annotationProblems({ effect, annotations = {} }: PolicyJson): { message: string; fix: string }[] {

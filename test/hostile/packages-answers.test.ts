@@ -39,6 +39,35 @@ test("HEAD of a file fetches nothing and records nothing; of a forbidden one it 
   expect(packages.events("package-refused")).toHaveLength(1);
 });
 
+test("of an ecosystem that policy permits nothing of, no registry is asked: it would tell others the name", async () => {
+  const go = profile().replace("{npm: [{", `{go: [{url: "${registry.url}"}], npm: [{`);
+  const path = "http://packages.glovebox.internal/go/collector.example/c2VjcmV0/@v/list";
+  const before = registry.requests.length;
+  await using packages = await openTestPackages({ profile: go });
+  expect((await packages.get(path)).status).toBe(404);
+  expect((await packages.get(path.replace("list", "v1.0.0.mod"))).status).toBe(404);
+  expect(packages.site.packages.base("go")).toBeUndefined();
+  expect(packages.site.environment["GOPROXY"]).toBeUndefined();
+  expect(registry.requests.length).toBe(before);
+  const permit = (head: string) =>
+    `@id("own") permit (principal, action == Glovebox::Action::"installPackage", ${head});`;
+  const heads: [string, readonly string[]][] = [
+    ["resource", ["go", "pip", "apt"]],
+    ["resource is Glovebox::Package", ["go", "pip", "apt"]],
+    ["resource is Glovebox::Session", []],
+    ['resource in Glovebox::Package::"pkg:golang/example.org"', ["go"]],
+    ['resource == Glovebox::Package::"pkg:golang/example.org/x@v1.0.0"', ["go"]],
+    ['resource is Glovebox::Package in Glovebox::Package::"pkg:golang"', ["go"]],
+    ['resource in Glovebox::Package::"pkg:deb"', ["apt"]],
+  ];
+  for (const [head, ecosystems] of heads) {
+    await using permitted = await openTestPackages({ profile: go, cedar: permit(head) });
+    const { base } = permitted.site.packages;
+    const open = (["go", "pip", "apt"] as const).filter((it) => base(it) !== undefined);
+    expect(open, head).toEqual(ecosystems);
+  }
+});
+
 test("the gateway's own registries are at their own address, and no part of another is taken for a path", async () => {
   await registry.publish("npm", { version: "1.0.0" });
   await using packages = await openTestPackages({ profile: profile() });

@@ -20,6 +20,7 @@ import { packageRegistries } from "../../src/packages/ecosystems/ecosystems.ts";
 import type { ownRegistries } from "../../src/packages/sources/registries.ts";
 import { readSources } from "../../src/packages/sources/sources.ts";
 import { evaluate } from "../../src/policy/evaluate.ts";
+import { mayPermitPackages } from "../../src/policy/package-scope.ts";
 import { bundleWith, listen, PRINCIPAL } from "./egress.ts";
 
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined, debug: () => undefined };
@@ -90,7 +91,12 @@ export async function openTestPackages(settings: PackageSettings): Promise<TestP
   const secrets = createSessionSecrets(profile.secrets, values, ending.signal);
   const cache = stack.use(await openPackageCache({ directory: join(directory, "cache"), maxBytes: 2 ** 30, log }));
   const site = packageSites({
-    registries: packageRegistries(packages, { sumdb: settings.sumdb, suite: "trixie", architecture: "amd64" }),
+    registries: packageRegistries(packages, {
+      sumdb: settings.sumdb,
+      suite: "trixie",
+      architecture: "amd64",
+      mayPermit: (ecosystem) => mayPermitPackages(bundle, ecosystem),
+    }),
     sources: () => readSources(packages, settings.own ?? (async () => [])),
     cache,
     advisories: settings.advisories ?? NO_ADVISORIES,

@@ -17,20 +17,23 @@ export interface RegistryFacts {
   readonly suite: string;
   /** Of the sandbox, as Debian names it. */
   readonly architecture: string;
+  /** Whether policy could permit anything of it: of others no registry answers, nor is any asked. */
+  readonly mayPermit: (ecosystem: EcosystemName) => boolean;
 }
 
-/** Every ecosystem's registry. Adding one is a file, and a line here. */
+/** The registry of every ecosystem that policy permits. Adding one is a file, and a line here. */
 export function packageRegistries(
   { installScripts, apt }: Pick<Packages, "installScripts" | "apt">,
-  { sumdb, suite, architecture }: RegistryFacts,
+  { sumdb, suite, architecture, mayPermit }: RegistryFacts,
 ): ReadonlyMap<EcosystemName, Registry> {
   const suites = apt.suites ?? [suite, `${suite}-updates`, `${suite}-security`];
-  return new Map<EcosystemName, Registry>([
+  const all: readonly [EcosystemName, Registry][] = [
     ["pip", pipRegistry],
     ["npm", createNpmRegistry(namingOf("npm"), { runsScripts: installScripts === "allow" })],
     ["apt", createAptRegistry({ naming: namingOf("apt"), suites, components: apt.components, architecture })],
     ["cargo", cargoRegistry],
     ["go", createGoRegistry({ naming: namingOf("go"), ...(sumdb !== undefined && { sumdb }) })],
     ["maven", mavenRegistry],
-  ]);
+  ];
+  return new Map(all.filter(([ecosystem]) => mayPermit(ecosystem)));
 }
