@@ -1,5 +1,5 @@
 import type { EcosystemName, Naming } from "../policy/ecosystems/ecosystem.ts";
-import { purlOf } from "../policy/ecosystems/naming.ts";
+import { purlOf, samePurl } from "../policy/ecosystems/naming.ts";
 import type { PackageFacts } from "../policy/package.ts";
 import type { Advisories } from "./advisories/advisories.ts";
 import type { Artifact, Release } from "./registry.ts";
@@ -29,7 +29,7 @@ export function factsOf(
   const { ecosystem } = naming;
   const { name, version } = release;
   const ageHours = hoursSince(artifact?.publishedMs ?? release.publishedMs, nowMs());
-  const range = pin.get(purlOf(naming, name));
+  const range = pin.get(samePurl(naming, name));
   const about = advisories.about(ecosystem, release.source?.name ?? name, release.source?.version ?? version);
   const imported = advisories.imported(ecosystem);
   const advisoriesAgeHours = imported ? hoursSince(imported.atMs, nowMs()) : undefined;

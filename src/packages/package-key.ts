@@ -1,6 +1,6 @@
 import type { Naming } from "../policy/ecosystems/ecosystem.ts";
 
 /** By what a package's advisories are found; `name` has been read. Crates that differ in case or in `-` and `_` alone are one. */
-export function packageKey({ ecosystem }: Naming, name: string): string {
-  return ecosystem === "cargo" ? name.toLowerCase().replaceAll("_", "-") : name;
+export function packageKey(naming: Naming, name: string): string {
+  return naming.sameName?.(name) ?? name;
 }

@@ -137,7 +137,9 @@ export function createSessionPackages(ports: PackagePorts): OpenPackages {
   return {
     environment: Object.assign({}, ...[...registries].map(([name, it]) => it.environment(base(name)))),
     ready,
-    claims: (host, port) => (host === PACKAGES_HOST && port === 80) || sources?.claims(`${host}:${port}`) === true,
+    claims: (host, port) =>
+      (host === PACKAGES_HOST && port === 80) ||
+      sources?.claims(`${host.includes(":") ? `[${host}]` : host}:${port}`) === true,
     answer: async (url, asked, signal) => {
       try {
         return await answer(url, asked, signal);

@@ -7,6 +7,7 @@ import {
 import { GatewayError } from "../errors.ts";
 import type { Bundle } from "./bundle.ts";
 import type { DecidingPolicy, Decision } from "./decision.ts";
+import { namingOf, samePurl } from "./ecosystems/naming.ts";
 import { normalisePath, pathAncestors } from "./facts.ts";
 import { hostAncestors, readHost } from "./host.ts";
 import { type PackageFacts, purlAncestors } from "./package.ts";
@@ -80,7 +81,9 @@ function cedarRequest({ principal, action, resource, context }: PolicyRequest) {
   };
   const packageEntity = ({ purl, ...attrs }: PackageFacts) => {
     const uid = { type: "Glovebox::Package", id: purl };
-    const parents = purlAncestors(purl).map((id) => ({ type: uid.type, id }));
+    const same = samePurl(namingOf(attrs.ecosystem), attrs.name, attrs.version);
+    const above = same === purl ? purlAncestors(purl) : [...purlAncestors(purl), same, ...purlAncestors(same)];
+    const parents = [...new Set(above)].map((id) => ({ type: uid.type, id }));
     entities.push({
       uid,
       attrs: Object.fromEntries(Object.entries(attrs).map(([k, v]) => [k, cedarValue(v)])),

@@ -1,5 +1,5 @@
 import { ECOSYSTEMS, type EcosystemName } from "./ecosystems/ecosystem.ts";
-import { namingOf, purlOf } from "./ecosystems/naming.ts";
+import { namingOf, purlOf, samePurl } from "./ecosystems/naming.ts";
 import { purlAncestors } from "./package.ts";
 
 /** Packages that a line of a profile means. */
@@ -31,7 +31,7 @@ export function readPackagePattern(text: string): Read {
   if (name !== spelt || version !== at) {
     return { problem: `is spelt \`${ecosystem}:${name}${version === undefined ? "" : `@${version}`}\`` };
   }
-  return { pattern: { ecosystem, purl: purlOf(naming, name, version) } };
+  return { pattern: { ecosystem, purl: samePurl(naming, name, version) } };
 }
 
 /** By a package that would stand below it: namespaces have no grammar of their own. */

@@ -23,7 +23,8 @@ const url = z.string().transform((text, context) => {
   const read = URL.parse(text);
   const fits =
     read && /^https?:$/.test(read.protocol) && `${read.username}${read.password}${read.search}${read.hash}` === "";
-  if (fits && readHost(read.hostname) !== undefined) return read.href.endsWith("/") ? read.href : `${read.href}/`;
+  if (fits && readHost(read.hostname) !== undefined && !read.hostname.endsWith("."))
+    return read.href.endsWith("/") ? read.href : `${read.href}/`;
   context.addIssue(`\`${text}\` is no address of a registry: write \`https://packages.example.org/path/\``);
   return z.NEVER;
 });

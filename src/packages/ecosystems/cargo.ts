@@ -35,7 +35,7 @@ export const cargoRegistry: Registry = {
   },
   files: async (desk) => {
     const read = desk.roots.map(async (root) => {
-      const settings = await ifAnswered(() => findDocument(desk, `${root}config.json`));
+      const settings = await findDocument(desk, `${root}config.json`);
       return settings ? [readConfig(settings).dl.replace(/\{.*/, "")] : [];
     });
     return (await Promise.all(read)).flat();

@@ -16,6 +16,7 @@ export const cargoNaming: Naming = {
   osv: "crates.io",
   readName: (text) => (NAME.test(text) ? text : undefined),
   readVersion: readSemantic,
+  sameName: (name) => name.toLowerCase().replaceAll("_", "-"),
   compare: (a, b) => compareBuild(a, b),
   isPrerelease: (version) => prerelease(version) !== null,
   isRange: (text) => readRequirement(text) !== undefined,

@@ -19,6 +19,10 @@ export interface Naming {
   readVersion(text: string): string | undefined;
   /** Below 0 when `a` is the older one. Both have been read. */
   compare(a: string, b: string): number;
+  /** One spelling for all names that are the same package: cargo's `serde_json` and `serde-json`. Each is its own when absent. */
+  sameName?(name: string): string;
+  /** The same for versions: pip's `1.0` and `1.0.0`. */
+  sameVersion?(version: string): string;
   isPrerelease(version: string): boolean;
   /** Whether the text is a range of versions as this ecosystem writes them: npm `^4.17`, pip `>=2,<3`. */
   isRange(text: string): boolean;

@@ -32,3 +32,9 @@ export function purlOf(naming: Naming, name: string, version?: string): string {
   purl.namespace = namespace || undefined;
   return purl.toString();
 }
+
+/** The same for all spellings of a package, or of one version of it: by this policies and pins mean it. */
+export function samePurl(naming: Naming, name: string, version?: string): string {
+  const same = version === undefined ? undefined : (naming.sameVersion?.(version) ?? version);
+  return purlOf(naming, naming.sameName?.(name) ?? name, same);
+}

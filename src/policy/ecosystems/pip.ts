@@ -25,6 +25,10 @@ export const pipNaming: Naming = {
     return explained.public + (local.length > 0 ? `+${local.join(".")}` : "");
   },
   compare: comparePip,
+  sameVersion: (version) => {
+    const [, epoch = "", release = "", rest = ""] = /^(\d+!)?(\d+(?:\.\d+)*)(.*)$/s.exec(version) ?? [];
+    return epoch + release.replace(/(?:\.0)+$/, "") + rest;
+  },
   isPrerelease: (version) => explain(version)?.is_prerelease === true,
   isRange: isSpecifier,
   satisfies: (version, range) => meetsSpecifier(version, range, comparePip),
