@@ -39,7 +39,8 @@ async function mirrorIn(file: string): Promise<string | undefined> {
     const read = settingsSchema.safeParse(new XMLParser().parse(await readFile(file, "utf8")));
     const { mirrors } = read.data?.settings ?? {};
     const all = mirrors === undefined || mirrors === "" ? [] : mirrors.mirror;
-    return all.find(({ mirrorOf }) => /^(\*|central|external:.*)$/.test(mirrorOf.trim()))?.url.trim();
+    // Maven's own settings have one besides, by which it blocks whatever has no TLS (`external:http:*`).
+    return all.find(({ mirrorOf }) => /^(\*|central|external:\*)$/.test(mirrorOf.trim()))?.url.trim();
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
