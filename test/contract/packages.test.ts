@@ -85,21 +85,14 @@ const MANAGERS: Readonly<Partial<Record<EcosystemName, Manager>>> = {
   maven: {
     program: "mvn",
     probe: ["--version"],
-    purl: /^pkg:maven\/[^/]+\/[^@]+@/,
+    purl: /^pkg:maven\/junit\/junit@4\.13\.2$/,
+    // An extension is got with what it needs, and before any plugin, of which each needs a hundred packages.
     project: {
       "settings.xml": MIRROR,
-      "pom.xml":
-        "<project><modelVersion>4.0.0</modelVersion><groupId>t</groupId><artifactId>t</artifactId><version>1</version></project>",
+      "pom.xml": `<project><modelVersion>4.0.0</modelVersion><groupId>t</groupId><artifactId>t</artifactId><version>1</version><packaging>pom</packaging>
+<build><extensions><extension><groupId>junit</groupId><artifactId>junit</artifactId><version>4.13.2</version></extension></extensions></build></project>`,
     },
-    install: (folder) => [
-      "-B",
-      "-q",
-      "-s",
-      "settings.xml",
-      `-Dmaven.repo.local=${folder}/repository`,
-      "dependency:get",
-      "-Dartifact=junit:junit:4.13.2",
-    ],
+    install: (folder) => ["-B", "-s", "settings.xml", `-Dmaven.repo.local=${folder}/repository`, "validate"],
     use: (folder) => ["test", "-s", `${folder}/repository/junit/junit/4.13.2/junit-4.13.2.jar`],
   },
 };
