@@ -2,10 +2,14 @@ import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 /**
- * Files that ask one machine after the other thing and wait for its answer, which keeps one core busy: two of them take the time of one. Not for
- * what boots machines again and again or has little time.
+ * Files that ask one machine after the other thing and wait for its answer, which keeps one core busy, and files that have no machine: two
+ * of them take the time of one. Not for what boots machines again and again or has little time.
  */
-const PAIRS = ["test/contract/container-by-*.test.ts"];
+const PAIRS = [
+  "test/contract/container-by-*.test.ts",
+  "test/contract/image.test.ts",
+  "test/{contract,e2e,hostile}/package*.test.ts",
+];
 
 // One group of files after the other, so that nothing slows what is timed.
 export default defineConfig({
