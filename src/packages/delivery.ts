@@ -7,7 +7,7 @@ import type { CachedFile, Keeping, PackageCache } from "./cache/cache.ts";
 import { follow, type HttpAnswer, hostOf, type SendHttp } from "./http.ts";
 import type { Artifact, Integrity, Release, Reply, Verdict } from "./registry.ts";
 import type { Admitted } from "./session-packages.ts";
-import type { Source } from "./sources/sources.ts";
+import type { Source } from "./source.ts";
 import { type Checked, Tampered, verifying } from "./verifying.ts";
 
 /** A file that policy lets into the sandbox. */

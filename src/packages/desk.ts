@@ -8,7 +8,8 @@ import type { FetchDocument } from "./fetch-document.ts";
 import { hostOf } from "./http.ts";
 import type { Artifact, Desk, Release, Reply, Verdict } from "./registry.ts";
 import type { Refused } from "./session-packages.ts";
-import type { Source, Sources } from "./sources/sources.ts";
+import type { Source } from "./source.ts";
+import type { Sources } from "./sources/sources.ts";
 
 /** Verdicts that are remembered: a registry may describe thousands of versions, and describes them again for each program that asks. */
 const MAX_REMEMBERED = 20_000;

@@ -6,7 +6,7 @@ import type { Logger } from "../log.ts";
 import type { PackageCache } from "./cache/cache.ts";
 import { follow, type HttpAnswer, hostOf, type SendHttp } from "./http.ts";
 import type { Document, DocumentOptions } from "./registry.ts";
-import type { Source } from "./sources/sources.ts";
+import type { Source } from "./source.ts";
 
 /** So long nobody asks the upstream again. */
 const FRESH_MS = 600_000;

@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
 import { GatewayError } from "../errors.ts";
-import type { Source } from "./sources/sources.ts";
+import type { Source } from "./source.ts";
 
 export interface HttpRequest {
   readonly method: "GET" | "HEAD";

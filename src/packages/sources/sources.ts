@@ -3,18 +3,8 @@ import { namingOf } from "../../policy/ecosystems/naming.ts";
 import type { Packages, RegistrySource } from "../../policy/packages.ts";
 import { hostOf } from "../http.ts";
 import { packageKey } from "../package-key.ts";
+import type { Source } from "../source.ts";
 import { type OwnRegistry, ownRegistries } from "./registries.ts";
-
-/** An upstream registry. */
-export interface Source {
-  /** Absolute, with a slash at the end. */
-  readonly root: string;
-  /** Names, or beginnings of them with `*`, that are asked for here and nowhere else; all others when absent. */
-  readonly only?: readonly string[];
-  /** `host:port` of all places where it may have files. */
-  readonly hosts: Set<string>;
-  readonly secret?: string;
-}
 
 /** Where packages come from. */
 export interface Sources {
