@@ -61,8 +61,17 @@ const ARGUMENTS: Record<string, fc.Arbitrary<object>> = {
     ecosystem: fc.constantFrom("pip", "npm", "apt", "cargo", "go", "maven"),
     packages: fc.array(
       fc.record({
-        name: fc.oneof(word, fc.constantFrom("left-pad", "@types/node", "a.b/c", "a:b", "Six")),
-        version: option(fc.oneof(word, fc.constantFrom("1.0.0", "v1.0.0", "latest", "^1"))),
+        // The first are names, and the first version a version, of most ecosystems.
+        name: fc.oneof(
+          { weight: 4, arbitrary: fc.constantFrom("left-pad", "six", "sqlite3", "serde") },
+          { weight: 1, arbitrary: fc.oneof(word, fc.constantFrom("@types/node", "a.b/c", "a:b", "Six")) },
+        ),
+        version: option(
+          fc.oneof(
+            { weight: 4, arbitrary: fc.constant("1.0.0") },
+            { weight: 1, arbitrary: fc.oneof(word, fc.constantFrom("v1.0.0", "latest", "^1")) },
+          ),
+        ),
       }),
       { minLength: 1, maxLength: 3 },
     ),
