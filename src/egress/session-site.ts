@@ -2,7 +2,7 @@ import type { AuditWriter } from "../audit/record.ts";
 import type { Logger } from "../log.ts";
 import type { SendHttp } from "../packages/http.ts";
 import { createSessionPackages, type PackagePorts } from "../packages/session.ts";
-import type { SessionPackages } from "../packages/session-packages.ts";
+import { refusalText, type SessionPackages } from "../packages/session-packages.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { EcosystemName } from "../policy/ecosystems/ecosystem.ts";
 import { packageRequest } from "../policy/package.ts";
@@ -68,9 +68,12 @@ export function packageSites({ decide, audit, log, ...ports }: SitePorts): OpenP
         if (recorded.size < MAX_RECORDED) recorded.add(key);
       },
       onRefused: (refused) => {
-        const { ecosystem, name, version, reason, policies } = refused;
-        const text = `\`${ecosystem}:${name}${version === undefined ? "" : `@${version}`}\` blocked: ${reason}`;
-        traffic.refused("package-refused", text, { ...refused, policies: [...policies], ...knownOf(ecosystem) });
+        const { ecosystem, policies } = refused;
+        traffic.refused("package-refused", refusalText(refused), {
+          ...refused,
+          policies: [...policies],
+          ...knownOf(ecosystem),
+        });
       },
     });
     const site: LocalSite = {

@@ -81,10 +81,10 @@ export function createDelivery({ send, cache, admit, onFailure }: DeliveryPorts)
   }
 
   async function fromCache(delivery: Delivery, file: CachedFile, cached: boolean, signal: AbortSignal): Promise<Reply> {
-    const check = verifying([], file.sizeBytes, (checked) => {
+    const check = verifying([], file.sizeBytes, async (checked) => {
       // INVARIANT: what was checked when it was opened is what is sent.
       if (checked.sha256 !== file.sha256) throw new Tampered("the cached file changed while it was read");
-      return record(delivery, checked, cached);
+      await record(delivery, checked, cached);
     });
     return await started([file.read(), check], file.sizeBytes, delivery, signal, async () => undefined);
   }

@@ -7,7 +7,7 @@ import { type FactPorts, factsOf } from "./facts.ts";
 import type { FetchDocument } from "./fetch-document.ts";
 import { hostOf } from "./http.ts";
 import type { Artifact, Desk, Release, Reply, Verdict } from "./registry.ts";
-import type { Refused } from "./session-packages.ts";
+import { type Refused, refusalText } from "./session-packages.ts";
 import type { Source } from "./source.ts";
 import type { Sources } from "./sources/sources.ts";
 
@@ -40,7 +40,7 @@ export function createDesk(naming: Naming, ports: DeskPorts): (signal: AbortSign
     throw new GatewayError("REGISTRY_FAILED", message);
   };
   const factsAbout = (release: Release, artifact: Artifact | undefined): PackageFacts => {
-    const registry = hostOf(new URL(sourceOf(release.name).root));
+    const registry = hostOf(sourceOf(release.name).root);
     const requested = ports.isRequested(ecosystem, release.name);
     return factsOf(naming, release, artifact, { requested, registry }, ports);
   };
@@ -65,10 +65,10 @@ export function createDesk(naming: Naming, ports: DeskPorts): (signal: AbortSign
     return decided;
   };
   const refuse = (subject: { name: string; version?: string }, reason: string, policies: readonly string[]): Reply => {
-    const named = `${ecosystem}:${printable(subject.name, 214)}`;
-    const text = `\`${subject.version === undefined ? named : `${named}@${printable(subject.version, 100)}`}\` blocked: ${reason}`;
-    ports.onRefused({ ecosystem, ...subject, reason, policies });
-    return refusal(text);
+    const { name, version } = subject;
+    const refused = { ecosystem, name, ...(version !== undefined && { version }), reason, policies };
+    ports.onRefused(refused);
+    return errorReply(403, refusalText(refused));
   };
 
   return (signal) => ({
@@ -104,7 +104,7 @@ export function createDesk(naming: Naming, ports: DeskPorts): (signal: AbortSign
   function ownerOf(url: string): Source {
     const all = sources.all(ecosystem);
     const below = all.filter((it) => url.startsWith(it.root)).toSorted((a, b) => b.root.length - a.root.length);
-    const host = hostOf(new URL(url));
+    const host = hostOf(url);
     const found = below[0] ?? all.find((it) => it.hosts.has(host));
     if (found) return found;
     throw new GatewayError(
@@ -115,12 +115,12 @@ export function createDesk(naming: Naming, ports: DeskPorts): (signal: AbortSign
 }
 
 /** Whether somebody who doesn't care for the version may be sent to this one. */
-export function isOffered(naming: Naming, release: Release, verdict: (release: Release) => Verdict): boolean {
+function isOffered(naming: Naming, release: Release, verdict: (release: Release) => Verdict): boolean {
   return !release.yanked && !naming.isPrerelease(release.version) && verdict(release).permitted;
 }
 
 /** Both npm and pip show the reason; npm wants it as JSON. */
-function refusal(text: string): Reply {
-  const body = `${JSON.stringify({ error: `glovebox: ${text}` })}\n`;
-  return { status: 403, headers: { "content-type": "application/json" }, body };
+export function errorReply(status: number, message: string): Reply {
+  const body = `${JSON.stringify({ error: `glovebox: ${message}` })}\n`;
+  return { status, headers: { "content-type": "application/json" }, body };
 }

@@ -51,7 +51,7 @@ export function createDocuments({ send, cache, log, nowMs }: DocumentPorts): Fet
     } catch (error) {
       signal.throwIfAborted();
       if (!kept || Math.abs(ageMs) > STALE_MS || error instanceof Forbidden) throw error;
-      log.warn({ err: error, url: hostOf(new URL(url)) }, "a registry does not answer; what it said before is used");
+      log.warn({ err: error, url: hostOf(url) }, "a registry does not answer; what it said before is used");
       return { ...readHead(kept.head), body: kept.body };
     }
 

@@ -58,7 +58,7 @@ function requireOwn({ root, hosts }: Source, url: URL): void {
   const where = isPlain ? "an address without TLS" : `another host, \`${hostOf(url).slice(0, 260)}\``;
   throw new GatewayError(
     "REGISTRY_FAILED",
-    `the registry ${named(new URL(root))} leads to ${where}: if files of it lie there, name it in its \`files\``,
+    `the registry ${named(root)} leads to ${where}: if files of it lie there, name it in its \`files\``,
   );
 }
 
@@ -73,10 +73,11 @@ async function sent(send: SendHttp, request: HttpRequest): Promise<HttpAnswer> {
 }
 
 /** `host:port`. */
-export function hostOf({ hostname, port, protocol }: URL): string {
+export function hostOf(url: URL | string): string {
+  const { hostname, port, protocol } = new URL(url);
   return `${hostname}:${port || (protocol === "http:" ? 80 : 443)}`;
 }
 
-function named(url: URL): string {
+function named(url: URL | string): string {
   return `\`${hostOf(url)}\``;
 }

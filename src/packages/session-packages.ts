@@ -1,3 +1,4 @@
+import { printable } from "../lib/text.ts";
 import type { EcosystemName } from "../policy/ecosystems/ecosystem.ts";
 import type { Release, Verdict } from "./registry.ts";
 
@@ -30,6 +31,12 @@ export interface Refused {
   /** In words, with the version that would do where there is one. */
   readonly reason: string;
   readonly policies: readonly string[];
+}
+
+/** For people and models. What stands in it may come from a program of the sandbox. */
+export function refusalText({ ecosystem, name, version, reason }: Omit<Refused, "policies">): string {
+  const at = version === undefined ? "" : `@${printable(version, 100)}`;
+  return `\`${ecosystem}:${printable(name, 214)}${at}\` blocked: ${reason}`;
 }
 
 /** A release, and whether it may enter. */

@@ -5,11 +5,10 @@ import { ECOSYSTEMS, type EcosystemName } from "../policy/ecosystems/ecosystem.t
 import type { PackageFacts } from "../policy/package.ts";
 import type { PackageCache } from "./cache/cache.ts";
 import { createDelivery } from "./delivery.ts";
-import { createDesk } from "./desk.ts";
+import { createDesk, errorReply } from "./desk.ts";
 import type { FactPorts } from "./facts.ts";
 import { createDocuments } from "./fetch-document.ts";
-import type { SendHttp } from "./http.ts";
-import { hostOf } from "./http.ts";
+import { hostOf, type SendHttp } from "./http.ts";
 import { inTurns } from "./permitted.ts";
 import type { Registry, Reply, Verdict } from "./registry.ts";
 import type { Admitted, Refused, SessionPackages } from "./session-packages.ts";
@@ -123,10 +122,10 @@ export function createSessionPackages(ports: PackagePorts): OpenPackages {
   }
 
   async function answer(url: URL, { method, accept }: Asked, signal: AbortSignal): Promise<Reply> {
-    if (method !== "GET" && method !== "HEAD") return plainly(405, "registries are read here, and nothing else");
+    if (method !== "GET" && method !== "HEAD") return errorReply(405, "registries are read here, and nothing else");
     const found = locate(url);
     const path = found && readPath(url.href.split(/[?#]/, 1)[0]?.slice(found.base.length) ?? "");
-    if (!found || path === undefined) return plainly(404, "no registry has anything at this address");
+    if (!found || path === undefined) return errorReply(404, "no registry has anything at this address");
     const request = { method, path, accept, base: found.base } as const;
     const own = await desk(found.registry, signal);
     const reply = await turnstile(() => found.registry.answer(request, own), signal);
@@ -147,7 +146,7 @@ export function createSessionPackages(ports: PackagePorts): OpenPackages {
         signal.throwIfAborted();
         const failure = asGatewayError(error);
         if (failure.code === "INTERNAL") log.error({ err: error, host: hostOf(url) }, "a registry could not answer");
-        return plainly(502, failure.message);
+        return errorReply(502, failure.message);
       }
     },
     get entered() {
@@ -190,9 +189,4 @@ function readPath(encoded: string): string | undefined {
     if (error instanceof URIError) return undefined;
     throw error;
   }
-}
-
-function plainly(status: number, message: string): Reply {
-  const headers = { "content-type": "application/json" };
-  return { status, headers, body: `${JSON.stringify({ error: `glovebox: ${message}` })}\n` };
 }

@@ -76,6 +76,8 @@ test("a version that is too young, or of unknown age, can't be seen, nor fetched
       policies: ["profile.yaml#packages.minimumAgeHours"],
       calls: ["call-test"],
     });
+    // The refusal, and not all that the registry says of the version.
+    expect(packages.events("package-refused")[0]).not.toHaveProperty("artifacts");
     expect((await packages.get(tarball("young", "1.0.0"))).status).toBe(200);
     expect(packages.events("package-admitted")).toHaveLength(1);
     expect(registry.requests).not.toContain("/young/-/young-1.2.0.tgz");

@@ -1,6 +1,7 @@
 import { connect as connectTcp } from "node:net";
 import { connect } from "node:tls";
-import { hostOf, registryUrls } from "../../src/packages/sources/registries.ts";
+import { hostOf } from "../../src/packages/http.ts";
+import { registryUrls } from "../../src/packages/sources/registries.ts";
 
 /** Where this computer's own tools get packages: what a test of real package managers may reach. */
 export interface Registry {
@@ -15,7 +16,7 @@ export async function findRegistry(tool: "npm" | "pip" | "apt"): Promise<Registr
   const [url] = urls;
   if (url === undefined) return undefined;
   // Of apt's archives the first is enough.
-  const hosts = (tool === "apt" ? [url] : urls).map(hostOf);
+  const hosts = (tool === "apt" ? [url] : urls).map((it) => hostOf(it));
   try {
     for (const it of hosts) await answers(it);
     return { url, hosts: [...new Set(hosts)] };

@@ -96,7 +96,7 @@ function readProject(naming: Naming, name: string, body: Buffer): Project {
     releases.push(releaseOf(name, read.data, document.time[version]));
   }
   releases.sort((a, b) => naming.compare(b.version, a.version));
-  return { name, releases, manifests, document: document };
+  return { name, releases, manifests, document };
 }
 
 function releaseOf(name: string, manifest: Manifest, time: unknown): Release {

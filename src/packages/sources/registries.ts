@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import type { EcosystemName } from "../../policy/ecosystems/ecosystem.ts";
+import { hostOf } from "../http.ts";
 import { cargoIndex } from "./own-cargo.ts";
 import { mavenRepository } from "./own-maven.ts";
 
@@ -69,13 +70,7 @@ function firstOf([url, ...files]: readonly string[]): OwnRegistry[] {
 /** `host:port` of each. */
 export async function registryHosts(tool: RegistryTool): Promise<string[]> {
   const urls = await registryUrls(tool);
-  return [...new Set(urls.map(hostOf))];
-}
-
-/** `host:port`. */
-export function hostOf(url: string): string {
-  const { hostname, port, protocol } = new URL(url);
-  return `${hostname}:${port || (protocol === "http:" ? 80 : 443)}`;
+  return [...new Set(urls.map((it) => hostOf(it)))];
 }
 
 /** pip's own defaults: the index, and where the files are that it names. */

@@ -24,11 +24,12 @@ export interface Sources {
 export async function readSources({ registries }: Pick<Packages, "registries">, own = ownRegistries): Promise<Sources> {
   const read = ECOSYSTEMS.map(async (ecosystem): Promise<[EcosystemName, Source[]]> => {
     const named = registries[ecosystem];
-    return [ecosystem, named ? named.map(sourceOf) : (await own(ecosystem)).map(ownSource)];
+    const sources = named ? named.map(sourceOf) : (await own(ecosystem)).map(ownSource);
+    // The one for all names first.
+    return [ecosystem, sources.sort((a, b) => Number(a.only !== undefined) - Number(b.only !== undefined))];
   });
   const byEcosystem = new Map(await Promise.all(read));
-  const all = (ecosystem: EcosystemName) =>
-    (byEcosystem.get(ecosystem) ?? []).toSorted((a, b) => Number(a.only !== undefined) - Number(b.only !== undefined));
+  const all = (ecosystem: EcosystemName) => byEcosystem.get(ecosystem) ?? [];
   const places = [...byEcosystem].flatMap(([ecosystem, sources]) => sources.flatMap((it) => placesOf(ecosystem, it)));
   // The longest first: two registries can lie on one host, one below the other.
   places.sort((a, b) => b.base.length - a.base.length);
@@ -44,9 +45,9 @@ export async function readSources({ registries }: Pick<Packages, "registries">, 
     },
     locate: (url) => places.find(({ base }) => url.href.startsWith(base)),
     extend: (ecosystem, url) => {
-      const host = hostOf(new URL(url));
+      const host = hostOf(url);
       hosts.add(host);
-      for (const it of byEcosystem.get(ecosystem) ?? []) {
+      for (const it of all(ecosystem)) {
         if (it.hosts.has(host)) continue;
         it.hosts.add(host);
         places.push({ ecosystem, base: new URL("/", url).href });
@@ -59,7 +60,7 @@ export async function readSources({ registries }: Pick<Packages, "registries">, 
 /** A registry's own addresses begin with its root; for pip, files lie beside the index (`simple/`). Of other hosts everything is its. */
 function placesOf(ecosystem: EcosystemName, { root, hosts }: Source) {
   const own = ecosystem === "pip" ? root.replace(/simple\/$/, "") : root;
-  const others = [...hosts].filter((it) => it !== hostOf(new URL(root)));
+  const others = [...hosts].filter((it) => it !== hostOf(root));
   const elsewhere = others.flatMap((it) =>
     ["http", "https"].map((scheme) => ({ ecosystem, base: new URL(`${scheme}://${it}/`).href })),
   );
@@ -72,11 +73,11 @@ function matchesName(pattern: string, name: string): boolean {
 
 function sourceOf({ url, only, files, secret }: RegistrySource): Source {
   const scheme = new URL(url).protocol;
-  const hosts = [url, ...files.map((it) => `${scheme}//${it}/`)].map((it) => hostOf(new URL(it)));
+  const hosts = [url, ...files.map((it) => `${scheme}//${it}/`)].map((it) => hostOf(it));
   return { root: url, hosts: new Set(hosts), ...(only && { only }), ...(secret !== undefined && { secret }) };
 }
 
 function ownSource({ url, files, only }: OwnRegistry): Source {
-  const hosts = [url, ...files].map((it) => hostOf(new URL(it)));
+  const hosts = [url, ...files].map((it) => hostOf(it));
   return { root: url.endsWith("/") ? url : `${url}/`, hosts: new Set(hosts), ...(only && { only }) };
 }
