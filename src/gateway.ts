@@ -215,8 +215,12 @@ async function packagesOf(
   owner: AsyncDisposableStack,
 ): Promise<OpenPackages> {
   const directory = config.packageCacheDirectory;
-  const { suite } = await readRecipe(join(PACKAGE_ROOT, "guest"));
-  const facts = { suite, architecture: hostArchitecture().debian, sumdb: await goChecksums(), mayPermit };
+  const [{ suite }, sumdb, similarTo] = await Promise.all([
+    readRecipe(join(PACKAGE_ROOT, "guest")),
+    goChecksums(),
+    readSimilar(),
+  ]);
+  const facts = { suite, architecture: hostArchitecture().debian, sumdb, mayPermit };
   return packageSites({
     registries: packageRegistries(packages, facts),
     sources: once(() => readSources(packages)),
@@ -224,7 +228,7 @@ async function packagesOf(
     advisories: owner.use(openAdvisories(config.advisoriesFile, namingOf)),
     licenses: packages.licenses,
     pin: packages.pin,
-    similarTo: await readSimilar(),
+    similarTo,
     nowMs: Date.now,
     decide,
     audit,

@@ -8,7 +8,7 @@ import { countHeads, headOf, MAX_HEADER_BYTES, plainAnswer, send } from "./excha
 import type { Target } from "./gate.ts";
 import { forwarded, pairs } from "./headers.ts";
 import { HttpClient } from "./http-client.ts";
-import { readHttpTarget } from "./http-target.ts";
+import { type HttpTarget, readHttpTarget } from "./http-target.ts";
 import type { LocalSite } from "./local-site.ts";
 import { masking, PlaceholderRefused, type SessionSecrets } from "./session-secrets.ts";
 import { counted, splice } from "./splice.ts";
@@ -46,12 +46,18 @@ export function createFront(ports: FrontPorts): Front {
     return client;
   };
 
+  /** Where a request leads that the gateway answers itself; `undefined` for all others. */
+  async function siteTarget(request: IncomingMessage, { destination }: HttpClient): Promise<HttpTarget | undefined> {
+    await ports.site?.ready;
+    const target = readHttpTarget(request, destination);
+    return "problem" in target || !ports.site?.claims(target.host, target.port) ? undefined : target;
+  }
+
   /** What the gateway answers itself: `false` when the request leads elsewhere. */
   async function answerHere(request: IncomingMessage, response: ServerResponse, client: HttpClient): Promise<boolean> {
     const { site, pace } = ports;
-    await site?.ready;
-    const target = readHttpTarget(request, client.destination);
-    if (!site || "problem" in target || !site.claims(target.host, target.port)) return false;
+    const target = await siteTarget(request, client);
+    if (!site || !target) return false;
     await pace.request(client.gone);
     const asked = { method: request.method ?? "", accept: request.headers.accept ?? "*/*" };
     const { status, headers, body } = await site.answer(target, asked, client.gone);
@@ -118,19 +124,12 @@ export function createFront(ports: FrontPorts): Front {
     }
   }
 
-  async function refuseSite(request: IncomingMessage, { destination }: HttpClient): Promise<void> {
-    await ports.site?.ready;
-    const target = readHttpTarget(request, destination);
-    if ("problem" in target || !ports.site?.claims(target.host, target.port)) return;
-    throw new Obstacle(400, "a registry has no other protocol than HTTP");
-  }
-
   /** What follows is the two programs' own. */
   async function upgrade(request: IncomingMessage, client: HttpClient, head: Buffer): Promise<void> {
     const { connection } = client;
     // Before Node 24.9 nobody asks the server's callback.
     if (!isWebSocket(request)) throw new Obstacle(400, "only WebSocket can be switched to");
-    await refuseSite(request, client);
+    if (await siteTarget(request, client)) throw new Obstacle(400, "a registry has no other protocol than HTTP");
     const { target, passage } = await admit(request, client, ports);
     const filled = await secrets.fill(target, "GET", forwarded(request.rawHeaders, true), client.gone);
     passage.request(filled.used);

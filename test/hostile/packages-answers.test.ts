@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { type IncomingMessage, request } from "node:http";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { openNpmRegistry, type TestRegistry } from "../support/npm-registry.ts";
+import { openNpmRegistry, profileFor, type TestRegistry } from "../support/npm-registry.ts";
 import { openTestPackages, type TestPackages } from "../support/packages.ts";
 
 /** What a program of a sandbox asks in unusual ways, and what it gets. */
@@ -12,13 +12,7 @@ beforeAll(async () => {
 afterAll(async () => registry?.[Symbol.asyncDispose]());
 
 const BASE = "http://packages.glovebox.internal/npm/";
-const profile = () => `egress:
-  hosts: {registry.test: 127.0.0.1}
-  private: [registry.test]
-packages:
-  allow: ["npm:*"]
-  registries: {npm: [{url: "${registry.url}"}]}
-`;
+const profile = () => profileFor(registry);
 
 async function head({ proxy }: TestPackages, path: string): Promise<number | undefined> {
   const { hostname: host, port } = new URL(proxy);

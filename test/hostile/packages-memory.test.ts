@@ -4,7 +4,7 @@ import { buffer } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { verifying } from "../../src/packages/verifying.ts";
-import { openNpmRegistry, type TestRegistry } from "../support/npm-registry.ts";
+import { openNpmRegistry, profileFor, type TestRegistry } from "../support/npm-registry.ts";
 import { openTestPackages } from "../support/packages.ts";
 
 /** What registries, and programs of a sandbox, may try to fill the gateway's memory or to keep it busy. */
@@ -16,13 +16,7 @@ afterAll(async () => registry?.[Symbol.asyncDispose]());
 
 const MIB = 2 ** 20;
 const BASE = "http://packages.glovebox.internal/npm/";
-const profile = () => `egress:
-  hosts: {registry.test: 127.0.0.1}
-  private: [registry.test]
-packages:
-  allow: ["npm:*"]
-  registries: {npm: [{url: "${registry.url}"}]}
-`;
+const profile = () => profileFor(registry);
 
 test("a file that comes byte by byte takes the memory of its bytes", async () => {
   const content = Buffer.alloc(MIB, 7);

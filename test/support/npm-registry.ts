@@ -32,6 +32,17 @@ export interface TestRegistry extends AsyncDisposable {
   at(path: string, answer: (request: IncomingMessage, response: ServerResponse) => void): void;
 }
 
+/** A `profile.yaml` that lets every package of this registry in, as far as the usual rules go. */
+export function profileFor({ url }: TestRegistry): string {
+  return `egress:
+  hosts: {registry.test: 127.0.0.1}
+  private: [registry.test]
+packages:
+  allow: ["npm:*"]
+  registries: {npm: [{url: "${url}"}]}
+`;
+}
+
 /** An npm registry on loopback that says of packages whatever a test has it say. */
 export async function openNpmRegistry(authority?: SessionAuthority): Promise<TestRegistry> {
   const routes = new Map<string, (request: IncomingMessage, response: ServerResponse) => void>();
