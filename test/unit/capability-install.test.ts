@@ -243,6 +243,16 @@ const word = fc.oneof(
   fc.stringMatching(/^[a-z0-9@/:._+~-]{1,24}$/),
 );
 
+/** What comes after `--` and is no place of the project's, and Maven's one property; and all else. */
+function split(argvs: readonly (readonly string[])[]): { own: string[][]; given: string[] } {
+  const isOwn = (it: string, at: number, argv: readonly string[]) =>
+    it.startsWith(directory) || (!it.startsWith("-Dartifact=") && !argv.slice(0, at).includes("--"));
+  return {
+    own: argvs.map((argv) => argv.filter(isOwn)),
+    given: argvs.flatMap((argv) => argv.filter((it, at) => !isOwn(it, at, argv))),
+  };
+}
+
 describe.each(ECOSYSTEMS)("%s: names and versions reach the package manager as such", (ecosystem) => {
   test("never as an option, a URL or a path", async () => {
     const known = SAMPLE[ecosystem];
@@ -261,6 +271,10 @@ describe.each(ECOSYSTEMS)("%s: names and versions reach the package manager as s
         nil: undefined,
       },
     );
+    const { container, runs } = recorder();
+    await using usually = workbench({ container, packages: everything(ecosystem) });
+    await usually.call("installPackage", { ecosystem, packages: [known], directory });
+    const { own: usual } = split(runs.map((it) => it.argv));
     let ran = 0;
     await fc.assert(
       fc.asyncProperty(name, version, async (name, version) => {
@@ -279,9 +293,11 @@ describe.each(ECOSYSTEMS)("%s: names and versions reach the package manager as s
         ran += 1;
         // The name in the one spelling in which it was looked up.
         const [{ name: read = "" } = {}] = packages.asked;
-        const argv = runs.flatMap((it) => it.argv).filter((it) => !it.startsWith(directory) && it.includes(read));
-        const given = argv.filter((it) => it.startsWith("-Dartifact=") || !it.startsWith("-"));
+        const { own, given } = split(runs.map((it) => it.argv));
+        // What stands before is the same whatever is asked for.
+        expect(own).toEqual(usual);
         expect(given.length).toBeGreaterThan(0);
+        expect(given.every((it) => it.includes(read))).toBe(true);
         for (const it of given) {
           expect(it.replace(/^-Dartifact=/, "")).toMatch(/^@?[A-Za-z0-9_][A-Za-z0-9_.+~!@/:=-]*$/);
           expect(it).not.toMatch(/\.\.|\/\/|git\+/);
