@@ -99,7 +99,8 @@ describe.skipIf(!has("python3", "-c", `${PACKAGING} import version`))("pip: pyth
   });
 
   test("names", () => {
-    const texts = sample(fc.stringMatching(/^[A-Za-z0-9._-]{1,12}$/), PAIRS);
+    // With a bias for the signs of the set most would begin or end with one of them, and be no names.
+    const texts = sample(fc.noBias(fc.stringMatching(/^[A-Za-z0-9._-]{1,12}$/)), PAIRS);
     const theirs = python("for l in sys.stdin.read().split('\\n'): print(u.canonicalize_name(l))", texts);
     const named = texts
       .map((it, index) => [pip.readName(it), theirs[index]] as const)
