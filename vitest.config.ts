@@ -1,15 +1,22 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
+import LongestFirst from "./test/support/longest-first.ts";
 
 /**
  * Files that ask one machine after the other thing and wait for its answer, which keeps one core busy, and files that have no machine: two
- * of them take the time of one. Not for what boots machines again and again or has little time.
+ * of them take little more than the time of one. Not for what boots machines again and again, ends things at certain moments, or has little
+ * time.
  */
 const PAIRS = [
   "test/contract/container-by-*.test.ts",
-  "test/contract/image.test.ts",
+  "test/contract/{egress,egress-secrets,image,snapshot}.test.ts",
+  "test/e2e/{bad-input,clients,failure,governance,mounts,network,preview,skill-cli,skills,skills-shipped,snapshots}.test.ts",
+  "test/hostile/{disk-full,egress,egress-flow,inside,mounts,overlay,paths,runner,snapshots}.test.ts",
   "test/{contract,e2e,hostile}/package*.test.ts",
 ];
+
+/** Where machines are emulated a program takes ten times as long to begin as elsewhere, and on a busy computer thirty times. */
+const EMULATED_MS = 120_000;
 
 // One group of files after the other, so that nothing slows what is timed.
 export default defineConfig({
@@ -26,7 +33,13 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: "pairs", include: PAIRS, maxWorkers: 2, sequence: { groupOrder: 2 } },
+        test: {
+          name: "pairs",
+          include: PAIRS,
+          maxWorkers: 2,
+          testTimeout: EMULATED_MS,
+          sequence: { groupOrder: 2 },
+        },
       },
       {
         extends: true,
@@ -36,13 +49,15 @@ export default defineConfig({
           exclude: PAIRS,
           // Machines and engines share two cores: one file at a time keeps boots inside their deadlines.
           maxWorkers: 1,
+          testTimeout: EMULATED_MS,
           sequence: { groupOrder: 3 },
         },
       },
     ],
+    sequence: { sequencer: LongestFirst },
     pool: "forks",
-    testTimeout: 30_000,
-    hookTimeout: 180_000,
+    testTimeout: 60_000,
+    hookTimeout: 300_000,
     reporters: ["default", "./test/support/summary-reporter.ts"],
   },
 });

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { PACKAGE_ROOT } from "../src/config.ts";
 import { createSessionAuthority, type SessionAuthority } from "../src/egress/session-authority.ts";
-import { benchConfig, openStand, type Stand } from "./gateway.ts";
+import { benchConfig, openStand, type Stand, withPolicy } from "./gateway.ts";
 import { type Row, row } from "./row.ts";
 
 const REQUESTS = 60;
@@ -101,7 +101,7 @@ async function standWith(root: string, grant: string, trustedCa: string): Promis
   cpSync(join(PACKAGE_ROOT, "policies", "default"), policyDirectory, { recursive: true });
   const egress = `egress: {hosts: {api.test: 127.0.0.1}, private: [api.test], allow: [${grant}]}\n`;
   writeFileSync(join(policyDirectory, "profile.yaml"), egress);
-  return await openStand({ ...config, policyDirectory, trustedCa });
+  return await openStand({ ...withPolicy(config, policyDirectory), trustedCa });
 }
 
 async function openServer(authority: SessionAuthority): Promise<{ port: number } & AsyncDisposable> {

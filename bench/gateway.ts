@@ -258,6 +258,11 @@ export async function benchConfig(root: string, spares: number): Promise<Config>
   return loadConfig({ dataDir: data, logLevel: "silent", spares: String(spares) }, {});
 }
 
+/** With another bundle as the user's. */
+export function withPolicy(config: Config, directory: string): Config {
+  return { ...config, settings: { ...config.settings, policy: { directory, statedIn: "bench" } } };
+}
+
 /** What `docker exec <container> true` does, on the machine's own engine: create, start, read to the end, inspect. */
 async function bareExec(machine: Machine): Promise<() => Promise<void>> {
   // dockerode connects through the agent; the path is never used.

@@ -1,10 +1,12 @@
 import { benchAudit } from "./audit.ts";
+import { benchBudgets } from "./budgets.ts";
 import { benchEgress } from "./egress.ts";
 import { benchGateway } from "./gateway.ts";
 import { benchMounts } from "./mounts.ts";
 import { benchPackages } from "./packages.ts";
 import { benchPolicy } from "./policy.ts";
 import type { Row, Spread } from "./row.ts";
+import { benchSkills } from "./skills.ts";
 
 /** `npm run bench`: one table, each figure beside the baseline taken in the same run; `--json` for machines. */
 const say = (message: string) => process.stderr.write(`measuring ${message}\n`);
@@ -12,8 +14,12 @@ const say = (message: string) => process.stderr.write(`measuring ${message}\n`);
 const rows: Row[] = [];
 say("policy decisions");
 rows.push(...(await benchPolicy()));
+say("budgets");
+rows.push(...benchBudgets());
 say("audit records");
 rows.push(...(await benchAudit()));
+say("skills");
+rows.push(...(await benchSkills()));
 rows.push(...(await benchGateway(say)));
 rows.push(...(await benchMounts(say)));
 rows.push(...(await benchEgress(say)));

@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PACKAGE_ROOT } from "../src/config.ts";
-import { benchConfig, openStand, several } from "./gateway.ts";
+import { benchConfig, openStand, several, withPolicy } from "./gateway.ts";
 import { type Row, row } from "./row.ts";
 
 const FILES = 10_000;
@@ -24,7 +24,7 @@ export async function benchMounts(say: (message: string) => void): Promise<Row[]
     const policyDirectory = join(root, "policy");
     cpSync(join(PACKAGE_ROOT, "policies", "default"), policyDirectory, { recursive: true });
     writeFileSync(join(policyDirectory, "profile.yaml"), `mounts: [{ name: bench, host: ${host}, mode: rw }]\n`);
-    await using stand = await openStand({ ...(await benchConfig(join(root, "gateway"), 0)), policyDirectory });
+    await using stand = await openStand(withPolicy(await benchConfig(join(root, "gateway"), 0), policyDirectory));
     const { sessionId } = (await stand.call("openSession", {})) as { sessionId: string };
     const call = (name: string, args: object) => stand.call(name, { ...args, sessionId });
     let round = 0;

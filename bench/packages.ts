@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PACKAGE_ROOT } from "../src/config.ts";
 import { ownRegistries } from "../src/packages/sources/registries.ts";
-import { benchConfig, openStand, type Stand } from "./gateway.ts";
+import { benchConfig, openStand, type Stand, withPolicy } from "./gateway.ts";
 import { type Row, row } from "./row.ts";
 
 const ROUNDS = 3;
@@ -65,5 +65,5 @@ async function standWith(root: string, profile: string): Promise<Stand> {
   const policyDirectory = join(root, "policy");
   cpSync(join(PACKAGE_ROOT, "policies", "default"), policyDirectory, { recursive: true });
   writeFileSync(join(policyDirectory, "profile.yaml"), profile);
-  return await openStand({ ...config, policyDirectory });
+  return await openStand(withPolicy(config, policyDirectory));
 }

@@ -9,7 +9,7 @@ export interface Row {
   readonly ratio: number;
 }
 
-export type Unit = "ms" | "records/s" | "MB/s" | "MiB" | "sessions";
+export type Unit = "ms" | "tokens" | "records/s" | "calls/s" | "MB/s" | "MiB" | "sessions";
 
 /** Percentiles of the samples. */
 export interface Spread {

@@ -2,7 +2,7 @@
 // Starts Glovebox with a Node that is new enough: this one, or the one that the package `node` installed beside it.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { enableCompileCache } from "node:module";
+import module from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -12,7 +12,7 @@ const entry = existsSync(built) ? built : join(root, "src", "main.ts");
 
 if (Number(process.versions.node.split(".")[0]) >= 24) {
   // Saves a third of the start; clients wait for it.
-  enableCompileCache();
+  module.enableCompileCache();
   await import(entry);
 } else {
   const newer = join(root, "node_modules", "node", "bin", "node");

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { release } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import type { CallToolResult } from "@modelcontextprotocol/sdk/types.js";
@@ -30,12 +31,22 @@ const client = new Client({ name: "glovebox-quickstart", version: "1.0.0" });
 async function tool(name: string, args: Record<string, unknown>): Promise<CallToolResult> {
   const shown = JSON.stringify(args);
   console.log(`→ ${name} ${shown.length > 160 ? `${shown.slice(0, 160)}…` : shown}`);
+  let last: string | undefined;
   const options = {
     timeout: 170_000,
     resetTimeoutOnProgress: true,
-    onprogress: ({ message }: { message?: string | undefined }) => message && console.log(`  … ${message.trimEnd()}`),
+    onprogress: ({ message }: { message?: string | undefined }) => {
+      if (message?.trim() && message !== last) console.log(`  … ${message.trimEnd()}`);
+      last = message;
+    },
   };
-  return (await client.callTool({ name, arguments: args }, undefined, options)) as CallToolResult;
+  const giveUpMs = performance.now() + 10 * 60_000;
+  for (;;) {
+    const result = (await client.callTool({ name, arguments: args }, undefined, options)) as CallToolResult;
+    // On a slow machine the first sandbox takes longer than one call waits: what the answer says to do then is to call again.
+    if (!textOf(result).startsWith("STILL_PREPARING") || performance.now() > giveUpMs) return result;
+    await setTimeout(3_000);
+  }
 }
 
 function expect(condition: boolean, message: string, result: CallToolResult): void {

@@ -40,6 +40,36 @@ export const ERROR_CODES = {
     title: "The policy bundle cannot be read.",
     fix: "Check the path and its permissions.",
   },
+  POLICY_UNSIGNED: {
+    retryable: false,
+    title: "The policy bundle is not signed, and it has to be.",
+    fix: "Sign it with `glovebox policy sign`, and name the public key beside its source.",
+  },
+  POLICY_SIGNATURE: {
+    retryable: false,
+    title: "The policy bundle is not what a trusted key signed.",
+    fix: "Ask those who publish it; have it signed again if they changed it, or correct the keys that are trusted.",
+  },
+  POLICY_ROLLBACK: {
+    retryable: false,
+    title: "The policy bundle is older than one that was in force before, or another one of the same version.",
+    fix: "Publish what it shall be under a higher version.",
+  },
+  POLICY_FETCH_FAILED: {
+    retryable: true,
+    title: "The policy bundle cannot be had from its source.",
+    fix: "Correct what the message names, or wait until the source can be reached.",
+  },
+  POLICY_KEY: {
+    retryable: false,
+    title: "A key for policy bundles cannot be used.",
+    fix: "Make a pair with `glovebox policy keygen`, and keep the private half where only its owner can read it.",
+  },
+  ORGANISATION_POLICY: {
+    retryable: false,
+    title: "This computer is enrolled by an organisation whose policy can't be believed, so nothing runs.",
+    fix: "Have an administrator repair what the message names; `glovebox policy unenrol` ends an enrolment.",
+  },
   AUDIT_UNWRITABLE: {
     retryable: true,
     title: "The audit log cannot be written, so the call was refused.",
@@ -54,6 +84,11 @@ export const ERROR_CODES = {
     retryable: true,
     title: "The state directory cannot be written.",
     fix: "Free disk space or mend the permissions; `glovebox doctor` shows both.",
+  },
+  BUDGETS_UNREADABLE: {
+    retryable: true,
+    title: "What has been used of the budgets can't be read or written, so what they limit was refused.",
+    fix: "Free disk space, mend the permissions of `budgets.sqlite` in the data directory, or, while no gateway runs, move it away: what was used is then forgotten.",
   },
   CONNECTION_FAILED: {
     retryable: true,
@@ -151,6 +186,21 @@ export const ERROR_CODES = {
     retryable: true,
     title: "The sandbox is still being prepared.",
     fix: "Call again in a few seconds; the preparation goes on meanwhile.",
+  },
+  SKILL_NOT_USED: {
+    retryable: false,
+    title: "The skill of this capability is not in use.",
+    fix: "Call useSkill with the name that the message has, and then again.",
+  },
+  SKILL_INCOMPLETE: {
+    retryable: false,
+    title: "The skill needs something that it can't have here.",
+    fix: "Ask the people who keep the policy for what the message names, or do it without the skill.",
+  },
+  SKILL_FAILED: {
+    retryable: false,
+    title: "The skill's own programs did not do what the skill promises.",
+    fix: "Read what the program printed; tell whoever keeps the skill if the arguments were right.",
   },
   SESSION_NOT_FOUND: {
     retryable: false,
@@ -278,6 +328,26 @@ export const ERROR_CODES = {
     retryable: true,
     title: "The value of a secret cannot be had, so what needs it was refused.",
     fix: "Mend the source that the profile names for the secret; the message says what is wrong with it.",
+  },
+  APPROVAL_CHANNEL_FAILED: {
+    retryable: true,
+    title: "A person could not be asked by one of the ways that are set up for it.",
+    fix: "Mend what the message names; docs/approvals.md describes each way.",
+  },
+  APPROVAL_NOT_FOUND: {
+    retryable: false,
+    title: "No such question waits for an answer any more.",
+    fix: "See `glovebox approve` for those that do; a question is gone once it is answered, expired or given up.",
+  },
+  NOT_AN_APPROVER: {
+    retryable: false,
+    title: "Somebody else has to answer this.",
+    fix: "Have one of those whom the message names answer it; `approvers` in the gateway's settings lists them.",
+  },
+  TERMINAL_NEEDED: {
+    retryable: false,
+    title: "This needs a person at a terminal.",
+    fix: "Run it in a terminal, with neither input nor output redirected; no program may answer for a person.",
   },
   INTERNAL: {
     retryable: false,

@@ -1,62 +1,52 @@
 import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
+import { createElicitation } from "./approval/elicitation.ts";
+import { openApprovals } from "./approval/open.ts";
+import { asJson } from "./audit/as-json.ts";
 import { type AuditLog, openAuditLog } from "./audit/log.ts";
-import { type CallPorts, type CallRequest, type CallResult, call } from "./call/call.ts";
-import { describeCall } from "./call/describe.ts";
-import { CAPABILITIES, findCapability } from "./capability/registry.ts";
+import { createAccounts } from "./budget/accounts.ts";
+import { openBudgets } from "./budget/store.ts";
+import { call } from "./call/call.ts";
+import type { CallPorts, CallRequest, CallResult } from "./call/ports.ts";
 import { type Config, PACKAGE_ROOT, VERSION } from "./config.ts";
+import { configuredPolicy } from "./configured-policy.ts";
 import { agentContainer } from "./container/agent-container.ts";
 import { hardenedOptions } from "./container/hardening.ts";
 import { readAuthorities } from "./egress/authorities.ts";
 import { grantsOf } from "./egress/gate.ts";
-import { createSecrets } from "./egress/secret-cache.ts";
-import { secretProblem } from "./egress/secret-probe.ts";
-import { createSessionEgress } from "./egress/session-egress.ts";
-import { type OpenPackages, packageSites, type SitePorts } from "./egress/session-site.ts";
 import { tunnelThrough } from "./egress/upstream-proxy.ts";
 import { attest, readHostBootId } from "./engine/attest.ts";
 import type { Engine } from "./engine/engine.ts";
 import { endMachineProcess } from "./engine/qemu/machine-process.ts";
 import { createQemuEngine } from "./engine/qemu/qemu.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
-import { hostArchitecture, readRecipe } from "./image/recipe.ts";
 import { openImageStore } from "./image/store.ts";
+import { messageOf } from "./lib/error.ts";
 import { newId } from "./lib/id.ts";
+import { once } from "./lib/once.ts";
 import { userName } from "./lib/user.ts";
-import { createLog, type Logger } from "./log.ts";
+import { livePolicy } from "./live-policy.ts";
+import { createLog } from "./log.ts";
 import { instructions } from "./mcp/instructions.ts";
 import type { ServerPorts } from "./mcp/server.ts";
 import { createMounts } from "./mounts/mounts.ts";
-import { openAdvisories } from "./packages/advisories/store.ts";
-import { openPackageCache } from "./packages/cache/disk-cache.ts";
-import { packageRegistries, type RegistryFacts } from "./packages/ecosystems/ecosystems.ts";
-import { readSimilar } from "./packages/popular.ts";
-import { findGroup } from "./packages/sources/groups.ts";
-import { goChecksums } from "./packages/sources/registries.ts";
-import { readSources } from "./packages/sources/sources.ts";
-import type { Bundle } from "./policy/bundle.ts";
-import type { EcosystemName } from "./policy/ecosystems/ecosystem.ts";
-import { namingOf } from "./policy/ecosystems/naming.ts";
-import { canEverPermit, evaluate } from "./policy/evaluate.ts";
-import { loadBundle } from "./policy/load.ts";
-import { mayPermitPackages } from "./policy/package-scope.ts";
-import type { Packages } from "./policy/packages.ts";
-import type { PolicyRequest } from "./policy/request.ts";
+import { canEverPermit, decide } from "./policy/decide.ts";
+import { holdPolicy } from "./policy/in-force.ts";
 import { createAdmission } from "./session/admission.ts";
 import { openLedger } from "./session/ledger.ts";
-import { createPool } from "./session/pool.ts";
 import { reconcile } from "./session/reconcile.ts";
-import { openSandbox, restoreSandbox, type SandboxPorts } from "./session/sandbox.ts";
 import { createSessions } from "./session/sessions.ts";
 import { removeDeleted, Snapshots } from "./session/snapshots.ts";
+import { createKits } from "./session-kit.ts";
+import { SYSTEM_DIRECTORY } from "./settings.ts";
+import { useRequest } from "./skill/use-skill.ts";
+import { openTools } from "./tools.ts";
 
 export interface Gateway extends AsyncDisposable {
   readonly server: ServerPorts;
 }
 
 const MIB = 1024 * 1024;
-const PACKAGE_CACHE_BYTES = 8 * 1024 * MIB;
 
 /** How long calls that are cut off by a shutdown may take to write their outcomes. */
 const FAREWELL_MS = 1_500;
@@ -73,15 +63,42 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   await makeDirectories(config);
 
   const audit = stack.use(await openAuditLog({ directory: config.auditDirectory, gateway: id }));
-  const bundle = await loadPolicy(config, audit, log);
+  const readOnce = once(() => readAuthorities(config.trustedCa === undefined ? [] : [config.trustedCa]));
+  const authorities = async () => (await readOnce()).all;
+  const closing = new AbortController();
+  stack.defer(() => closing.abort());
+  const tools = await openTools(config, {
+    mayPermit: (action) => canEverPermit(policy.current, action),
+    mayUse: (skill, principal) => decide(policy.current, useRequest(skill, principal)).outcome !== "deny",
+  });
+  for (const facts of tools.refused) {
+    log.warn(facts, "a skill is not used");
+    await audit.append({ kind: "event", event: "skill-refused", facts });
+  }
+  const configured = await onRecord(audit, () =>
+    configuredPolicy({
+      config,
+      language: tools.language,
+      authorities,
+      log,
+      ending: AbortSignal.any([closing.signal, stopping]),
+    }),
+  );
+  const policy = holdPolicy(await onRecord(audit, configured.load));
+  log.info(policy.current.identity, "policy loaded");
   const ledger = stack.use(await openLedger(config.stateDirectory, id));
   const removed = await reconcile(config.stateDirectory, endMachineProcess);
   if (removed.gateways.length > 0) {
     log.warn(removed, "removed what dead gateways had left behind");
     await audit.append({ kind: "event", event: "reconciled", facts: { ...removed } });
   }
-  const { name, version, digest } = bundle.identity;
-  const facts = { version: VERSION, pid: process.pid, user: userName(), bundle: { name, version, digest } };
+  const facts = {
+    version: VERSION,
+    pid: process.pid,
+    user: userName(),
+    bundle: asJson(policy.current.identity),
+    skills: tools.skills,
+  };
   await audit.append({ kind: "event", event: "gateway-started", facts });
   stack.defer(() => audit.append({ kind: "event", event: "gateway-stopped", facts: { why: reasonOf(stopping) } }));
 
@@ -89,97 +106,108 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   /** Of every machine that was booted for a session: no two sessions may ever share a kernel. */
   const bootIds = new Set<string>();
   const images = openImageStore(config.imageDirectory);
-  const readOnce = once(() => readAuthorities(config.trustedCa === undefined ? [] : [config.trustedCa]));
   // Reading the system's takes a tenth of a second, and clients wait for `initialize`; a file that can't be read is a mistake to report now.
   if (config.trustedCa !== undefined) await readOnce();
-  const authorities = async () => (await readOnce()).all;
   const machines = stack.use(engine ?? createQemuEngine({ ...config, cacheDirectory: config.stateDirectory, log }));
-  const sandboxPorts: SandboxPorts = {
-    ledger,
-    engine: machines,
-    findImage: (image) => images.find(image),
-    domain: bundle.identity.name,
-    containerShape: async (spec) => JSON.stringify([hardenedOptions(spec), (await readOnce()).digest]),
-    // Loaded when a machine is to be prepared: dockerode is the largest dependency, and clients wait for `initialize`.
-    startContainer: async (spec, machine, signal) => {
-      const { all, extra } = await readOnce();
-      const known = { all: all.join(""), extra: extra.join("") };
-      await machine.trust({ known, own: "" }, signal);
-      return await (await import("./container/docker.ts")).startContainer(spec, machine, signal);
-    },
-    adoptContainer: agentContainer,
-    attest: async (sandbox, signal) => {
-      // Copies have the boot id of what they were copied from; what tells them apart is the name that each was given.
-      const booted = sandbox.machine.facts.start === "cold";
-      const otherBootIds = booted ? bootIds : new Set<string>();
-      const attestation = await attest({ ...sandbox, hostBootId, otherBootIds, signal });
-      if (booted) bootIds.add(attestation.bootId);
-      return attestation;
-    },
-  };
-  const { profile } = bundle;
-  const decide = (request: PolicyRequest) => evaluate(bundle, request);
-  const closing = new AbortController();
-  stack.defer(() => closing.abort());
-  const secrets = createSecrets(profile.secrets, {
-    signal: closing.signal,
-    onFailure: (error) => log.warn({ err: error }, "a secret was not read"),
-  });
+  const accounts = stack.use(
+    createAccounts(policy, () => openBudgets({ file: config.budgetsFile, nowMs: Date.now, log })),
+  );
   const upstreamProxy =
     config.upstreamProxy === undefined ? undefined : tunnelThrough(new URL(config.upstreamProxy), authorities);
-  const mayPermit = (ecosystem: EcosystemName) => mayPermitPackages(bundle, ecosystem);
-  const packagePorts = { config, decide, audit, log, mayPermit };
-  const openPackages = profile.packages && (await packagesOf(profile.packages, packagePorts, stack));
+  const elicitation = createElicitation(Date.now);
+  const approvals = stack.use(
+    await openApprovals(configured.approvals, {
+      stateDirectory: config.stateDirectory,
+      usersOwn: configured.usersOwnApprovals,
+      elicitation,
+      inForce: policy,
+      authorities,
+      ...(upstreamProxy && { upstreamProxy }),
+      audit,
+      log,
+    }),
+  );
   const admission = createAdmission({
-    needMiB: profile.resources.memoryMiB,
+    needMiB: () => policy.current.profile.resources.memoryMiB,
     availableMiB: () => process.availableMemory() / MIB,
     maxOpening: Math.max(2, availableParallelism()),
   });
-  const pool = stack.use(
-    createPool({
-      openSandbox: (options) => openSandbox(profile, sandboxPorts, options),
-      isCurrent: async ({ imageDigest }) => (await images.find(profile.image)).digest === imageDigest,
+  const kits = stack.use(
+    createKits({
+      config,
+      images,
+      sandbox: {
+        ledger,
+        engine: machines,
+        findImage: (image) => images.find(image),
+        containerShape: async (spec) => JSON.stringify([hardenedOptions(spec), (await readOnce()).digest]),
+        // Loaded when a machine is to be prepared: dockerode is the largest dependency, and clients wait for `initialize`.
+        startContainer: async (spec, machine, signal) => {
+          const { all, extra } = await readOnce();
+          const known = { all: all.join(""), extra: extra.join("") };
+          await machine.trust({ known, own: "" }, signal);
+          return await (await import("./container/docker.ts")).startContainer(spec, machine, signal);
+        },
+        adoptContainer: agentContainer,
+        attest: async (sandbox, signal) => {
+          // Copies have the boot id of what they were copied from; what tells them apart is the name that each was given.
+          const booted = sandbox.machine.facts.start === "cold";
+          const otherBootIds = booted ? bootIds : new Set<string>();
+          const attestation = await attest({ ...sandbox, hostBootId, otherBootIds, signal });
+          if (booted) bootIds.add(attestation.bootId);
+          return attestation;
+        },
+      },
       admission,
+      policy,
+      accounts,
+      approvals,
+      authorities,
+      upstreamProxy,
+      audit,
       log,
-      maxSpares: config.spares,
+      ending: closing.signal,
     }),
   );
+  const live = stack.use(await livePolicy(policy, { makeKit: kits.make, audit, log }));
   await removeDeleted(config.snapshotDirectory);
   const sessions = stack.use(
     createSessions({
-      profile,
+      kit: () => live.kit,
+      enter: (principal, sessionId) => {
+        const counted = accounts.openSession({ principalId: principal.id, sessionId });
+        const leave = () => {
+          counted[Symbol.dispose]();
+          approvals.forget(sessionId);
+        };
+        return { [Symbol.dispose]: leave };
+      },
+      approved: approvals.grants,
       audit,
       log,
-      openSandbox: pool.open,
-      openEgress: (of) =>
-        createSessionEgress(
-          {
-            secrets,
-            bundle,
-            decide,
-            audit,
-            log,
-            authorities,
-            ...(upstreamProxy && { upstreamProxy }),
-            ...(openPackages && { openPackages }),
-          },
-          of,
-        ),
-      snapshots: new Snapshots(config.snapshotDirectory, ledger, profile.snapshots),
-      restoreSandbox: async (saved, options) => {
-        using _place = await admission.admit(options);
-        return await restoreSandbox(profile, sandboxPorts, saved, options);
-      },
+      snapshots: new Snapshots(config.snapshotDirectory, ledger, () => policy.current.profile.snapshots),
     }),
   );
+  stack.use(policy.onChange(() => sessions.review()));
+  stack.use(
+    configured.watch(
+      () => live.replace(configured.load),
+      (error) => live.failed(error),
+    ),
+  );
+  const ours = () => [
+    ...[PACKAGE_ROOT, config.dataDirectory, SYSTEM_DIRECTORY],
+    ...config.skillDirectories,
+    ...configured.ownPlaces(),
+  ];
   const ports: CallPorts = {
-    find: findCapability,
-    decide,
-    bundle: bundle.identity,
-    profile: bundle.profile,
+    find: tools.find,
+    accounts,
+    policy,
+    approvals,
     audit,
     sessions,
-    mounts: createMounts(profile.mounts, [PACKAGE_ROOT, config.dataDirectory, config.policyDirectory]),
+    mounts: { open: (...of) => createMounts(policy.current.profile.mounts, ours()).open(...of) },
     log,
   };
   const running = new Set<Promise<CallResult>>();
@@ -188,13 +216,28 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   return {
     server: {
       version: VERSION,
-      instructions: instructions(bundle.profile, grantsOf(bundle)),
-      capabilities: CAPABILITIES.filter((it) => canEverPermit(bundle, it.name) && (it.offered?.(profile) ?? true)),
+      instructions: instructions(
+        policy.current.profile,
+        grantsOf(policy.current),
+        tools.shelf.skills.size > 0 && canEverPermit(policy.current, "useSkill"),
+      ),
+      capabilities: (principal) => tools.listed(principal, policy.current.profile),
+      onCapabilities: (listener) => {
+        const both = new DisposableStack();
+        both.use(policy.onChange(listener));
+        both.use(tools.shelf.onChange(listener));
+        return both;
+      },
+      skills: (principal) =>
+        [...tools.shelf.skills.values()].flatMap((it) =>
+          decide(policy.current, useRequest(it, principal)).outcome === "permit" ? [it.skill] : [],
+        ),
       call: (request: CallRequest) => {
-        const result = call(request, ports);
+        const result = call(tools.meant(request), ports);
         running.add(result);
         return result.finally(() => running.delete(result));
       },
+      elicitation,
       stopping,
       log,
     },
@@ -202,49 +245,15 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   };
 }
 
-/** How sessions get packages; the cache is the owner's to close. */
-async function packagesOf(
-  packages: Packages,
-  {
-    config,
-    decide,
-    audit,
-    log,
-    mayPermit,
-  }: { config: Config } & Pick<SitePorts, "decide" | "audit" | "log"> & Pick<RegistryFacts, "mayPermit">,
-  owner: AsyncDisposableStack,
-): Promise<OpenPackages> {
-  const directory = config.packageCacheDirectory;
-  const [{ suite }, sumdb, similarTo] = await Promise.all([
-    readRecipe(join(PACKAGE_ROOT, "guest")),
-    goChecksums(),
-    readSimilar(),
-  ]);
-  const facts = { suite, architecture: hostArchitecture().debian, sumdb, mayPermit };
-  return packageSites({
-    registries: packageRegistries(packages, facts),
-    sources: once(() => readSources(packages)),
-    cache: owner.use(await openPackageCache({ directory, maxBytes: PACKAGE_CACHE_BYTES, log })),
-    advisories: owner.use(openAdvisories(config.advisoriesFile, namingOf)),
-    licenses: packages.licenses,
-    pin: packages.pin,
-    similarTo,
-    nowMs: Date.now,
-    decide,
-    audit,
-    log,
-  });
-}
-
-/** A bundle that does not load is on record, and the gateway does not start. */
-async function loadPolicy(config: Config, audit: AuditLog, log: Logger): Promise<Bundle> {
+/** A policy that can't be had is on record, and the gateway does not start. */
+async function onRecord<T>(audit: AuditLog, get: () => Promise<T>): Promise<T> {
   try {
-    const bundle = await loadBundle(config.policyDirectory, { describe: describeCall, findGroup, secretProblem });
-    log.info({ directory: config.policyDirectory, ...bundle.identity }, "policy loaded");
-    return bundle;
+    return await get();
   } catch (error) {
     const { code, message } = asGatewayError(error);
-    await audit.append({ kind: "event", event: "policy-rejected", facts: { code, message } });
+    if (code !== "SHUTTING_DOWN") {
+      await audit.append({ kind: "event", event: "policy-rejected", facts: { code, message } });
+    }
     throw error;
   }
 }
@@ -255,7 +264,7 @@ async function makeDirectories(config: Config): Promise<void> {
     await mkdir(config.dataDirectory, { recursive: true, mode: 0o711 });
     await mkdir(config.stateDirectory, { recursive: true, mode: 0o711 });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new GatewayError("STATE_UNWRITABLE", `cannot make \`${config.dataDirectory}\`: ${reason}`, { cause: error });
   }
 }
@@ -265,14 +274,6 @@ async function settled(running: ReadonlySet<Promise<CallResult>>): Promise<void>
   const timer = setTimeout(resolve, FAREWELL_MS);
   await Promise.race([Promise.allSettled(running), enough]);
   clearTimeout(timer);
-}
-
-function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined;
-  return () => {
-    made ??= make();
-    return made;
-  };
 }
 
 function reasonOf(signal: AbortSignal): string {

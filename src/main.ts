@@ -2,24 +2,33 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import pc from "picocolors";
-import { describeCall } from "./call/describe.ts";
 import { advisoriesCommand } from "./cli/advisories.ts";
+import { approveCommand } from "./cli/approve.ts";
 import { auditCommand } from "./cli/audit.ts";
 import { doctorCommand } from "./cli/doctor.ts";
 import { imageCommand } from "./cli/image.ts";
 import { installCommand, uninstallCommand } from "./cli/install.ts";
 import { policyCommand } from "./cli/policy.ts";
+import type { Configured } from "./cli/policy-context.ts";
 import { serveCommand } from "./cli/serve.ts";
+import { skillCommand } from "./cli/skill.ts";
 import { snapshotCommand } from "./cli/snapshot.ts";
 import { loadConfig, PACKAGE_ROOT, VERSION } from "./config.ts";
+import { readAuthorities } from "./egress/authorities.ts";
 import { secretProblem } from "./egress/secret-probe.ts";
 import { examineHost } from "./engine/qemu/host.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
 import { findGroup } from "./packages/sources/groups.ts";
+import { fetchLayers } from "./policy/fetch-layer.ts";
+import { settingsPlaces } from "./settings-places.ts";
+import { skillPlaces } from "./skill-places.ts";
+import { openTools, TOOL_NAMES } from "./tools.ts";
 
 const program = new Command("glovebox")
   .description("Hands for AI agents, inside a sealed box: policy, audit log, and a virtual machine for each session.")
   .version(VERSION)
+  // `--version` behind a subcommand is the subcommand's.
+  .enablePositionalOptions()
   .showHelpAfterError()
   .showSuggestionAfterError()
   .addHelpText(
@@ -32,7 +41,8 @@ First steps:
   $ glovebox audit tail              see what agents did`,
   );
 
-const config = () => loadConfig({}, process.env);
+const FETCH_MS = 120_000;
+const config = (dataDir?: string) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env);
 
 /** Without QEMU the image is built for the newest. */
 async function qemuMajor(): Promise<number | undefined> {
@@ -48,23 +58,51 @@ program.addCommand(serveCommand());
 program.addCommand(
   imageCommand({ directory: () => config().imageDirectory, sources: join(PACKAGE_ROOT, "guest"), qemuMajor }),
 );
-program.addCommand(policyCommand({ describe: describeCall, findGroup }));
+const load = async () => ({
+  ...(await openTools(config(), { mayPermit: () => true, mayUse: () => true })).language,
+  findGroup,
+});
+const configured: Configured = {
+  settings: (options) => settingsPlaces(options, process.env, PACKAGE_ROOT),
+  dataDirectory: (dataDir) => config(dataDir).dataDirectory,
+  fetch: (dataDirectory) => {
+    const { trustedCa, upstreamProxy } = config();
+    return fetchLayers({
+      dataDirectory,
+      authorities: async () => (await readAuthorities(trustedCa === undefined ? [] : [trustedCa])).all,
+      ...(upstreamProxy !== undefined && { upstreamProxy }),
+      signal: AbortSignal.timeout(FETCH_MS),
+    });
+  },
+};
+program.addCommand(policyCommand({ load, configured }));
+program.addCommand(
+  skillCommand({
+    toolNames: TOOL_NAMES,
+    places: () => skillPlaces(settingsPlaces({}, process.env, PACKAGE_ROOT), PACKAGE_ROOT),
+  }),
+);
+program.addCommand(
+  approveCommand({
+    stateDirectory: (dataDir) => config(dataDir).stateDirectory,
+  }),
+);
 program.addCommand(
   auditCommand({
     version: VERSION,
-    directory: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env).auditDirectory,
+    directory: (dataDir) => config(dataDir).auditDirectory,
   }),
 );
-program.addCommand(
-  snapshotCommand({ directories: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env) }),
-);
+program.addCommand(snapshotCommand({ directories: config }));
 program.addCommand(
   advisoriesCommand({
-    file: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env).advisoriesFile,
-    auditDirectory: (dataDir) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env).auditDirectory,
+    file: (dataDir) => config(dataDir).advisoriesFile,
+    auditDirectory: (dataDir) => config(dataDir).auditDirectory,
   }),
 );
-program.addCommand(doctorCommand({ config, describe: describeCall, findGroup, secretProblem }));
+program.addCommand(
+  doctorCommand({ config, load: async () => ({ ...(await load()), secretProblem }), fetch: configured.fetch }),
+);
 const install = {
   launch: { command: process.execPath, args: [join(PACKAGE_ROOT, "bin", "glovebox.js"), "serve"] },
   place: { platform: process.platform, home: homedir(), cwd: process.cwd(), env: process.env },

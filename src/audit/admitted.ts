@@ -25,6 +25,8 @@ export const admittedSchema = z.strictObject({
   /** By which it was decided; absent when none of its ecosystem were imported. */
   advisories: z.strictObject({ digest: z.string(), importedAt: z.string() }).exactOptional(),
   policies: z.array(z.string()).readonly(),
+  /** Of one that a person let in. */
+  approvalId: z.string().exactOptional(),
   calls: z.array(z.string()).readonly(),
 });
 

@@ -7,8 +7,8 @@ import { redact } from "./redact.ts";
 import { bodySchema } from "./schema.ts";
 
 /**
- * The RFC 8785 text of a body as it goes into the log: redacted, and with `arguments` or `facts` replaced by
- * `{bytes, sha256}` of themselves when the whole would be longer than 256 KiB.
+ * The RFC 8785 text of a body as it goes into the log: redacted, and with `arguments` or `facts` (and `request`) replaced
+ * by `{bytes, sha256}` of themselves when the whole would be longer than 256 KiB.
  * @throws GatewayError INTERNAL when it still is, or is no `RecordBody`: the log takes nothing that would not verify
  */
 export function bodyText(body: RecordBody): string {
@@ -23,7 +23,10 @@ export function bodyText(body: RecordBody): string {
 }
 
 function withDigest(body: RecordBody): RecordBody {
-  if (body.kind === "intent") return { ...body, arguments: digest(body.arguments) };
+  if (body.kind === "intent") {
+    const { request } = body;
+    return { ...body, arguments: digest(body.arguments), ...(request !== undefined && { request: digest(request) }) };
+  }
   return { ...body, facts: digest(body.facts) };
 }
 

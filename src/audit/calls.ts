@@ -1,11 +1,18 @@
 import type { RecordBody } from "./record.ts";
 
+/** The call that runs from this record on, if there is one: permitted by policy, or by a person. */
+export function opened(body: RecordBody): string | undefined {
+  if (body.kind === "intent") return body.decision === "permit" ? body.callId : undefined;
+  return body.kind === "event" && body.event === "approval-given" ? body.callId : undefined;
+}
+
 /**
  * Carries the set of open calls (permitted, without an outcome so far) past one record. A segment's first record repeats
  * the set, so that the last segment alone tells which calls a dead gateway left open.
  */
 export function trackCalls(open: Set<string>, body: RecordBody): void {
-  if (body.kind === "intent" && body.decision === "permit") open.add(body.callId);
+  const callId = opened(body);
+  if (callId !== undefined) open.add(callId);
   else if (body.kind === "outcome") open.delete(body.callId);
   else if (body.kind === "event" && body.event === "segment-started") {
     open.clear();

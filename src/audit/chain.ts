@@ -2,6 +2,7 @@ import { chmodSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { GatewayError } from "../errors.ts";
+import { codeOf, messageOf } from "../lib/error.ts";
 import { newId } from "../lib/id.ts";
 import { type Lock, tryLock } from "../lib/lock.ts";
 import { LOCK_FILE, listChains, syncDirectory } from "./files.ts";
@@ -52,9 +53,8 @@ function tryHold(auditDirectory: string, id: string): HeldChain | undefined {
     if (lock) chmodSync(path, 0o600);
   } catch (error) {
     lock?.[Symbol.dispose]();
-    const isSqlite = error instanceof Error && "code" in error && error.code === "ERR_SQLITE_ERROR";
-    if (!isSqlite) throw error;
-    throw new GatewayError("AUDIT_UNWRITABLE", `the audit log cannot be written: its lock: ${error.message}`, {
+    if (codeOf(error) !== "ERR_SQLITE_ERROR") throw error;
+    throw new GatewayError("AUDIT_UNWRITABLE", `the audit log cannot be written: its lock: ${messageOf(error)}`, {
       cause: error,
     });
   }

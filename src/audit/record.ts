@@ -1,4 +1,4 @@
-import type { BundleIdentity, DecidingPolicy } from "../policy/decision.ts";
+import type { BundleIdentity, DecidingPolicy, ShadowDecision } from "../policy/decision.ts";
 import type { Principal } from "../policy/request.ts";
 
 /** JSON as RFC 8785 serialises it. */
@@ -13,11 +13,15 @@ export interface IntentBody {
   /** Redacted arguments; for a call whose arguments do not fit the schema, what could be kept of them. */
   readonly arguments: Json;
   readonly sessionId?: string;
-  /** `invalid`: the arguments do not fit; policy was not asked. */
-  readonly decision: "permit" | "deny" | "invalid";
+  /** `invalid`: the arguments do not fit; policy was not asked. `ask`: it runs if an `approval-given` of this call follows. */
+  readonly decision: "permit" | "deny" | "ask" | "invalid";
   readonly policies: readonly DecidingPolicy[];
   readonly problems: readonly string[];
   readonly bundle: BundleIdentity;
+  /** What those in shadow mode would have decided. */
+  readonly shadow?: readonly ShadowDecision[];
+  /** What policy saw besides the principal, so that the decision can be made again: see `policy/replay.ts`. */
+  readonly request?: Json;
 }
 
 /** How a call ended: exactly one for each permitted intent. */
@@ -42,10 +46,12 @@ export const EVENTS = [
   "session-hibernated",
   /** It goes on in another machine, whose facts are as in `session-opened`. */
   "session-woken",
+  /** Is there, and not used; facts `{ directory, why: […], skill?, digest? }`. */
+  "skill-refused",
   "session-lost",
   "session-refused",
   "process-ended",
-  /** A program in the sandbox is let through: before a byte leaves; facts `{ connectionId, host, port, scheme, policies, calls }`. */
+  /** A program in the sandbox is let through: before a byte leaves; facts `{ connectionId, host, port, scheme, policies, calls, approvalId? }`. */
   "connection-opened",
   /** Facts `{ connectionId, host, port, address?, sentBytes, receivedBytes, durationMs, requests?, filledIn? }`; the last are names of secrets. */
   "connection-closed",
@@ -69,8 +75,19 @@ export const EVENTS = [
   "log-recovered",
   /** First record of every segment but the first; facts `{ openCalls: string[] }`: permitted and without an outcome so far. */
   "segment-started",
+  /** Another policy is in force; facts `{ bundle, previous? }`. */
   "policy-loaded",
+  /** A policy can't be used; facts `{ code, message, inForce? }`: what stays in force. */
   "policy-rejected",
+  /** A person is asked; facts `{ approvalId, digest, action, details, policies, channels, expiresAt }`. */
+  "approval-requested",
+  /** With a `callId`, of a call whose decision was `ask`: it runs. Facts `{ approvalId, digest, approver, channel, scope, pattern?, comment? }`. */
+  "approval-given",
+  /**
+   * Facts `{ action, approvalId?, digest?, why, approver?, channel?, comment? }`; of an answer that does not count, while the wait goes on,
+   * `{ approvalId, digest, why: "invalid", problem, approver?, channel }`.
+   */
+  "approval-refused",
 ] as const;
 
 /** Things that happen to the gateway and its sessions rather than in a call. */

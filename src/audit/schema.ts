@@ -1,9 +1,23 @@
 import { z } from "zod";
+import { OUTCOMES } from "../policy/decision.ts";
+import { LAYERS } from "../policy/layer.ts";
 import { type AuditRecord, EVENTS, type Json, type RecordBody } from "./record.ts";
 
 /** Its values come from `JSON.parse` or from `redact`, so they are JSON already. */
 const json = z.custom<Json>((value) => value !== undefined);
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
+
+const policies = z
+  .array(
+    z.strictObject({
+      id: z.string(),
+      effect: z.enum(["permit", "forbid"]),
+      reason: z.string().exactOptional(),
+      layer: z.enum(LAYERS).exactOptional(),
+    }),
+  )
+  .readonly();
+const identity = { name: z.string(), version: z.string(), digest: z.string() };
 
 const intent = z.strictObject({
   kind: z.literal("intent"),
@@ -16,12 +30,21 @@ const intent = z.strictObject({
   tool: z.string(),
   arguments: json,
   sessionId: z.string().exactOptional(),
-  decision: z.enum(["permit", "deny", "invalid"]),
-  policies: z
-    .array(z.strictObject({ id: z.string(), effect: z.enum(["permit", "forbid"]), reason: z.string().exactOptional() }))
-    .readonly(),
+  decision: z.enum(["permit", "deny", "ask", "invalid"]),
+  policies,
   problems: z.array(z.string()).readonly(),
-  bundle: z.strictObject({ name: z.string(), version: z.string(), digest: z.string() }),
+  bundle: z.strictObject({
+    ...identity,
+    layers: z
+      .array(z.strictObject({ layer: z.enum(LAYERS), ...identity }))
+      .readonly()
+      .exactOptional(),
+  }),
+  shadow: z
+    .array(z.strictObject({ would: z.enum(OUTCOMES), policies, problems: z.array(z.string()).readonly() }))
+    .readonly()
+    .exactOptional(),
+  request: json.exactOptional(),
 });
 
 const outcome = z.strictObject({

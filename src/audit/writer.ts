@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { GatewayError } from "../errors.ts";
 import { bodyText } from "./body.ts";
-import { interrupted, segmentStarted, trackCalls } from "./calls.ts";
+import { interrupted, opened, segmentStarted, trackCalls } from "./calls.ts";
 import type { HeldChain } from "./chain.ts";
 import { segmentName } from "./files.ts";
 import type { Head } from "./head.ts";
@@ -69,7 +69,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
   async append(body: RecordBody): Promise<void> {
     while (this.#queuedChars >= QUEUE_CHARS) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     if (this.#closed) throw new GatewayError("SHUTTING_DOWN");
-    if (body.kind === "intent" && body.decision === "permit") this.#admit();
+    if (opened(body) !== undefined) this.#admit();
     const text = this.#textOf(body);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#queue.push({ body, text, time: new Date().toISOString(), resolve, reject });

@@ -1,45 +1,19 @@
-import type { AuditWriter, IntentBody } from "../audit/record.ts";
-import type { CallContext, Capability, Description, Outcome } from "../capability/capability.ts";
+import { detailsOf, runDetails } from "../approval/details.ts";
+import type { IntentBody } from "../audit/record.ts";
+import type { CallContext, Capability, Description } from "../capability/capability.ts";
 import { asGatewayError, GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
-import type { Logger } from "../log.ts";
-import type { Mounts } from "../mounts/mounts.ts";
-import type { BundleIdentity, Decision } from "../policy/decision.ts";
-import type { Profile } from "../policy/profile.ts";
-import type { PolicyRequest, Principal } from "../policy/request.ts";
-import type { SessionTable } from "../session/session.ts";
+import { recordedRequest } from "../policy/replay.ts";
+import { askPerson } from "./ask-person.ts";
+import { type Decided, decided } from "./decided.ts";
+import { explain } from "./explain.ts";
 import { keepable } from "./keepable.ts";
-import { explain, policyRequest, understand } from "./understand.ts";
-
-/** What the spine stands on; `gateway.ts` fills it in. */
-export interface CallPorts {
-  readonly find: (tool: string) => Capability | undefined;
-  readonly decide: (request: PolicyRequest) => Decision;
-  readonly bundle: BundleIdentity;
-  readonly profile: Profile;
-  readonly audit: AuditWriter;
-  readonly sessions: SessionTable;
-  readonly mounts: Mounts;
-  readonly log: Logger;
-}
-
-export interface CallRequest {
-  readonly tool: string;
-  /** As the client sent them: nothing about them is known. */
-  readonly args: unknown;
-  readonly principal: Principal;
-  readonly signal: AbortSignal;
-  readonly progress: (message: string) => void;
-}
-
-export type CallResult =
-  | { readonly kind: "done"; readonly callId: string; readonly outcome: Outcome<unknown> }
-  | { readonly kind: "denied"; readonly callId: string; readonly decision: Decision }
-  | { readonly kind: "failed"; readonly callId: string; readonly error: GatewayError };
+import type { CallPorts, CallRequest, CallResult } from "./ports.ts";
+import { policyRequest, understand } from "./understand.ts";
 
 /**
- * The path of one call: validate → describe → decide → record the intent → run → record the outcome. Nothing runs before
- * its intent is on disk; a permitted call has exactly one outcome record. Never rejects.
+ * The path of one call: validate → describe → decide → record the intent → ask, where policy says so → run → record the outcome. Nothing
+ * runs before its intent is on disk; a call that runs has exactly one outcome record. Never rejects.
  */
 export async function call(request: CallRequest, ports: CallPorts): Promise<CallResult> {
   const callId = newId("call");
@@ -53,10 +27,20 @@ export async function call(request: CallRequest, ports: CallPorts): Promise<Call
       return { kind: "failed", callId, error: new GatewayError(code, problem) };
     }
     const { args, description } = understood;
-    const decision = ports.decide(policyRequest(capability, description, request.principal));
     const sessionId = ports.sessions.idOf(request.principal, sessionArgument(args));
-    await ports.audit.append(intent(callId, request, sessionId, description, decision));
-    if (decision.outcome !== "permit") return { kind: "denied", callId, decision };
+    const would = policyRequest(capability, description, request.principal);
+    const { decision, asked, undecided } = decided(would, sessionId, ports);
+    await ports.audit.append(intent(callId, request, sessionId, { description, decision, asked }));
+    if (undecided) throw undecided;
+    if (decision.outcome === "deny") {
+      const relief = ports.accounts.relief(decision, { principalId: request.principal.id, sessionId });
+      return { kind: "denied", callId, decision, ...(relief !== undefined && { relief }) };
+    }
+    if (decision.outcome === "ask") {
+      const details = [...detailsOf(capability.name, args, asked), ...runDetails(description.runs ?? [])];
+      const refused = await askPerson({ request: asked, decision, sessionId, callId, details }, request, ports);
+      if (refused) return { kind: "denied", callId, ...refused };
+    }
     return await carryOut(callId, capability, args, sessionId, request, ports);
   } catch (error) {
     return { kind: "failed", callId, error: logged(error, callId, request, ports) };
@@ -74,20 +58,21 @@ async function carryOut(
   const startedMs = performance.now();
   await using lease = ports.sessions.lease(request.principal, sessionArgument(args), callId);
   const { principal, signal, progress } = request;
-  const { sessions, profile, mounts } = ports;
+  const { sessions, mounts } = ports;
   const context: CallContext = {
     callId,
     principal,
-    profile,
+    profile: ports.policy.current.profile,
     signal,
     progress,
     sessions,
     mounts,
     session: () => lease.session(signal, progress),
-    decide: (tool, would) => explain(tool, would, principal, ports),
+    decide: (tool, would) => explain(tool, would, { principal, sessionId }, ports),
   };
   let result: CallResult;
   try {
+    using _counted = ports.accounts.run({ principalId: principal.id, sessionId });
     result = { kind: "done", callId, outcome: await capability.run(args, context) };
   } catch (error) {
     result = { kind: "failed", callId, error: logged(error, callId, request, ports) };
@@ -101,17 +86,19 @@ async function carryOut(
   return result;
 }
 
-function intent(callId: string, request: CallRequest, sessionId: string, description: Description, decision: Decision) {
-  const { principal, tool } = request;
-  const { outcome, policies, problems, bundle } = decision;
-  const asked = { kind: "intent" as const, callId, principal, tool, arguments: description.audit, sessionId };
-  return { ...asked, decision: outcome, policies, problems, bundle } satisfies IntentBody;
+type Described = Pick<Decided, "decision" | "asked"> & { readonly description: Description };
+
+function intent(callId: string, { principal, tool }: CallRequest, sessionId: string, described: Described): IntentBody {
+  const { outcome, policies, problems, bundle, shadow } = described.decision;
+  const call = { kind: "intent" as const, callId, principal, tool, arguments: described.description.audit, sessionId };
+  const seen = { ...(shadow && { shadow }), request: recordedRequest(described.asked, { usage: true }) };
+  return { ...call, decision: outcome, policies, problems, bundle, ...seen };
 }
 
 function refusedIntent(callId: string, request: CallRequest, ports: CallPorts, problem: string): IntentBody {
   const asked = { kind: "intent" as const, callId, principal: request.principal, tool: request.tool.slice(0, 100) };
   const kept = { arguments: keepable(request.args), decision: "invalid" as const };
-  return { ...asked, ...kept, policies: [], problems: [problem], bundle: ports.bundle };
+  return { ...asked, ...kept, policies: [], problems: [problem], bundle: ports.policy.current.identity };
 }
 
 function sessionArgument(args: Record<string, unknown>): string | undefined {

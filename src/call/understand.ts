@@ -1,24 +1,8 @@
 import { z } from "zod";
-import type { Capability, Description, Explanation } from "../capability/capability.ts";
+import type { Capability, Description } from "../capability/capability.ts";
 import { GatewayError } from "../errors.ts";
-import { CONNECT, describeConnect } from "../policy/connect.ts";
 import type { PolicyRequest, Principal } from "../policy/request.ts";
-import type { CallPorts, CallRequest } from "./call.ts";
-
-/** What policy would say of a call, or of a connection of the sandbox; nothing is executed. */
-export function explain(tool: string, args: unknown, principal: Principal, ports: CallPorts): Explanation {
-  if (tool === CONNECT) {
-    const described = describeConnect(args, principal);
-    if ("problem" in described) return { valid: false, problem: described.problem };
-    return { valid: true, description: described.request, decision: ports.decide(described.request) };
-  }
-  const capability = ports.find(tool);
-  const understood = understand(capability, { tool, args, principal });
-  if (!capability) return { valid: false, problem: `there is no tool \`${tool}\`` };
-  if (!understood.valid) return understood;
-  const { description } = understood;
-  return { valid: true, description, decision: ports.decide(policyRequest(capability, description, principal)) };
-}
+import type { CallRequest } from "./ports.ts";
 
 /** The request that policy decides, made of validated arguments alone. */
 export function policyRequest(capability: Capability, description: Description, principal: Principal): PolicyRequest {

@@ -2,6 +2,8 @@ import type { z } from "zod";
 import type { Json } from "../audit/record.ts";
 import type { Mounts } from "../mounts/mounts.ts";
 import type { Decision } from "../policy/decision.ts";
+import type { LayerDecision } from "../policy/explain/explanation.ts";
+import type { Proposal } from "../policy/explain/nearest.ts";
 import type { Profile } from "../policy/profile.ts";
 import type { Fact, Principal, Resource } from "../policy/request.ts";
 import type { Session, Sessions } from "../session/session.ts";
@@ -21,6 +23,8 @@ export interface Description {
   readonly context: { readonly [name: string]: Fact };
   /** The arguments as the audit log keeps them: bodies as digests and sizes. */
   readonly audit: Json;
+  /** What would run, one after the other, where the arguments do not say it: for a person who is asked. */
+  readonly runs?: readonly (readonly string[])[];
 }
 
 /** What a running capability may use. `session` opens the sandbox on first use. */
@@ -43,6 +47,10 @@ export type Explanation =
       readonly valid: true;
       readonly decision: Decision;
       readonly description: Pick<Description, "resource" | "context">;
+      /** What each layer makes of it; absent while there is one only. */
+      readonly layers?: readonly LayerDecision[];
+      /** Of what is not permitted: the smallest change that would be, where one is found. */
+      readonly nearest?: Proposal;
     }
   | { readonly valid: false; readonly problem: string };
 

@@ -1,10 +1,9 @@
 import type { Process } from "../session/process.ts";
 import type { Session } from "../session/session.ts";
 import type { CallContext } from "./capability.ts";
-import { reportOutput } from "./live-output.ts";
 import { statIfAny } from "./lookup.ts";
-import type { Manager, Order, Place, Step } from "./managers/manager.ts";
-import { missingProgram } from "./missing-program.ts";
+import type { Manager, Order, Place } from "./managers/manager.ts";
+import { runToEnd } from "./run-to-end.ts";
 
 const MAX_READ_BYTES = 65_536;
 
@@ -23,31 +22,12 @@ export async function runSteps(
     const next = await steps.next(succeeded);
     if (next.done) return { note: next.value };
     const leftMs = Math.max(1, Math.ceil(dueMs - performance.now()));
-    const process = await runStep(next.value, order.directory, { session, timeoutMs: leftMs, context });
+    const { argv, from } = next.value;
+    const spec = { argv, cwd: order.directory, env: {}, keepStdinOpen: false, timeoutMs: leftMs };
+    const process = await runToEnd(spec, from, session, context);
     const { endedBy, exitCode } = process.end ?? {};
     succeeded = endedBy === "exit" && exitCode === 0;
     if (!succeeded && !(endedBy === "exit" && next.value.mayFail)) return { failed: process };
-  }
-}
-
-async function runStep(
-  { argv, from }: Step,
-  cwd: string,
-  { session, timeoutMs, context }: { session: Session; timeoutMs: number; context: CallContext },
-): Promise<Process> {
-  const { signal, callId, progress } = context;
-  const spec = { argv, cwd, env: {}, keepStdinOpen: false, timeoutMs, callId };
-  const process = await session.processes.start(spec, signal).catch(missingProgram(argv[0], from));
-  const stopReporting = reportOutput(process, progress);
-  const onAbort = () => void process.cancel("cancelled");
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    if (signal.aborted) onAbort();
-    await process.ended;
-    return process;
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-    stopReporting();
   }
 }
 

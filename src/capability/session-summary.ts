@@ -43,17 +43,33 @@ const network = z.strictObject({
   refusals: z.array(z.string()).describe("The latest."),
   packages: z.array(z.string()).optional().describe("What has entered, as purls."),
 });
-export const fullSummary = summary.extend({ isolation: isolation.optional(), network: network.optional() });
+const approved = z
+  .array(z.strictObject({ pattern: z.string(), approver: z.string(), expiresAt: z.string() }))
+  .describe("What a person has allowed for the rest of the session.");
+export const fullSummary = summary.extend({
+  isolation: isolation.optional(),
+  network: network.optional(),
+  approved: approved.optional(),
+});
 
 type Short = z.output<typeof summary>;
 type Isolation = z.output<typeof isolation>;
 
-export function shortOf({ isolation: _, network: __, ...rest }: SessionSummary): Short {
+export function shortOf({ isolation: _, network: __, approved: ___, ...rest }: SessionSummary): Short {
   return rest;
 }
 
 export function fullOf(found: SessionSummary): z.output<typeof fullSummary> {
-  return { ...shortOf(found), ...present({ isolation: isolationOf(found), network: networkOf(found) }) };
+  return {
+    ...shortOf(found),
+    ...present({ isolation: isolationOf(found), network: networkOf(found) }),
+    ...approvedIn(found),
+  };
+}
+
+function approvedIn({ approved: grants }: SessionSummary): { approved?: z.output<typeof approved> } {
+  if (grants.length === 0) return {};
+  return { approved: grants.map(({ pattern, approver, expiresAt }) => ({ pattern, approver, expiresAt })) };
 }
 
 function networkOf({ network: found }: SessionSummary): z.output<typeof network> | undefined {
@@ -124,11 +140,15 @@ function networkLines({
   ];
 }
 
-type Details = Partial<Pick<z.output<typeof fullSummary>, "isolation" | "network">>;
+type Details = Partial<Pick<z.output<typeof fullSummary>, "isolation" | "network" | "approved">>;
 
 /** How a sandbox is isolated, and what it may reach. */
-export function detailLines({ isolation, network }: Details): string[] {
-  return [...(isolation ? isolationLines(isolation) : []), ...(network ? networkLines(network) : [])];
+export function detailLines({ isolation, network, approved = [] }: Details): string[] {
+  return [
+    ...(isolation ? isolationLines(isolation) : []),
+    ...(network ? networkLines(network) : []),
+    ...approved.map((it) => `allowed by ${it.approver} until ${it.expiresAt}: ${it.pattern}`),
+  ];
 }
 
 function isolationLines(it: Isolation): string[] {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { scriptFacts } from "../policy/shell/facts.ts";
 import { capability } from "./capability.ts";
 import { digest, plain, sandbox } from "./fields.ts";
 import { MAX_ARGUMENT_BYTES, runAudit, runFacts, runOptions, runProgram, runResult } from "./run.ts";
@@ -25,7 +26,7 @@ export const shell = capability({
     const script = args.script.slice(0, MAX_AUDITED_CHARS).toWellFormed();
     return {
       resource: sandbox(args),
-      context: { scriptSha256: sha256, scriptBytes: bytes, ...runFacts(args) },
+      context: { scriptSha256: sha256, scriptBytes: bytes, ...scriptFacts(args.script, args.env), ...runFacts(args) },
       audit: { script, scriptSha256: sha256, scriptBytes: bytes, ...runAudit(args) },
     };
   },

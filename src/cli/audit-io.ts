@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { GatewayError } from "../errors.ts";
+import { codeOf } from "../lib/error.ts";
 import { printable } from "../lib/text.ts";
 
 /** The log's content; a path that can't be read is the person's to mend, and named. */
@@ -27,7 +28,7 @@ export async function print(lines: Iterable<string>): Promise<boolean> {
     }
     return stdout.writable;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EPIPE") return false;
+    if (codeOf(error) === "EPIPE") return false;
     throw error;
   } finally {
     stdout.off("error", ignore);

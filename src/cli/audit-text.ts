@@ -1,15 +1,17 @@
 import pc from "picocolors";
+import { opened } from "../audit/calls.ts";
 import type { Entry } from "../audit/read.ts";
 import type { IntentBody, OutcomeBody } from "../audit/record.ts";
 import type { Verification } from "../audit/verify.ts";
 import { printable } from "../lib/text.ts";
+import type { DecidingPolicy } from "../policy/decision.ts";
 
 // Everything in a record may have been chosen by an agent: none of it reaches the terminal unfiltered.
 
 const colour = pc.createColors(process.stdout.isTTY === true && pc.isColorSupported);
 
 /** The record's line with every character that a terminal might act on escaped: the same JSON, with the same hash. */
-export function jsonLine({ text }: Entry): string {
+export function jsonLine({ text }: Pick<Entry, "text">): string {
   return text.replaceAll(
     /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
@@ -21,7 +23,7 @@ export function recordLine({ record: { time, body } }: Entry): string {
   const at = colour.dim(time);
   switch (body.kind) {
     case "intent": {
-      const by = body.policies.map((it) => it.id).join(" ");
+      const by = body.policies.map(({ id, layer }) => (layer === undefined ? id : `${layer}:${id}`)).join(" ");
       const why = by === "" ? "" : colour.dim(` by ${oneLine(by, 200)}`);
       return `${at} ${oneLine(body.callId, 60)} ${decision(body)} ${oneLine(body.tool, 100)} ${json(body.arguments, 160)}${why}`;
     }
@@ -47,13 +49,19 @@ export function storyLines(callId: string, story: readonly Entry[]): string[] {
     else lines.push(...indented(body.facts));
     lines.push(`  ${place}`);
   }
-  if (intent?.decision === "permit" && !bodies.some((it) => it.kind === "outcome")) {
+  const runs = bodies.some((it) => opened(it) === callId);
+  if (runs && !bodies.some((it) => it.kind === "outcome")) {
     lines.push(
       "",
       "no outcome yet: it is running, or its gateway died and the next start will record it as interrupted",
     );
-  } else if (intent && intent.decision !== "permit") {
-    lines.push("", "nothing was executed");
+  } else if (intent && !runs) {
+    const waits =
+      intent.decision === "ask" && !bodies.some((it) => it.kind === "event" && it.event === "approval-refused");
+    lines.push(
+      "",
+      waits ? "nothing was executed: a person is asked, or was when the gateway died" : "nothing was executed",
+    );
   }
   return lines;
 }
@@ -80,22 +88,30 @@ function headline(body: Entry["record"]["body"]): string {
   }
 }
 
-function intentLines({ principal, sessionId, policies, problems, bundle, ...intent }: IntentBody): string[] {
+function intentLines({ principal, sessionId, policies, problems, bundle, shadow, ...intent }: IntentBody): string[] {
   const { name, version } = principal.client;
   const session = sessionId === undefined ? "" : `, session ${oneLine(sessionId, 60)}`;
   return [
     `  by ${oneLine(principal.id, 100)} through ${oneLine(`${name} ${version}`, 100)}${session}`,
     ...indented(intent.arguments),
-    ...policies.map(({ id, effect, reason }) => {
-      const why = reason === undefined ? "" : `: ${oneLine(reason, 500)}`;
-      return `  ${effect} ${oneLine(id, 200)}${why}`;
-    }),
+    ...policies.map((it) => `  ${policyText(it)}`),
+    ...(shadow ?? []).flatMap(({ would, policies: due, problems: wrong }) => [
+      ...due.map((it) => `  would ${would}, in shadow mode: ${policyText(it)}`),
+      ...wrong.map((it) => `  would ${would}, in shadow mode: problem: ${oneLine(it, 2_000)}`),
+    ]),
     ...problems.map((problem) => `  problem: ${oneLine(problem, 2_000)}`),
     colour.dim(`  policy ${oneLine(`${bundle.name} ${bundle.version} ${bundle.digest}`, 300)}`),
   ];
 }
 
+function policyText({ id, effect, reason, layer }: DecidingPolicy): string {
+  const where = layer === undefined ? "" : ` of the ${layer}`;
+  const why = reason === undefined ? "" : `: ${oneLine(reason, 500)}`;
+  return `${effect} ${oneLine(id, 200)}${where}${why}`;
+}
+
 function decision({ decision: it }: IntentBody): string {
+  if (it === "ask") return colour.yellow(it);
   return it === "permit" ? colour.green(it) : colour.red(it);
 }
 
@@ -115,7 +131,7 @@ function json(value: unknown, maxChars: number): string {
   return oneLine(JSON.stringify(value), maxChars);
 }
 
-function oneLine(text: string, maxChars: number): string {
+export function oneLine(text: string, maxChars: number): string {
   return printable(text, maxChars).replaceAll(/[\n\t]/g, " ");
 }
 

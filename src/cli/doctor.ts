@@ -8,10 +8,18 @@ import type { Config } from "../config.ts";
 import { examineHost } from "../engine/qemu/host.ts";
 import { asGatewayError } from "../errors.ts";
 import { openImageStore } from "../image/store.ts";
-import { type LoadPorts, loadBundle } from "../policy/load.ts";
+import { printable } from "../lib/text.ts";
+import { checkEnrolment } from "../policy/enrolment.ts";
+import type { FetchLayer } from "../policy/fetch-layer.ts";
+import type { LoadPorts } from "../policy/load.ts";
+import { loadPolicy } from "../policy/load-policy.ts";
+import { loadSettings } from "../settings.ts";
 
-export interface DoctorContext extends LoadPorts {
+export interface DoctorContext {
+  /** What bundles are loaded with. */
+  readonly load: () => Promise<LoadPorts>;
   readonly config: () => Config;
+  readonly fetch: (dataDirectory: string) => FetchLayer;
 }
 
 export interface Finding {
@@ -150,14 +158,21 @@ async function image({ imageDirectory }: Config): Promise<Finding> {
   }
 }
 
-async function policy({ policyDirectory }: Config, context: DoctorContext): Promise<Finding> {
+async function policy({ settings: places, dataDirectory }: Config, context: DoctorContext): Promise<Finding> {
   try {
-    const { identity, tests } = await loadBundle(policyDirectory, context);
-    return {
-      name: "policy",
-      status: "ok",
-      detail: `${identity.name} ${identity.version}, ${tests.length} tests passed`,
-    };
+    const settings = await loadSettings(places);
+    await checkEnrolment(dataDirectory, settings.organisation);
+    const { sources, warnings } = await loadPolicy(settings.layers, {
+      load: await context.load(),
+      fetch: context.fetch(dataDirectory),
+    });
+    const layers = sources.map(({ name, bundle: { identity, tests } }) => {
+      const known = `${identity.name} ${identity.version}, ${tests.length} tests passed`;
+      return sources.length === 1 ? known : `${name}: ${known}`;
+    });
+    const detail = [...layers, ...settings.warnings, ...warnings].map((it) => printable(it)).join("; ");
+    const isWell = settings.warnings.length + warnings.length === 0;
+    return { name: "policy", status: isWell ? "ok" : "warn", detail };
   } catch (error) {
     const { message, fix } = asGatewayError(error);
     return { name: "policy", status: "fail", detail: message, fix };

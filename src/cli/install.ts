@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { Command } from "commander";
 import pc from "picocolors";
 import { GatewayError } from "../errors.ts";
+import { messageOf } from "../lib/error.ts";
 import { edited } from "./client-config.ts";
 import { CLIENTS, type ClientKind, type Launch, type Place } from "./clients.ts";
 
@@ -133,7 +134,7 @@ async function replace(path: string, text: string): Promise<void> {
     await rename(draft, path);
   } catch (error) {
     await rm(draft, { force: true }).catch(() => undefined);
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new GatewayError("CLIENT_CONFIG_INVALID", `cannot be written: ${reason}`, { cause: error });
   }
 }

@@ -6,11 +6,13 @@ import { serveStdio } from "../mcp/stdio.ts";
 
 interface ServeOptions {
   readonly policy?: string;
+  readonly config?: string;
   readonly dataDir?: string;
   readonly logLevel?: string;
   readonly spares?: string;
   readonly upstreamProxy?: string;
   readonly trustedCa?: string;
+  readonly skills?: readonly string[];
 }
 
 /** After this the process ends whatever is still going on; the next start cleans up after it. */
@@ -20,12 +22,17 @@ const EXIT_DEADLINE_MS = 4_500;
 export function serveCommand(): Command {
   return new Command("serve")
     .description("serve one MCP client over stdin and stdout (clients start this themselves; see `glovebox install`)")
-    .option("--policy <dir>", "policy bundle to obey (default: the shipped `default`; env GLOVEBOX_POLICY)")
+    .option(
+      "--policy <dir>",
+      "your policy bundle; an organisation's and a team's hold besides (default: the shipped `default`; env GLOVEBOX_POLICY)",
+    )
+    .option("--config <file>", "your glovebox.yaml (env GLOVEBOX_CONFIG)")
     .option("--data-dir <dir>", "where images, state and audit log are kept (env GLOVEBOX_DATA_DIR)")
     .option("--log-level <level>", "trace, debug, info, warn, error or silent (env GLOVEBOX_LOG_LEVEL)")
     .option("--spares <n>", "sandboxes to keep ready while the gateway is in use (default: 1; env GLOVEBOX_SPARES)")
     .option("--upstream-proxy <url>", "the network's own proxy, if that is the way out (env GLOVEBOX_UPSTREAM_PROXY)")
     .option("--trusted-ca <file>", "PEM file of authorities to trust besides the system's (env GLOVEBOX_TRUSTED_CA)")
+    .option("--skills <dir...>", "folders of skills, besides those that are shipped (env GLOVEBOX_SKILLS)")
     .addHelpText(
       "after",
       "\nTo try it by hand:\n  $ npx @modelcontextprotocol/inspector --cli glovebox serve --method tools/list\n",

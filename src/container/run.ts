@@ -18,8 +18,8 @@ export interface RunHost {
   breakWith(reason: GatewayError): void;
 }
 
-/** How long the report of an out-of-memory kill may come after the program's end. */
-const OOM_GRACE_MS = 1000;
+/** How long the report of an out-of-memory kill may come after the program's end: seconds where the machine is emulated and busy. */
+const OOM_GRACE_MS = 5000;
 /** After this without a report of the program's end, the engine is asked. */
 const END_REPORT_MS = 1000;
 

@@ -1,10 +1,13 @@
 import type { IncomingMessage } from "node:http";
+import type { AskPerson } from "../approval/approval.ts";
+import { settled, standingOf } from "../approval/settle.ts";
 import { requestPath } from "../policy/request-path.ts";
 import type { Gate } from "./gate.ts";
 import { pairs } from "./headers.ts";
 import type { HttpClient } from "./http-client.ts";
 import { type HttpTarget, readHttpTarget } from "./http-target.ts";
 import { overridesItself } from "./secret-binding.ts";
+import type { Standing } from "./standing.ts";
 import type { Passage, Traffic } from "./traffic.ts";
 
 /** What stands in the way of a request, with the status that says so. */
@@ -19,6 +22,8 @@ export class Obstacle extends Error {
 export interface AdmitPorts {
   readonly gate: Gate;
   readonly traffic: Traffic;
+  readonly ask: AskPerson;
+  readonly standing: Standing;
   /** Resolves when the session may open another connection, or make another request. @throws the signal's reason */
   readonly pace: { connection(signal: AbortSignal): Promise<void>; request(signal: AbortSignal): Promise<void> };
 }
@@ -32,7 +37,7 @@ export interface Admitted {
 export async function admit(
   request: IncomingMessage,
   client: HttpClient,
-  { gate, traffic, pace }: AdmitPorts,
+  { gate, traffic, pace, ask, standing }: AdmitPorts,
 ): Promise<Admitted> {
   await pace.request(client.gone);
   const target = readHttpTarget(request, client.destination);
@@ -47,14 +52,19 @@ export async function admit(
     const what = path === undefined ? "path" : "method or path";
     throw new Obstacle(400, traffic.refuse(target, `the request's ${what} can be read in more than one way`));
   }
-  const verdict = gate.request({ host, port, scheme }, { method, ...(path !== undefined && { path }) });
+  const decide = () => gate.request({ host, port, scheme }, { method, ...(path !== undefined && { path }) });
+  const before = decide();
+  const verdict = await settled(before, ask, client.gone);
   if (!verdict.permitted) {
     const what = isRead ? `${verdict.reason} (${method} ${path})` : verdict.reason;
     throw new Obstacle(403, traffic.refuse(target, what, { policies: verdict.policies }));
   }
+  // Before anything is awaited: see `passTls`.
+  standing.keep(client.connection, target, () => standingOf(before, decide()));
   const passage = await client.passage(target, async () => {
     await pace.connection(client.gone);
     return await traffic.open({ host, port, scheme }, verdict);
   });
+  client.gone.throwIfAborted();
   return { target, passage };
 }

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { connect, isIP, type Socket } from "node:net";
 import { GatewayError } from "../errors.ts";
 import { abortable } from "../lib/deadline.ts";
+import { codeOf } from "../lib/error.ts";
 import type { Egress } from "../policy/egress.ts";
 import { canonicalAddress } from "../policy/host.ts";
 import { isWithin, refusedAddress } from "./floor.ts";
@@ -26,7 +27,8 @@ export interface Dialled {
 export type Dial = (host: string, port: number, signal: AbortSignal) => Promise<Dialled>;
 
 export interface DialPorts {
-  readonly egress: Pick<Egress, "private" | "hosts">;
+  /** As it is now. */
+  readonly egress: () => Pick<Egress, "private" | "hosts">;
   /** Present when the network's only way out is a proxy. */
   readonly upstream?: TunnelThrough;
   /** Addresses of a name; by default the operating system's word. */
@@ -37,13 +39,14 @@ export interface DialPorts {
 export function createDial({ egress, upstream, lookup = lookUp }: DialPorts): Dial {
   return async (host, port, signal) => {
     const patience = AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)]);
-    const addresses = await addressesOf(host, egress.hosts, (it) => abortable(lookup(it), patience)).catch((cause) => {
+    const { hosts, private: granted } = egress();
+    const addresses = await addressesOf(host, hosts, (it) => abortable(lookup(it), patience)).catch((cause) => {
       signal.throwIfAborted();
       // Behind a proxy names need not be known here; it looks this one up.
       if (upstream) return [];
-      throw new GatewayError("CONNECTION_FAILED", `there is no host \`${host}\` (${codeOf(cause)})`, { cause });
+      throw new GatewayError("CONNECTION_FAILED", `there is no host \`${host}\` (${whyOf(cause)})`, { cause });
     });
-    const allowed = aboveFloor(host, addresses, egress.private);
+    const allowed = aboveFloor(host, addresses, granted);
     let socket: Socket | undefined;
     try {
       if (upstream) return { socket: await upstream(host, port, patience) };
@@ -68,7 +71,7 @@ export function createDial({ egress, upstream, lookup = lookUp }: DialPorts): Di
       socket?.destroy();
       signal.throwIfAborted();
       if (cause instanceof BelowFloor || cause instanceof GatewayError) throw cause;
-      throw new GatewayError("CONNECTION_FAILED", `\`${host}:${port}\` does not answer (${codeOf(cause)})`, { cause });
+      throw new GatewayError("CONNECTION_FAILED", `\`${host}:${port}\` does not answer (${whyOf(cause)})`, { cause });
     }
   };
 }
@@ -110,9 +113,9 @@ function asFound(address: string): { address: string; family: 4 | 6 } {
   return { address, family: address.includes(":") ? 6 : 4 };
 }
 
-function codeOf(error: unknown): string {
-  if (error instanceof AggregateError) return codeOf(error.errors[0]);
+function whyOf(error: unknown): string {
+  if (error instanceof AggregateError) return whyOf(error.errors[0]);
   if (!(error instanceof Error)) return "unknown";
   if (error.name === "TimeoutError" || error.name === "AbortError") return "timed out";
-  return "code" in error && typeof error.code === "string" ? error.code : "failed";
+  return codeOf(error) ?? "failed";
 }

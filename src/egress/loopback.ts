@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { GatewayError } from "../errors.ts";
+import { codeOf } from "../lib/error.ts";
 
 /** Two that want the same port at once try again. */
 const MAX_ATTEMPTS = 16;
@@ -58,8 +59,4 @@ function asPort(port: number, servers: readonly Server[]): LoopbackPort {
       for (const it of servers) it.close();
     },
   };
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && "code" in error ? error.code : undefined;
 }

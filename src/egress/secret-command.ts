@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { GatewayError } from "../errors.ts";
 import { abortable, deadline } from "../lib/deadline.ts";
+import { endGroup } from "../lib/process-group.ts";
 
 /**
  * Makes the error that tells what is wrong with a secret, for the client. `cause` is for the log: where the source is, or a system
@@ -81,14 +82,4 @@ function outputOf(child: ChildProcess, maxBytes: number, fail: Fail): Promise<Bu
 
 function isPassedOn(name: string): boolean {
   return PASSED_ON.has(name) || PASSED_ON_PREFIX.test(name);
-}
-
-function endGroup(pid: number | undefined): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(-pid, "SIGKILL");
-  } catch (error) {
-    // Gone by itself; on macOS a group of nothing but zombies is EPERM.
-    if (!(error instanceof Error && "code" in error && (error.code === "ESRCH" || error.code === "EPERM"))) throw error;
-  }
 }

@@ -3,6 +3,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { GatewayError } from "../errors.ts";
+import { codeOf } from "../lib/error.ts";
 import type { Secret } from "../policy/secret.ts";
 import { commandOutput, type Fail } from "./secret-command.ts";
 
@@ -62,7 +63,7 @@ async function opened(place: string, fail: Fail): Promise<FileHandle> {
     // A pipe or a terminal must neither hold this up nor become the gateway's own.
     return await open(place, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "";
+    const code = codeOf(error) ?? "";
     throw fail(code === "ENOENT" ? "its file does not exist" : "its file cannot be opened", `${code} ${place}`);
   }
 }

@@ -1,23 +1,29 @@
 import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Approvals } from "../approval/approval.ts";
+import { asksFor } from "../approval/settle.ts";
 import type { AuditWriter } from "../audit/record.ts";
 import type { Machine } from "../engine/engine.ts";
 import { GatewayError } from "../errors.ts";
+import { once } from "../lib/once.ts";
 import type { Logger } from "../log.ts";
-import type { Bundle } from "../policy/bundle.ts";
 import type { Decision } from "../policy/decision.ts";
+import type { PolicyInForce } from "../policy/layer.ts";
+import type { Profile } from "../policy/profile.ts";
 import type { PolicyRequest } from "../policy/request.ts";
+import { readsUsage } from "../policy/usage-read.ts";
 import { createDial } from "./dial.ts";
 import type { EgressOf, SessionEgress } from "./egress.ts";
-import { createGate } from "./gate.ts";
+import { createGate, readsAnyRequests } from "./gate.ts";
 import { GuestConnection } from "./guest-connection.ts";
 import { dialGuest } from "./preview-dial.ts";
 import { createPreviews } from "./previews.ts";
 import { createRegistryHttp } from "./registry-http.ts";
 import type { Secrets } from "./secret-cache.ts";
-import { createSessionAuthority, type SessionAuthority } from "./session-authority.ts";
+import { createSessionAuthority } from "./session-authority.ts";
 import { createSessionSecrets } from "./session-secrets.ts";
 import type { OpenPackages } from "./session-site.ts";
+import { createStanding } from "./standing.ts";
 import { Traffic } from "./traffic.ts";
 import { createUpstream } from "./upstream.ts";
 import type { TunnelThrough } from "./upstream-proxy.ts";
@@ -33,10 +39,16 @@ const PER_SECOND = 100;
 /** The same for requests: each is decided, and a program can send thousands in one write. */
 const REQUEST_BURST = 1_024;
 const REQUESTS_PER_SECOND = 400;
+/** How often open connections are looked at where policy depends on what was used, or after how many bytes. */
+const BUDGET_MS = 1_000;
+const BUDGET_BYTES = 1_048_576;
 
 export interface EgressPorts {
-  readonly bundle: Bundle;
-  readonly decide: (request: PolicyRequest) => Decision;
+  /** What the session was opened under: its secrets. What may leave is decided by the policy in force. */
+  readonly profile: Profile;
+  readonly policy: PolicyInForce;
+  readonly decide: (request: PolicyRequest, sessionId: string) => Decision;
+  readonly approvals: Approvals;
   readonly audit: AuditWriter;
   readonly log: Logger;
   /** In PEM; whose certificates upstream servers may have. */
@@ -46,6 +58,8 @@ export interface EgressPorts {
   readonly openPackages?: OpenPackages;
   /** The values of the profile's secrets. */
   readonly secrets: Secrets;
+  /** Told of what the session's programs send and receive, as they do. Previews and the gateway's own requests to registries are not theirs. */
+  readonly onBytes?: (of: Pick<EgressOf, "sessionId" | "principal">, bytes: number) => void;
 }
 
 type Attachable = Pick<Machine, "connect" | "condemn" | "trust" | "lost">;
@@ -54,21 +68,32 @@ export function createSessionEgress(
   ports: EgressPorts,
   { sessionId, principal, callsRunning, end, use }: EgressOf,
 ): SessionEgress {
-  const { bundle, log, audit } = ports;
+  const { profile, policy, log, audit, approvals } = ports;
   const closing = new AbortController();
   // As many listen as there are connections.
   setMaxListeners(0, closing.signal);
-  const secrets = createSessionSecrets(bundle.profile.secrets, ports.secrets, closing.signal);
-  const gate = createGate({ bundle, decide: ports.decide, principal, hasSecret: secrets.isBoundTo });
-  const traffic = new Traffic({ audit, sessionId, log, callsRunning });
-  const { egress } = bundle.profile;
-  const dial = createDial({ egress, ...(ports.upstreamProxy && { upstream: ports.upstreamProxy }) });
-  const upstream = createUpstream({ dial, authorities: ports.authorities, ending: closing.signal });
-  let authority: Promise<SessionAuthority> | undefined;
-  const sessionAuthority = () => {
-    authority ??= createSessionAuthority();
-    return authority;
+  const granted = () => policy.current.profile.secrets;
+  const secrets = createSessionSecrets(profile.secrets, { values: ports.secrets, granted, ending: closing.signal });
+  const decide = (request: PolicyRequest) => ports.decide(request, sessionId);
+  const gate = createGate({ policy: () => policy.current, decide, principal, hasSecret: secrets.isBoundTo });
+  const { onBytes } = ports;
+  let unseenBytes = 0;
+  const count = (bytes: number) => {
+    onBytes?.({ sessionId, principal }, bytes);
+    unseenBytes += bytes;
+    if (unseenBytes < BUDGET_BYTES) return;
+    unseenBytes = 0;
+    setImmediate(reviewBudgets);
   };
+  const traffic = new Traffic({ audit, sessionId, log, callsRunning, onBytes: count });
+  const standing = createStanding(traffic);
+  const askPerson = asksFor(sessionId, { approvals, decide });
+  const dial = createDial({
+    egress: () => policy.current.profile.egress,
+    ...(ports.upstreamProxy && { upstream: ports.upstreamProxy }),
+  });
+  const upstream = createUpstream({ dial, authorities: ports.authorities, ending: closing.signal });
+  const sessionAuthority = once(createSessionAuthority);
   const pace = {
     connection: createPace(BURST, PER_SECOND),
     request: createPace(REQUEST_BURST, REQUESTS_PER_SECOND),
@@ -77,21 +102,25 @@ export function createSessionEgress(
     sessionId,
     principal,
     callsRunning,
-    send: createRegistryHttp({ upstream, secrets, bound: bundle.profile.secrets }),
+    send: createRegistryHttp({ upstream, secrets, bound: profile.secrets }),
     traffic,
+    ask: askPerson,
     ending: closing.signal,
   });
   const wayOut = createWayOut({
     site: packages?.site,
     pace,
     gate,
+    ask: askPerson,
+    standing,
     traffic,
     upstream,
     dial,
     authority: sessionAuthority,
     secrets,
     onExfiltration: () =>
-      egress.onExfiltration === "end-session" && end("a placeholder was sent where it does not belong"),
+      policy.current.profile.egress.onExfiltration === "end-session" &&
+      end("a placeholder was sent where it does not belong"),
     log,
     ending: closing.signal,
   });
@@ -104,6 +133,26 @@ export function createSessionEgress(
     log,
     dial: (port) => dialGuest(port, { machine: () => attached, use, ending: closing.signal }),
   });
+
+  let trusts = false;
+  const trust = async (machine: Attachable, signal: AbortSignal) => {
+    await machine.trust({ own: (await sessionAuthority()).certificate }, signal);
+    trusts = true;
+  };
+  const trustLater = (machine: Attachable, signal: AbortSignal) => {
+    trust(machine, signal).catch((error: unknown) => log.warn({ sessionId, err: error }, "trust was not set up"));
+  };
+  const watching = policy.onChange((now) => {
+    standing.review("the policy has changed");
+    if (attached && !trusts && readsAnyRequests(now)) trustLater(attached, closing.signal);
+  });
+
+  /** A connection that was permitted when it was opened may use up a budget: else one would be worth any. */
+  function reviewBudgets(): void {
+    if (open.size > 0 && readsUsage(policy.current)) standing.review("it has been open");
+  }
+  const budgeting = setInterval(reviewBudgets, BUDGET_MS);
+  budgeting.unref();
 
   /** Keeps some questions for the next connection with the guest, as many as there is room for. */
   function ask(machine: Attachable): void {
@@ -146,16 +195,17 @@ export function createSessionEgress(
     environment: { ...packages?.environment, ...secrets.environment },
     packages: packages?.packages,
     attach: async (machine, signal) => {
-      const trusting = async () => machine.trust({ own: (await sessionAuthority()).certificate }, signal);
-      if (mayTerminate(bundle)) await trusting();
+      trusts = false;
+      if (readsAnyRequests(policy.current) || profile.secrets.length > 0) await trust(machine, signal);
       // Needed for registries' own addresses only: package managers are told of one that needs no TLS.
-      else if (packages)
-        trusting().catch((error: unknown) => log.warn({ sessionId, err: error }, "trust was not set up"));
+      else if (packages) trustLater(machine, signal);
       attached = machine;
       waiting = 0;
       ask(machine);
     },
-    grants: gate.grants,
+    get grants() {
+      return gate.grants;
+    },
     previews,
     get open() {
       return open.size;
@@ -167,6 +217,8 @@ export function createSessionEgress(
     [Symbol.dispose]: () => {
       closing.abort(new GatewayError("SESSION_CLOSED"));
       attached = undefined;
+      watching[Symbol.dispose]();
+      clearInterval(budgeting);
       previews[Symbol.dispose]();
       for (const it of open) it.destroy();
       wayOut[Symbol.dispose]();
@@ -174,15 +226,6 @@ export function createSessionEgress(
       traffic.close();
     },
   };
-}
-
-/** Whether TLS to any host ends at the proxy. */
-function mayTerminate({ policies, profile }: Bundle): boolean {
-  return (
-    profile.secrets.length > 0 ||
-    profile.packages !== undefined ||
-    [...policies.values()].some(({ connect }) => connect?.readsRequests)
-  );
 }
 
 /** Resolves at once for the first `burst`, and then `perSecond` times a second. @throws the signal's reason */

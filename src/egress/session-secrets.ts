@@ -42,7 +42,22 @@ export interface Filled {
 /** With them a value could come back in a form, or in parts, in which it isn't recognised. */
 const DISGUISES = /^(accept-encoding|range|if-range|sec-websocket-extensions)$/i;
 
-export function createSessionSecrets(secrets: readonly Secret[], values: Secrets, ending: AbortSignal): SessionSecrets {
+interface SecretPorts {
+  readonly values: Secrets;
+  /** Those of the policy in force: one that is not as it was when the session was opened is not filled in any more. */
+  readonly granted: () => readonly Secret[];
+  readonly ending: AbortSignal;
+}
+
+export function createSessionSecrets(
+  secrets: readonly Secret[],
+  { values, granted, ending }: SecretPorts,
+): SessionSecrets {
+  const withdrawn = (found: readonly string[]) => {
+    const now = new Set(granted().map((it) => JSON.stringify(it)));
+    const names = found.map((it) => ownerOf(placeholders, it));
+    return secrets.find((it) => names.includes(it.name) && !now.has(JSON.stringify(it)));
+  };
   const placeholders = mintPlaceholders(secrets);
   const isBoundTo = (host: string) => secrets.some(({ hosts }) => hosts.some((it) => matchesHost(it.host, host)));
   return {
@@ -50,7 +65,10 @@ export function createSessionSecrets(secrets: readonly Secret[], values: Secrets
     isBoundTo,
     fill: async (target, method, headers, signal) => {
       const head = { method, path: target.path, headers: pairs(headers) };
-      const [first] = placeholdersIn(head);
+      const found = placeholdersIn(head);
+      const [first] = found;
+      const gone = withdrawn(found);
+      if (gone) throw new PlaceholderRefused(`the policy in force does not grant the secret ${gone.name} any more`);
       if (first === undefined && !isBoundTo(target.host)) return { path: target.path, headers, used: [] };
       if (first !== undefined && target.scheme !== "https") {
         throw new PlaceholderRefused(`${named(ownerOf(placeholders, first))} is sent by HTTPS only`);

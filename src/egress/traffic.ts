@@ -2,7 +2,8 @@ import type { AuditWriter, EventBody, Json } from "../audit/record.ts";
 import { newId } from "../lib/id.ts";
 import { printable } from "../lib/text.ts";
 import type { Logger } from "../log.ts";
-import type { Target, Verdict } from "./gate.ts";
+import type { Verdict } from "../policy/verdict.ts";
+import type { Target } from "./gate.ts";
 
 /** Kept for results and for whoever asks. */
 const MAX_RECENT = 256;
@@ -17,6 +18,8 @@ export interface TrafficPorts {
   readonly log: Logger;
   /** Calls whose programs run now: one of them is the cause. */
   readonly callsRunning: () => readonly string[];
+  /** Told of what programs' connections move, in either direction, as it moves. Must not throw. */
+  readonly onBytes?: (bytes: number) => void;
 }
 
 /** A connection that policy permits, from its record to its end. */
@@ -58,11 +61,12 @@ export class Traffic {
   }
 
   /** Resolves when the permission is on record: nothing leaves before. @throws GatewayError AUDIT_UNWRITABLE */
-  async open(target: Target, { policies }: Verdict): Promise<Passage> {
+  async open(target: Target, { policies, approvalId }: Verdict): Promise<Passage> {
     const connectionId = newId("conn");
     const startedMs = performance.now();
     const calls = [...this.#ports.callsRunning()];
-    await this.#record("connection-opened", { connectionId, ...target, policies: [...policies], calls });
+    const answered = approvalId === undefined ? {} : { approvalId };
+    await this.#record("connection-opened", { connectionId, ...target, policies: [...policies], calls, ...answered });
     let sentBytes = 0;
     let receivedBytes = 0;
     let requests = 0;
@@ -73,9 +77,11 @@ export class Traffic {
       target,
       sent: (bytes) => {
         sentBytes += bytes;
+        this.#ports.onBytes?.(bytes);
       },
       received: (bytes) => {
         receivedBytes += bytes;
+        this.#ports.onBytes?.(bytes);
       },
       request: (secrets) => {
         requests += 1;

@@ -1,8 +1,10 @@
 import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
+import { settled, standingOf } from "../approval/settle.ts";
 import { asGatewayError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { readHost } from "../policy/host.ts";
+import { isOpen } from "../policy/verdict.ts";
 import type { AdmitPorts } from "./admit.ts";
 import type { ClientHello } from "./client-hello.ts";
 import { BelowFloor, type Dial } from "./dial.ts";
@@ -86,11 +88,16 @@ export function createWayOut(ports: WayOutPorts): WayOut {
       await terminate(connection, target);
       return;
     }
-    const verdict = gate.connection(target);
+    const decide = () => gate.connection(target);
+    const before = decide();
+    const verdict = await settled(before, ports.ask, ports.ending);
+    if (connection.destroyed) return;
     if (!verdict.permitted) {
       refuse(connection, false, target, verdict.reason, verdict.policies);
       return;
     }
+    // Before anything is awaited: what policy denies by now is ended, also while it is put on record or connected.
+    ports.standing.keep(connection, target, () => standingOf(before, decide()));
     const passage = await traffic.open(target, verdict);
     try {
       const { socket, address } = await ports.dial(target.host, target.port, ports.ending);
@@ -172,7 +179,7 @@ export function createWayOut(ports: WayOutPorts): WayOut {
 function earlyRefusal(gate: Gate, host: string, port: number) {
   if (gate.readsRequests(host) && gate.mayPermit(host)) return undefined;
   const secure = gate.connection({ host, port, scheme: "https" });
-  if (secure.permitted || gate.connection({ host, port, scheme: "http" }).permitted) return undefined;
+  if (isOpen(secure) || isOpen(gate.connection({ host, port, scheme: "http" }))) return undefined;
   return secure;
 }
 

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Container } from "../container/container.ts";
 import { GatewayError } from "../errors.ts";
 import { deadline } from "../lib/deadline.ts";
-import { isMissing } from "../lib/missing.ts";
+import { isMissing } from "../lib/error.ts";
 import { printable } from "../lib/text.ts";
 import type { Profile } from "../policy/profile.ts";
 import { failedFacts } from "./attest-rules.ts";

@@ -10,6 +10,7 @@ import { Duplex } from "node:stream";
 import type { z } from "zod";
 import { GatewayError } from "../errors.ts";
 import { abortable } from "../lib/deadline.ts";
+import { codeOf } from "../lib/error.ts";
 import { printable } from "../lib/text.ts";
 import type { AgentService } from "./engine.ts";
 import { Tunnel } from "./tunnel.ts";
@@ -169,7 +170,7 @@ async function exchange(
 
 /** Node's own name for every breach of HTTP/2; anything else is the operating system's word for a closed socket. */
 function isViolation(error: Error): boolean {
-  return "code" in error && typeof error.code === "string" && error.code.startsWith("ERR_HTTP2_");
+  return codeOf(error)?.startsWith("ERR_HTTP2_") ?? false;
 }
 
 function violation(cause: unknown): GatewayError {

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, open, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { GatewayError } from "../errors.ts";
+import { codeOf } from "../lib/error.ts";
 import { printable } from "../lib/text.ts";
 import type { ImageArchive } from "./bake.ts";
 import { checkUserNamespaces, removeTree } from "./command.ts";
@@ -177,7 +178,7 @@ function logPath(directory: string): string {
 
 /** Names the cause and, where one was written, the log with its last line. */
 async function asBuildError(error: unknown, directory: string): Promise<unknown> {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const code = codeOf(error);
   if (code === "ENOSPC")
     return new GatewayError("DISK_FULL", `the disk that holds \`${directory}\` is full`, { cause: error });
   if (code === "EACCES" || code === "EROFS" || code === "EPERM" || code === "ENOTDIR") {

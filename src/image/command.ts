@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { type FileHandle, rm } from "node:fs/promises";
 import { GatewayError } from "../errors.ts";
+import { endGroup } from "../lib/process-group.ts";
 import { userName } from "../lib/user.ts";
 
 export type Argv = readonly [program: string, ...args: string[]];
@@ -45,7 +46,7 @@ export async function run(argv: Argv, { log, signal, cwd, env }: CommandOptions)
   let killer: NodeJS.Timeout | undefined;
   const onAbort = () => {
     endGroup(child.pid, "SIGTERM");
-    killer = setTimeout(() => endGroup(child.pid, "SIGKILL"), GRACE_MS);
+    killer = setTimeout(() => endGroup(child.pid), GRACE_MS);
   };
   signal.addEventListener("abort", onAbort, { once: true });
   try {
@@ -59,17 +60,8 @@ export async function run(argv: Argv, { log, signal, cwd, env }: CommandOptions)
   } finally {
     clearTimeout(killer);
     // What the program started and did not take with it.
-    if (signal.aborted) endGroup(child.pid, "SIGKILL");
+    if (signal.aborted) endGroup(child.pid);
     signal.removeEventListener("abort", onAbort);
-  }
-}
-
-function endGroup(pid: number | undefined, signal: NodeJS.Signals): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(-pid, signal);
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
   }
 }
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { MachineImage } from "../engine/engine.ts";
 import { GatewayError } from "../errors.ts";
-import { isMissing } from "../lib/missing.ts";
+import { isMissing } from "../lib/error.ts";
 import { type ImageFile, type ImageManifest, imageManifestSchema, imageNameSchema } from "./image.ts";
 import { lockStore, type WaitOptions } from "./lock.ts";
 

@@ -1,7 +1,7 @@
 import type { Profile } from "../policy/profile.ts";
 
 /** What a model is told about the server at `initialize`. Every line costs every conversation: keep it short. */
-export function instructions(profile: Profile, grants: readonly string[]): string {
+export function instructions(profile: Profile, grants: readonly string[], hasSkills: boolean): string {
   const mounts = profile.mounts.map((it) => `${it.name}${it.mode === "rw" ? " (read and write)" : ""}`).join(", ");
   const theirs =
     mounts === ""
@@ -15,6 +15,9 @@ export function instructions(profile: Profile, grants: readonly string[]): strin
     networkOf(grants, profile),
     `The user's own files are not in it; ${theirs}.`,
     "`exec` runs one program without a shell (argv is a list). Use `shell` only for pipes, redirection and the like. Read and change files with the file tools rather than with cat and sed.",
+    ...(hasSkills
+      ? ["For common work there are reviewed tools: `findCapability` finds them by plain words, `useSkill` gets them."]
+      : []),
     `The first call starts the sandbox and may take some seconds. A command that runs longer than ${yieldSeconds} s comes back with a processId: go on reading with readProcess. For servers and long builds set background.`,
     "DENIED means that the organisation's policy forbids the call: don't repeat it or look for a way around it; do it differently, or tell the user what was denied and why. Other errors say what to do.",
     "Files last as long as the session; an idle one is closed in the end.",

@@ -1,6 +1,7 @@
 import type { CallToolResult } from "@modelcontextprotocol/sdk/types.js";
-import type { CallResult } from "../call/call.ts";
-import type { Decision } from "../policy/decision.ts";
+import type { CallResult } from "../call/ports.ts";
+
+type Denied = Extract<CallResult, { kind: "denied" }>;
 
 /** Namespace of our `_meta` keys (MCP reserves unprefixed ones). */
 const META = "glovebox/call";
@@ -23,7 +24,7 @@ export function toToolResult(result: CallResult): CallToolResult {
       };
     }
     case "denied":
-      return refusal(denialText(result.decision, callId), { callId, code: "DENIED", decision: result.decision });
+      return refusal(denialText(result, callId), { callId, code: "DENIED", decision: result.decision });
     case "failed": {
       const { code, message, fix, retryable } = result.error;
       const text = `${code}: ${message}\nWhat to do: ${fix}\nRetrying the same call may help: ${retryable ? "yes" : "no"}. Call id: ${callId}`;
@@ -36,8 +37,10 @@ function refusal(text: string, meta: Record<string, unknown>): CallToolResult {
   return { isError: true, content: [{ type: "text", text }], _meta: { [META]: meta } };
 }
 
-function denialText(decision: Decision, callId: string): string {
-  const reasons = decision.policies.map((it) => `- ${it.id}: ${it.reason ?? "forbids it"}`);
+function denialText({ decision, unapproved, relief }: Denied, callId: string): string {
+  const reasons = decision.policies.map(
+    ({ id, reason, layer }) => `- ${layer === undefined ? id : `${layer}: ${id}`}: ${reason ?? "forbids it"}`,
+  );
   const why =
     decision.problems.length > 0
       ? decision.problems.map((it) => `- policy could not be evaluated, which denies: ${it}`)
@@ -46,9 +49,14 @@ function denialText(decision: Decision, callId: string): string {
         : ["- no policy permits it (everything is denied unless a policy permits it)"];
   const bundle = `${decision.bundle.name} ${decision.bundle.version} (${decision.bundle.digest.slice(0, 19)}…)`;
   return [
-    "DENIED by policy. Nothing was executed.",
+    unapproved === undefined
+      ? "DENIED by policy. Nothing was executed."
+      : `NOT APPROVED: policy leaves this call to a person. Nothing was executed. ${unapproved}`,
     ...why,
+    ...(relief === undefined ? [] : [relief]),
     `Policy bundle: ${bundle}. Call id: ${callId}`,
-    "Repeating the call gives the same answer. `explainPolicy` tells about a changed call without executing it.",
+    relief === undefined && unapproved === undefined
+      ? "Repeating the call gives the same answer. `explainPolicy` tells about a changed call without executing it."
+      : "`explainPolicy` tells about a changed call without executing it.",
   ].join("\n");
 }

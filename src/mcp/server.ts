@@ -1,21 +1,32 @@
 import { Server } from "@modelcontextprotocol/sdk/server/index.js";
 import { CallToolRequestSchema, ListToolsRequestSchema, type Tool } from "@modelcontextprotocol/sdk/types.js";
-import type { CallRequest, CallResult } from "../call/call.ts";
+import type { Elicitation } from "../approval/elicitation.ts";
+import type { CallRequest, CallResult } from "../call/ports.ts";
 import type { Capability } from "../capability/capability.ts";
 import { printable } from "../lib/text.ts";
 import type { Logger } from "../log.ts";
+import type { Principal } from "../policy/request.ts";
+import type { Skill } from "../skill/skill.ts";
+import { elicitThrough } from "./elicit.ts";
 import { jsonSchema } from "./json-schema.ts";
 import { stdioPrincipal } from "./principal.ts";
 import { toToolResult } from "./result.ts";
+import { serveSkills } from "./skills.ts";
 
 export interface ServerPorts {
   readonly version: string;
   readonly instructions: string;
-  /** Those that the bundle in force can ever permit. */
-  readonly capabilities: readonly Capability[];
+  /** Those that the policy in force can ever permit. */
+  readonly capabilities: (principal: Principal) => readonly Capability[];
+  /** Told when they may be others. */
+  readonly onCapabilities: (listener: () => void) => Disposable;
+  /** Those that the policy in force lets a principal use. */
+  readonly skills: (principal: Principal) => readonly Skill[];
   readonly call: (request: CallRequest) => Promise<CallResult>;
   /** Aborts when the gateway shuts down. */
   readonly stopping: AbortSignal;
+  /** Asks the client's user, where the client can. */
+  readonly elicitation?: Pick<Elicitation, "attach">;
   readonly log: Logger;
 }
 
@@ -26,11 +37,19 @@ const PROGRESS_INTERVAL_MS = 200;
 export function createServer(ports: ServerPorts): Server {
   const server = new Server(
     { name: "glovebox", title: "Glovebox", version: ports.version },
-    { capabilities: { tools: {} }, instructions: ports.instructions },
+    { capabilities: { tools: { listChanged: true }, resources: {}, prompts: {} }, instructions: ports.instructions },
   );
-  const tools = ports.capabilities.map(toTool);
+  const principal = () => stdioPrincipal(server.getClientVersion());
+  let told = names(ports.capabilities(principal()));
+  const watching = ports.onCapabilities(() => {
+    const now = names(ports.capabilities(principal()));
+    if (now === told) return;
+    told = now;
+    server.sendToolListChanged().catch((error: unknown) => ports.log.debug({ err: error }, "change not delivered"));
+  });
+  server.onclose = () => watching[Symbol.dispose]();
 
-  server.setRequestHandler(ListToolsRequestSchema, () => ({ tools }));
+  server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: ports.capabilities(principal()).map(toTool) }));
   server.setRequestHandler(CallToolRequestSchema, async (message, extra) => {
     const { name, arguments: args, _meta } = message.params;
     const token = _meta?.progressToken;
@@ -48,11 +67,21 @@ export function createServer(ports: ServerPorts): Server {
         ports.log.debug({ err: error }, "progress not delivered");
       });
     };
-    const principal = stdioPrincipal(server.getClientVersion());
-    return toToolResult(await ports.call({ tool: name, args, principal, signal, progress }));
+    return toToolResult(await ports.call({ tool: name, args, principal: principal(), signal, progress }));
   });
+  serveSkills(server, () => ports.skills(principal()));
+  let attached: Disposable | undefined;
+  // What the client can do is known from then on.
+  server.oninitialized = () => {
+    if (!ports.stopping.aborted) attached ??= ports.elicitation?.attach(elicitThrough(server));
+  };
+  ports.stopping.addEventListener("abort", () => attached?.[Symbol.dispose](), { once: true });
   server.onerror = (error) => ports.log.warn({ err: error }, "protocol error");
   return server;
+}
+
+function names(capabilities: readonly Capability[]): string {
+  return capabilities.map((it) => it.name).join();
 }
 
 function toTool(capability: Capability): Tool {

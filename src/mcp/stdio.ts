@@ -14,7 +14,11 @@ export async function serveStdio(ports: ServerPorts): Promise<void> {
     resolve();
   });
   ports.stopping.addEventListener("abort", () => resolve(), { once: true });
-  server.onclose = resolve;
+  const closed = server.onclose;
+  server.onclose = () => {
+    closed?.();
+    resolve();
+  };
   await server.connect(new StdioServerTransport());
   await gone;
 }

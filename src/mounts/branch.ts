@@ -1,5 +1,6 @@
 import { mkdir } from "node:fs/promises";
-import { errorCode, type Folder, newOwner } from "./folder.ts";
+import { codeOf } from "../lib/error.ts";
+import { type Folder, newOwner } from "./folder.ts";
 
 /** Holds open the directories that the last path lay in: most paths lie beside the one before. */
 export class Branch implements AsyncDisposable {
@@ -55,7 +56,7 @@ async function makeIn(folder: Folder, name: string): Promise<boolean> {
     await folder.within(name, (path) => mkdir(path, { mode: 0o755 }));
     return true;
   } catch (error) {
-    if (errorCode(error) === "EEXIST") return false;
+    if (codeOf(error) === "EEXIST") return false;
     throw error;
   }
 }
@@ -64,7 +65,7 @@ async function below(folder: Folder, name: string): Promise<Folder | "missing" |
   try {
     return await folder.folder(name);
   } catch (error) {
-    const code = errorCode(error);
+    const code = codeOf(error);
     if (code === "ENOENT") return "missing";
     if (code === "ENOTDIR" || code === "ELOOP") return "taken";
     throw error;

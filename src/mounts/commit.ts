@@ -1,8 +1,9 @@
 import type { Stats } from "node:fs";
 import { link, rename } from "node:fs/promises";
 import { GatewayError } from "../errors.ts";
+import { codeOf } from "../lib/error.ts";
 import type { Branch } from "./branch.ts";
-import { errorCode, type Folder } from "./folder.ts";
+import type { Folder } from "./folder.ts";
 import type { Staging } from "./staging.ts";
 
 /** A file that is to take its place. */
@@ -69,7 +70,7 @@ function explained(error: unknown, done: number, all: number): unknown {
   const share = `${done} of ${all} files have been exported`;
   if (error instanceof GatewayError)
     return new GatewayError(error.code, `${error.message}; ${share}`, { cause: error });
-  if (errorCode(error) !== "EEXIST" && errorCode(error) !== "ENOENT") return error;
+  if (codeOf(error) !== "EEXIST" && codeOf(error) !== "ENOENT") return error;
   return new GatewayError("FILE_CHANGED", `a file or directory appeared or went away on the host meanwhile; ${share}`, {
     cause: error,
   });

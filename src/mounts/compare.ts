@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import type { Stats } from "node:fs";
 import { GatewayError } from "../errors.ts";
+import { codeOf } from "../lib/error.ts";
 import type { Branch } from "./branch.ts";
-import { errorCode, type Folder } from "./folder.ts";
+import type { Folder } from "./folder.ts";
 import { KEPT_BYTES, type Taken } from "./staging.ts";
 
 /** How a file of the sandbox stands to what the host has in its place. */
@@ -37,7 +38,7 @@ async function statIfAny(folder: Folder, name: string): Promise<Stats | undefine
   try {
     return await folder.stat(name);
   } catch (error) {
-    if (errorCode(error) === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
 }

@@ -1,9 +1,9 @@
 import { GatewayError } from "../errors.ts";
-import { errorCode } from "./folder.ts";
+import { codeOf } from "../lib/error.ts";
 
 /** What the host's file system refused, as an error for the caller, who learns no path of the host; anything else is left as it is. */
 export function mountFailure(error: unknown, mount: string): unknown {
-  const code = errorCode(error);
+  const code = codeOf(error);
   if (code === undefined || error instanceof GatewayError || !(error instanceof Error && "syscall" in error))
     return error;
   if (code === "ENOSPC" || code === "EDQUOT")

@@ -122,8 +122,3 @@ function kindOf(it: Typed): Kind {
   if (it.isDirectory()) return "directory";
   return it.isSymbolicLink() ? "link" : "special";
 }
-
-/** The name of a system call's error. */
-export function errorCode(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
-}

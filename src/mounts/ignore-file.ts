@@ -1,6 +1,6 @@
 import { buffer } from "node:stream/consumers";
 import { GatewayError } from "../errors.ts";
-import { isMissing } from "../lib/missing.ts";
+import { isMissing } from "../lib/error.ts";
 import type { Folder } from "./folder.ts";
 import { type Patterns, parsePatterns } from "./pattern.ts";
 

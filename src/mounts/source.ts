@@ -1,6 +1,7 @@
 import type { TreeEntry } from "../container/container.ts";
 import { GatewayError } from "../errors.ts";
-import { errorCode, type Folder, type Kind } from "./folder.ts";
+import { codeOf } from "../lib/error.ts";
+import type { Folder, Kind } from "./folder.ts";
 import { ignoreLevels } from "./ignore-file.ts";
 import type { OpenMount } from "./mounts.ts";
 import { type ImportOptions, shown, Walk } from "./walk.ts";
@@ -57,7 +58,7 @@ async function kindThere(folder: Folder, name: string, path: readonly string[]):
     if (stats.isDirectory()) return "directory";
     return stats.isFile() ? "file" : stats.isSymbolicLink() ? "link" : "special";
   } catch (error) {
-    if (!/^(ENOENT|ENOTDIR|ENAMETOOLONG)$/.test(errorCode(error) ?? "")) throw error;
+    if (!/^(ENOENT|ENOTDIR|ENAMETOOLONG)$/.test(codeOf(error) ?? "")) throw error;
     throw new GatewayError("FILE_NOT_FOUND", `\`${shown(path)}\`: there is nothing in the mount`);
   }
 }

@@ -4,7 +4,7 @@ import { chmod, mkdir, open, rmdir, unlink } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import type { TreeFile } from "../container/container.ts";
-import { isMissing } from "../lib/missing.ts";
+import { isMissing } from "../lib/error.ts";
 import { type Folder, newOwner, type Owner } from "./folder.ts";
 import { DRAFT_PREFIX } from "./rules.ts";
 

@@ -3,8 +3,9 @@ import type { FileHandle } from "node:fs/promises";
 import { posix } from "node:path";
 import type { TreeEntry } from "../container/container.ts";
 import { GatewayError } from "../errors.ts";
+import { codeOf } from "../lib/error.ts";
 import { printable } from "../lib/text.ts";
-import { errorCode, type Folder } from "./folder.ts";
+import type { Folder } from "./folder.ts";
 import { type IgnoreLevel, ignoreLevels, isIgnored } from "./ignore-file.ts";
 import type { Report } from "./report.ts";
 import type { Rules } from "./rules.ts";
@@ -212,7 +213,7 @@ export class Walk {
 
   /** What went away, may not be read, or became something else is left out, and said. */
   #skipUnreadable(path: readonly string[], error: unknown): void {
-    if (!/^(ENOENT|ENOTDIR|ELOOP|EACCES|EPERM|ENXIO)$/.test(errorCode(error) ?? "")) throw error;
+    if (!/^(ENOENT|ENOTDIR|ELOOP|EACCES|EPERM|ENXIO)$/.test(codeOf(error) ?? "")) throw error;
     this.#options.report.skip(path.join("/"), "unreadable");
   }
 }

@@ -2,11 +2,12 @@ import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
 import type { EcosystemName, Naming } from "../policy/ecosystems/ecosystem.ts";
 import type { PackageFacts } from "../policy/package.ts";
+import { isOpen, type Verdict } from "../policy/verdict.ts";
 import type { Deliver } from "./delivery.ts";
 import { type FactPorts, factsOf } from "./facts.ts";
 import type { FetchDocument } from "./fetch-document.ts";
 import { hostOf } from "./http.ts";
-import type { Artifact, Desk, Release, Reply, Verdict } from "./registry.ts";
+import type { Artifact, Desk, Release, Reply } from "./registry.ts";
 import { type Refused, refusalText } from "./session-packages.ts";
 import type { Source } from "./source.ts";
 import type { Sources } from "./sources/sources.ts";
@@ -20,6 +21,10 @@ export interface DeskPorts extends FactPorts {
   readonly documents: FetchDocument;
   readonly deliver: Deliver;
   readonly decide: (facts: PackageFacts) => Verdict;
+  /** Names the policy in force: what another one said is not remembered. */
+  readonly policyDigest: () => string;
+  /** Asks a person, where the verdict leaves it to one. */
+  readonly settle: (verdict: Verdict, signal: AbortSignal) => Promise<Verdict>;
   readonly isRequested: (ecosystem: EcosystemName, name: string) => boolean;
   readonly onRefused: (refused: Refused) => void;
   /** Ends what the session is waiting for. */
@@ -32,12 +37,12 @@ export function createDesk(naming: Naming, ports: DeskPorts): (signal: AbortSign
   const { sources, nowMs } = ports;
   let remembered = new Map<string, Verdict>();
   let sinceMs = nowMs();
+  let decidedBy = "";
 
   const sourceOf = (name: string): Source => {
     const source = sources.of(ecosystem, name);
     if (source) return source;
-    const message = `no registry is known for \`${ecosystem}:${printable(name, 200)}\`: this computer has no such tool, or no address for it; name one in \`packages.registries\``;
-    throw new GatewayError("REGISTRY_FAILED", message);
+    throw unknownRegistry(`${ecosystem}:${printable(name, 200)}`);
   };
   const factsAbout = (release: Release, artifact: Artifact | undefined): PackageFacts => {
     const registry = hostOf(sourceOf(release.name).root);
@@ -47,14 +52,16 @@ export function createDesk(naming: Naming, ports: DeskPorts): (signal: AbortSign
   /** What may have a licence that would do is not refused before it was asked for. */
   const decide = (facts: PackageFacts, mayHaveLicense: boolean): Verdict => {
     const decided = ports.decide(facts);
-    if (decided.permitted || !mayHaveLicense || !ports.licenses) return decided;
+    if (isOpen(decided) || !mayHaveLicense || !ports.licenses) return decided;
     const assumed = ports.decide({ ...facts, licenses: ports.licenses });
-    return assumed.permitted ? assumed : decided;
+    return isOpen(assumed) ? assumed : decided;
   };
   const verdict = (release: Release, artifact?: Artifact): Verdict => {
-    if (remembered.size > MAX_REMEMBERED || Math.abs(nowMs() - sinceMs) > REMEMBERED_MS) {
+    const digest = ports.policyDigest();
+    if (decidedBy !== digest || remembered.size > MAX_REMEMBERED || Math.abs(nowMs() - sinceMs) > REMEMBERED_MS) {
       remembered = new Map();
       sinceMs = nowMs();
+      decidedBy = digest;
     }
     const facts = factsAbout(release, artifact);
     const key = JSON.stringify([facts, release.licenses === undefined]);
@@ -71,16 +78,26 @@ export function createDesk(naming: Naming, ports: DeskPorts): (signal: AbortSign
     return errorReply(403, refusalText(refused));
   };
 
+  const rootsOf = () => {
+    const roots = sources.all(ecosystem).map((it) => it.root);
+    // Else whatever is looked for would be said not to exist.
+    if (roots.length === 0) throw unknownRegistry(ecosystem);
+    return roots;
+  };
+
   return (signal) => ({
     root: (name) => sourceOf(name).root,
-    roots: sources.all(ecosystem).map((it) => it.root),
+    roots: rootsOf(),
     document: async (url, options = {}) => {
       const source = ownerOf(url);
       return await ports.documents(source, url, options, AbortSignal.any([signal, ports.ending]));
     },
     verdict,
     deliver: async (release, artifact, others) => {
-      const decided = verdict(release, artifact);
+      // Not as it is remembered: what has been used since may be decisive.
+      const fresh = decide(factsAbout(release, artifact), release.licenses === undefined);
+      if (fresh.permitted !== verdict(release, artifact).permitted) remembered.clear();
+      const decided = await ports.settle(fresh, AbortSignal.any([signal, ports.ending]));
       if (!decided.permitted) {
         const would = others.find((it) => it.version !== release.version && isOffered(naming, it, verdict));
         const hint = would ? `; ${would.version} would do` : "; no version of it would do";
@@ -114,9 +131,14 @@ export function createDesk(naming: Naming, ports: DeskPorts): (signal: AbortSign
   }
 }
 
+function unknownRegistry(what: string): GatewayError {
+  const message = `no registry is known for \`${what}\`: this computer has no such tool, it did not answer, or it has no address for it; name one in \`packages.registries\``;
+  return new GatewayError("REGISTRY_FAILED", message);
+}
+
 /** Whether somebody who doesn't care for the version may be sent to this one. */
 function isOffered(naming: Naming, release: Release, verdict: (release: Release) => Verdict): boolean {
-  return !release.yanked && !naming.isPrerelease(release.version) && verdict(release).permitted;
+  return !release.yanked && !naming.isPrerelease(release.version) && isOpen(verdict(release));
 }
 
 /** Both npm and pip show the reason; npm wants it as JSON. */

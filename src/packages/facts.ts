@@ -1,6 +1,7 @@
 import type { EcosystemName, Naming } from "../policy/ecosystems/ecosystem.ts";
 import { purlOf, samePurl } from "../policy/ecosystems/naming.ts";
 import type { PackageFacts } from "../policy/package.ts";
+import type { Pins } from "../policy/packages.ts";
 import type { Advisories } from "./advisories/advisories.ts";
 import type { Artifact, Release } from "./registry.ts";
 
@@ -12,8 +13,8 @@ export interface FactPorts {
   readonly advisories: Advisories;
   /** That the profile admits; absent when it says nothing of them. */
   readonly licenses: readonly string[] | undefined;
-  /** Range by package, as `profile.packages.pin` has it. */
-  readonly pin: ReadonlyMap<string, string>;
+  /** As `profile.packages.pin` has it. */
+  readonly pin: Pins;
   readonly similarTo: (ecosystem: EcosystemName, name: string) => readonly string[];
   readonly nowMs: () => number;
 }
@@ -29,7 +30,7 @@ export function factsOf(
   const { ecosystem } = naming;
   const { name, version } = release;
   const ageHours = hoursSince(artifact?.publishedMs ?? release.publishedMs, nowMs());
-  const range = pin.get(samePurl(naming, name));
+  const ranges = pin.get(samePurl(naming, name)) ?? [];
   const about = advisories.about(ecosystem, release.source?.name ?? name, release.source?.version ?? version);
   const imported = advisories.imported(ecosystem);
   const advisoriesAgeHours = imported ? hoursSince(imported.atMs, nowMs()) : undefined;
@@ -54,7 +55,7 @@ export function factsOf(
     yanked: release.yanked,
     verified: files.length > 0 && files.every((it) => it.integrity.length > 0),
     similarTo: similarTo(ecosystem, name),
-    withinPin: range === undefined || naming.satisfies(version, range),
+    withinPin: ranges.every((range) => naming.satisfies(version, range)),
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
 import { GatewayError } from "../errors.ts";
+import { messageOf } from "../lib/error.ts";
 import type { Source } from "./source.ts";
 
 export interface HttpRequest {
@@ -67,7 +68,7 @@ async function sent(send: SendHttp, request: HttpRequest): Promise<HttpAnswer> {
     return await send(request);
   } catch (error) {
     request.signal.throwIfAborted();
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     throw new GatewayError("REGISTRY_FAILED", `${named(request.url)} did not answer: ${why}`, { cause: error });
   }
 }

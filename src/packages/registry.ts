@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
 import type { Naming } from "../policy/ecosystems/ecosystem.ts";
+import type { Verdict } from "../policy/verdict.ts";
 
 /** A digest that a registry promises. `h1` is the Go checksum database's, over a zip's files (golang.org/x/mod/sumdb/dirhash). */
 export interface Integrity {
@@ -55,13 +56,6 @@ export interface Reply {
   readonly body: Buffer | string | Readable;
 }
 
-export interface Verdict {
-  readonly permitted: boolean;
-  /** Why not, in words; empty when it is. */
-  readonly reason: string;
-  readonly policies: readonly string[];
-}
-
 export interface Document {
   readonly status: number;
   /** Lower case, without parameters. */
@@ -91,7 +85,7 @@ export interface Desk {
    * @throws GatewayError REGISTRY_FAILED (unreachable, too large, another host), REGISTRY_MALFORMED is the caller's to throw
    */
   document(url: string, options?: DocumentOptions): Promise<Document>;
-  /** Policy's word; `artifact` where files differ in what matters. Pure, remembered, and not recorded. */
+  /** Policy's word; `artifact` where files differ in what matters. Remembered while the policy stays in force, and not recorded. */
   verdict(release: Release, artifact?: Artifact): Verdict;
   /**
    * A file on its way into the sandbox: decided, taken from the cache or the upstream, checked, recorded. A refusal is a reply too

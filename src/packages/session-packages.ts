@@ -1,6 +1,7 @@
 import { printable } from "../lib/text.ts";
 import type { EcosystemName } from "../policy/ecosystems/ecosystem.ts";
-import type { Release, Verdict } from "./registry.ts";
+import type { Verdict } from "../policy/verdict.ts";
+import type { Release } from "./registry.ts";
 
 /** A file of a package that has entered the sandbox; the facts of the audit event `package-admitted`. */
 export interface Admitted {
@@ -65,6 +66,11 @@ export interface SessionPackages {
     version: string | undefined,
     signal: AbortSignal,
   ): Promise<readonly Candidate[] | undefined>;
+  /**
+   * Asks a person about a release that policy leaves to one; what was permitted enters from then on. The verdict when there is nothing to ask.
+   * @throws GatewayError REGISTRY_FAILED, AUDIT_UNWRITABLE
+   */
+  settle(ecosystem: EcosystemName, release: Release, signal: AbortSignal): Promise<Verdict>;
   /** Of an ecosystem that the profile permits: where programs of the sandbox find its registry. */
   base(ecosystem: EcosystemName): string | undefined;
 }

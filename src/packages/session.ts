@@ -3,6 +3,7 @@ import { asGatewayError, GatewayError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { ECOSYSTEMS, type EcosystemName } from "../policy/ecosystems/ecosystem.ts";
 import type { PackageFacts } from "../policy/package.ts";
+import type { Verdict } from "../policy/verdict.ts";
 import type { PackageCache } from "./cache/cache.ts";
 import { createDelivery } from "./delivery.ts";
 import { createDesk, errorReply } from "./desk.ts";
@@ -10,7 +11,7 @@ import type { FactPorts } from "./facts.ts";
 import { createDocuments } from "./fetch-document.ts";
 import { hostOf, type SendHttp } from "./http.ts";
 import { inTurns } from "./permitted.ts";
-import type { Registry, Reply, Verdict } from "./registry.ts";
+import type { Registry, Reply } from "./registry.ts";
 import type { Admitted, Refused, SessionPackages } from "./session-packages.ts";
 import type { Sources } from "./sources/sources.ts";
 import { createTurnstile } from "./turnstile.ts";
@@ -26,6 +27,8 @@ export interface PackagePorts extends FactPorts {
   readonly cache: PackageCache;
   readonly send: SendHttp;
   readonly decide: (facts: PackageFacts) => Verdict;
+  readonly policyDigest: () => string;
+  readonly settle: (verdict: Verdict, signal: AbortSignal) => Promise<Verdict>;
   /** Resolves when it is on record. */
   readonly onAdmitted: (admitted: Admitted, verdict: Verdict) => Promise<void>;
   readonly onRefused: (refused: Refused) => void;
@@ -174,6 +177,12 @@ export function createSessionPackages(ports: PackagePorts): OpenPackages {
       const own = await desk(registry, signal);
       const releases = await registry.releases(name, own, version);
       return releases && (await inTurns(releases, (release) => ({ release, verdict: own.verdict(release) })));
+    },
+    settle: async (ecosystem, release, signal) => {
+      const registry = registries.get(ecosystem);
+      if (!registry) throw new GatewayError("REGISTRY_FAILED", `no registry of ${ecosystem} is known`);
+      const own = await desk(registry, signal);
+      return await ports.settle(own.verdict(release), AbortSignal.any([signal, ending]));
     },
     base: (ecosystem) => (registries.has(ecosystem) ? base(ecosystem) : undefined),
   };

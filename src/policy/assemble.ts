@@ -1,22 +1,30 @@
-import { createHash } from "node:crypto";
-import { preparsePolicySet } from "@cedar-policy/cedar-wasm/nodejs";
 import { z } from "zod";
+import { prepareSchema } from "./authorize.ts";
+import { budgetPolicies } from "./budget-policies.ts";
 import type { Bundle, BundlePolicy, Problem } from "./bundle.ts";
 import { readCedar } from "./cedar-files.ts";
+import { bundleNameSchema, versionSchema } from "./distribution/manifest.ts";
 import { type Egress, grantPolicy, readGroupLine } from "./egress.ts";
-import { evaluate, prepareSchema } from "./evaluate.ts";
+import { evaluate } from "./evaluate.ts";
+import { LAYERS } from "./layer.ts";
 import { packagePolicies } from "./package-policies.ts";
+import { prepareSets } from "./prepare.ts";
 import { profileSchema } from "./profile.ts";
-import { type Describe, runTests, type TestResult, testProblems, testsSchema } from "./tests.ts";
+import { digestOf } from "./read-files.ts";
+import { type Describe, type PolicyTest, runTests, type TestResult, testProblems, testsSchema } from "./tests.ts";
+import { OWN_VOCABULARY, type Vocabulary } from "./vocabulary.ts";
 import { readYaml } from "./yaml.ts";
 
-const manifestSchema = z.strictObject({
-  name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, "must be lower-case letters, digits and dashes"),
-  version: z
-    .string()
-    .max(100)
-    .regex(/^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$/, "must be a version such as 1.0.0"),
+export const manifestSchema = z.strictObject({
+  name: bundleNameSchema,
+  version: versionSchema,
   description: z.string().max(1_000).optional(),
+  /** Where it is made for: it is refused elsewhere. */
+  layer: z.enum(LAYERS).optional(),
+  /** It only says what is forbidden: another layer has to say what is permitted, and it may permit connections to every host. */
+  narrows: z.boolean().default(false),
+  /** `shadow`: what it would decide is recorded, and decides nothing. */
+  mode: z.enum(["enforce", "shadow"]).default("enforce"),
 });
 
 const PROFILE = "profile.yaml";
@@ -24,8 +32,21 @@ const PROFILE = "profile.yaml";
 /** Lines of the named groups of hosts that a bundle uses. */
 export type Groups = ReadonlyMap<string, readonly string[]>;
 
+/** The tools that policy decides, as its tests call them and as its policies speak of them. */
+export interface Language {
+  readonly describe: Describe;
+  /** Without it no skill is known. */
+  readonly vocabulary?: Vocabulary;
+}
+
 export interface LoadedBundle extends Bundle {
   readonly tests: readonly TestResult[];
+  /** As its files say it, for whoever compares bundles. */
+  readonly written: {
+    /** Cedar, by id; with those that the profile stands for. */
+    readonly policies: ReadonlyMap<string, string>;
+    readonly tests: readonly PolicyTest[];
+  };
 }
 
 export type CheckedBundle =
@@ -33,7 +54,11 @@ export type CheckedBundle =
   | { readonly valid: false; readonly problems: readonly Problem[]; readonly tests: readonly TestResult[] };
 
 /** Makes a bundle of its files' names and texts, in the order of names: all of it is right, or none of it is used. */
-export function assembleBundle(files: ReadonlyMap<string, string>, groups: Groups, describe: Describe): CheckedBundle {
+export function assembleBundle(
+  files: ReadonlyMap<string, string>,
+  groups: Groups,
+  { describe, vocabulary = OWN_VOCABULARY }: Language,
+): CheckedBundle {
   const problems: Problem[] = [];
   const yaml = <T>(name: string, schema: z.ZodType<T>) => {
     const read = readYaml(name, files.get(name) ?? "", schema);
@@ -51,8 +76,12 @@ export function assembleBundle(files: ReadonlyMap<string, string>, groups: Group
   const grants = profile ? grantsOf(profile.value.egress, groups) : { text: "", problems: [] };
   problems.push(...grants.problems);
   const packages = profile?.value.packages ? packagePolicies(profile.value.packages) : [];
-  const text = [grants.text, ...packages].join("\n");
-  const { parts, problems: inPolicies } = readCedar([...cedar, { name: PROFILE, text }]);
+  const budgets = profile?.value.budgets ? budgetPolicies(profile.value.budgets) : [];
+  const text = [grants.text, ...packages, ...budgets].join("\n");
+  const { parts, problems: inPolicies } = readCedar([...cedar, { name: PROFILE, text }], {
+    narrows: manifest?.value.narrows === true,
+    vocabulary,
+  });
   problems.push(...inPolicies);
   if (parts.length === 0 && inPolicies.length === 0) {
     problems.push({
@@ -66,29 +95,35 @@ export function assembleBundle(files: ReadonlyMap<string, string>, groups: Group
   // What a group means here is a part of what is decided.
   const meant = [...groups].map(([name, lines]): [string, string] => [`groups/${name}`, lines.join("\n")]);
   const digest = digestOf(new Map([...files, ...meant]));
-  prepareSchema();
-  const parsed = preparsePolicySet(digest, { staticPolicies: Object.fromEntries(parts.map((it) => [it.id, it.text])) });
-  if (parsed.type === "failure") {
-    return {
-      valid: false,
-      problems: parsed.errors.map((it) => ({ file: "(bundle)", message: it.message })),
-      tests: [],
-    };
-  }
+  prepareSchema(vocabulary);
+  const { sets, problems: unparsed } = prepareSets(digest, parts);
+  if (unparsed.length > 0) return { valid: false, problems: unparsed, tests: [] };
   const placed = ({ id, file, line }: BundlePolicy) => {
-    const [, part, key = "", index] = file === PROFILE ? (/#(\w+)\.(\w+)(?:\.(\d+))?/.exec(id) ?? []) : [];
+    const [, part, key = "", within] = file === PROFILE ? (/#(\w+)\.(\w+)(?:\.(\w+))?/.exec(id) ?? []) : [];
     if (part === undefined) return line;
-    return profile.placeOf([part, key, ...(index === undefined ? [] : [Number(index) - 1])]).line;
+    const last = within !== undefined && /^\d+$/.test(within) ? Number(within) - 1 : within;
+    return profile.placeOf([part, key, ...(last === undefined ? [] : [last])]).line;
   };
   const policies = new Map(
-    parts.map(({ text, offset, source, ...policy }) => [policy.id, { ...policy, line: placed(policy) }]),
+    parts.map(({ offset, source, ...policy }) => [policy.id, { ...policy, line: placed(policy) }]),
   );
-  const { name, version } = manifest.value;
-  const bundle = { identity: { name, version, digest }, profile: profile.value, policies, preparsed: digest };
+  const { name, version, narrows, mode, layer } = manifest.value;
+  const bundle: Bundle = {
+    identity: { name, version, digest },
+    profile: profile.value,
+    stated: profile.stated,
+    policies,
+    narrows,
+    mode,
+    ...(layer && { layer }),
+    sets,
+    vocabulary,
+  };
   const results = runTests(bundle, tests.value, describe);
   const failed = [...permitsNonsense(bundle), ...testProblems(results, "tests.yaml", tests.placeOf)];
   if (failed.length > 0) return { valid: false, problems: failed, tests: results };
-  return { valid: true, bundle: { ...bundle, tests: results } };
+  const written = { policies: new Map(parts.map((it) => [it.id, it.text])), tests: tests.value };
+  return { valid: true, bundle: { ...bundle, tests: results, written } };
 }
 
 /** The convenient form is written out as the policies that it stands for, so that both are decided, and told of, in the same way. */
@@ -125,11 +160,4 @@ function permitsNonsense(bundle: Bundle): Problem[] {
     const refused = outcome === "deny" && problems.length > 0;
     return refused ? [] : [{ file: "(bundle)", message: `the evaluator did not refuse ${what}` }];
   });
-}
-
-/** SHA-256 over names, sizes and contents in the order of names. */
-function digestOf(files: ReadonlyMap<string, string>): string {
-  const hash = createHash("sha256");
-  for (const [name, text] of files) hash.update(`${name}\0${Buffer.byteLength(text)}\0`).update(text);
-  return `sha256:${hash.digest("hex")}`;
 }

@@ -1,11 +1,23 @@
-import type { BundleIdentity, DecidingPolicy } from "./decision.ts";
+import type { Constant } from "./constants.ts";
+import type { BundleIdentity, ChannelName, DecidingPolicy } from "./decision.ts";
+import type { LayerName } from "./layer.ts";
 import type { Profile } from "./profile.ts";
+import type { Vocabulary } from "./vocabulary.ts";
 
 /** A policy of a bundle, with the place it was read from. */
 export interface BundlePolicy extends DecidingPolicy {
+  readonly text: string;
   readonly file: string;
   /** From 1. */
   readonly line: number;
+  /** `shadow`: it is evaluated for the record, and decides nothing. */
+  readonly mode: "enforce" | "shadow";
+  /** Of a forbid that a person may lift: by which ways. */
+  readonly ask?: readonly ChannelName[];
+  /** Counters of usage that it reads: attributes of `principal.usage`, `principal.session`, `openSessions` and `sessionIsOpen`. */
+  readonly usage: readonly string[];
+  /** Of a policy that applies only while a counter, the only one that it reads, has come to a number: that number. */
+  readonly usageLimit?: number;
   /** Tools that it can apply to. */
   readonly actions: ReadonlySet<string>;
   /** Whether it applies to every request for these tools: any principal, any resource, no condition. */
@@ -14,6 +26,8 @@ export interface BundlePolicy extends DecidingPolicy {
   readonly connect?: ConnectPolicy;
   /** Of a policy that can apply to packages: see `packageScope`. */
   readonly packages?: string;
+  /** What it compares requests with, for who explains it. */
+  readonly constants: readonly Constant[];
 }
 
 /** What the proxy must know of a policy before there is a request to decide. */
@@ -32,9 +46,31 @@ export interface ConnectPolicy {
 export interface Bundle {
   readonly identity: BundleIdentity;
   readonly profile: Profile;
+  /** The profile as it is written, for a merger of layers: what it leaves out is no opinion. */
+  readonly stated: unknown;
   readonly policies: ReadonlyMap<string, BundlePolicy>;
-  /** Name under which Cedar keeps the parsed policy set of this thread. */
-  readonly preparsed: string;
+  /** `narrows`: it says what is forbidden, and leaves it to other layers to say what is permitted. */
+  readonly narrows: boolean;
+  /** Where it is made for; anywhere when absent. */
+  readonly layer?: LayerName;
+  readonly mode: "enforce" | "shadow";
+  readonly sets: PolicySets;
+  /** What it can speak of. */
+  readonly vocabulary: Vocabulary;
+}
+
+/** Names under which Cedar keeps parsed sets of policies, of this thread. */
+export interface PolicySets {
+  readonly enforced: string;
+  /** The same without the forbids that a person may lift; absent when there are none. */
+  readonly withoutAsks?: string;
+  /** The enforced ones and those in shadow mode; absent when there are none. */
+  readonly withShadows?: string;
+}
+
+/** Those that decide. */
+export function enforcedPolicies({ policies }: Pick<Bundle, "policies">): readonly BundlePolicy[] {
+  return [...policies.values()].filter((it) => it.mode === "enforce");
 }
 
 /** A place in a text; both from 1. */

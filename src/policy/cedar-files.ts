@@ -1,19 +1,22 @@
 import {
   checkParsePolicySet,
   type DetailedError,
-  getValidRequestEnvsPolicy,
   type PolicyJson,
   policyToJson,
   validate,
 } from "@cedar-policy/cedar-wasm/nodejs";
+import { annotated, annotationProblems } from "./annotations.ts";
 import { type BundlePolicy, type Problem, placeAt } from "./bundle.ts";
 import { CONNECT } from "./connect.ts";
 import { connectPolicy, overBroad } from "./connect-policy.ts";
+import { constantsOf } from "./constants.ts";
 import { deadLiterals } from "./literals.ts";
 import { INSTALL_PACKAGE } from "./package.ts";
 import { packageScope } from "./package-scope.ts";
-import { SCHEMA } from "./schema.ts";
+import { actionFinder, type FindActions } from "./policy-actions.ts";
 import { type Statement, statementsOf } from "./statements.ts";
+import { usageLimit, usageRead } from "./usage-read.ts";
+import { missingAction, type Vocabulary } from "./vocabulary.ts";
 
 export interface CedarFile {
   readonly name: string;
@@ -25,14 +28,17 @@ interface Part extends BundlePolicy, Statement {
   readonly source: CedarFile;
 }
 
-/** The annotations that have a meaning; any other is a mistake or a wish that would be ignored. */
-const ANNOTATIONS: ReadonlySet<string> = new Set(["id", "reason"]);
-const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
-
-/** Parses and strictly validates the policies of a bundle: an error or a warning is a problem. */
-export function readCedar(files: readonly CedarFile[]): { parts: readonly Part[]; problems: readonly Problem[] } {
+/**
+ * Parses and strictly validates the policies of a bundle: an error or a warning is a problem. `narrows`: it may permit connections to every
+ * host, because another layer says which.
+ */
+export function readCedar(
+  files: readonly CedarFile[],
+  { narrows, vocabulary }: { readonly narrows: boolean; readonly vocabulary: Vocabulary },
+): { parts: readonly Part[]; problems: readonly Problem[] } {
   const problems: Problem[] = [];
-  const parts = files.flatMap((file) => partsOf(file, problems));
+  const reading: Reading = { narrows, problems, findActions: actionFinder(vocabulary) };
+  const parts = files.flatMap((file) => partsOf(file, reading));
   const byId = new Map<string, Part>();
   for (const part of parts) {
     if (byId.has(part.id)) {
@@ -40,13 +46,20 @@ export function readCedar(files: readonly CedarFile[]): { parts: readonly Part[]
     }
     byId.set(part.id, part);
   }
-  problems.push(...validated(byId));
+  problems.push(...validated(byId, vocabulary));
   return { parts, problems };
 }
 
-function validated(parts: ReadonlyMap<string, Part>): Problem[] {
+interface Reading {
+  readonly narrows: boolean;
+  readonly problems: Problem[];
+  readonly findActions: FindActions;
+}
+
+function validated(parts: ReadonlyMap<string, Part>, vocabulary: Vocabulary): Problem[] {
+  const { schema } = vocabulary;
   const answer = validate({
-    schema: SCHEMA,
+    schema,
     policies: { staticPolicies: Object.fromEntries([...parts].map(([id, { text }]) => [id, text])) },
     validationSettings: { mode: "strict" },
   });
@@ -54,7 +67,7 @@ function validated(parts: ReadonlyMap<string, Part>): Problem[] {
   const found = [...answer.validationErrors, ...answer.validationWarnings].map(({ policyId, error }): Problem => {
     const part = parts.get(policyId);
     const place = part ? placeIn(part.source, part.offset, startOf(error)) : { file: "(bundle)" };
-    return { ...place, ...worded(error) };
+    return { ...place, ...ofSkills(worded(error), vocabulary) };
   });
   return [...together(found), ...answer.otherWarnings.map((it) => ({ file: "(bundle)", ...worded(it) }))];
 }
@@ -70,7 +83,8 @@ function together(problems: readonly Problem[]): Problem[] {
   });
 }
 
-function partsOf(file: CedarFile, problems: Problem[]): Part[] {
+function partsOf(file: CedarFile, reading: Reading): Part[] {
+  const { problems } = reading;
   const checked = checkParsePolicySet({ staticPolicies: file.text });
   const located = checked.type === "failure" ? checked.errors.filter((it) => it.sourceLocations?.[0]) : [];
   if (located.length > 0) {
@@ -78,14 +92,15 @@ function partsOf(file: CedarFile, problems: Problem[]): Part[] {
     return [];
   }
   const before = problems.length;
-  const parts = statementsOf(file.text).flatMap((statement, index) => partOf(file, statement, index, problems));
+  const parts = statementsOf(file.text).flatMap((statement, index) => partOf(file, statement, index, reading));
   if (checked.type === "failure" && problems.length === before) {
     problems.push(...checked.errors.map((it) => ({ file: file.name, ...worded(it) })));
   }
   return parts;
 }
 
-function partOf(source: CedarFile, statement: Statement, index: number, problems: Problem[]): Part[] {
+function partOf(source: CedarFile, statement: Statement, index: number, reading: Reading): Part[] {
+  const { narrows, problems, findActions } = reading;
   const { text, offset } = statement;
   const parsed = policyToJson(text);
   if (parsed.type === "failure") {
@@ -100,46 +115,33 @@ function partOf(source: CedarFile, statement: Statement, index: number, problems
     const within = Math.max(0, text.indexOf(JSON.stringify(literal)));
     problems.push({ ...placeIn(source, offset + within), ...words });
   }
-  const envs = getValidRequestEnvsPolicy(text, SCHEMA);
-  if (envs.type === "failure") problems.push({ ...place, message: envs.error });
-  const actions = new Set(envs.type === "success" ? envs.actions.map(actionName) : []);
+  const found = findActions(text, policy);
+  if ("problem" in found) problems.push({ ...place, message: found.problem });
+  const actions = "problem" in found ? new Set<string>() : found;
   const id = `${source.name}#${annotations["id"] ?? index}`;
   const reason = annotations["reason"];
-  const named = { id, effect, ...(reason ? { reason } : {}), file: source.name, line: place.line };
+  const named = {
+    id,
+    effect,
+    ...(reason ? { reason } : {}),
+    file: source.name,
+    line: place.line,
+    constants: constantsOf(policy),
+  };
   const connect = actions.has(CONNECT) ? connectPolicy(policy) : undefined;
-  const tooBroad = connect && overBroad(policy, connect);
+  const tooBroad = narrows ? undefined : connect && overBroad(policy, connect);
   if (tooBroad) problems.push({ ...place, ...tooBroad });
   const unconditional = isUnconditional(policy);
   const packages = actions.has(INSTALL_PACKAGE) ? packageScope(policy) : undefined;
   const about = { ...(connect && { connect }), ...(packages !== undefined && { packages }) };
-  return [{ ...named, actions, unconditional, ...about, text, offset, source }];
-}
-
-function annotationProblems({ effect, annotations = {} }: PolicyJson): { message: string; fix: string }[] {
-  const unknown = Object.keys(annotations).filter((it) => !ANNOTATIONS.has(it));
-  const problems = unknown.map((it) => ({
-    message: `the annotation \`@${it}\` is unknown`,
-    fix: "use `@id` and `@reason`",
-  }));
-  if ("id" in annotations && !ID.test(annotations["id"] ?? "")) {
-    problems.push({ message: "the id is not a name", fix: "use letters, digits, dots, dashes and underscores" });
-  }
-  if (effect === "forbid" && !annotations["reason"]?.trim()) {
-    problems.push({
-      message: "a forbid has no reason",
-      fix: 'write `@reason("…")` above it: people and models read it when they are refused',
-    });
-  }
-  return problems;
+  const limit = usageLimit(policy);
+  const read = { usage: usageRead(policy), ...(limit !== undefined && { usageLimit: limit }) };
+  const meant = { ...annotated(policy), ...read };
+  return [{ ...named, ...meant, actions, unconditional, ...about, text, offset, source }];
 }
 
 function isUnconditional({ principal, resource, conditions }: PolicyJson): boolean {
   return principal.op === "All" && resource.op === "All" && conditions.length === 0;
-}
-
-/** `Glovebox::Action::"exec"` → `exec`. */
-function actionName(uid: string): string {
-  return uid.slice(uid.indexOf('"') + 1, -1);
 }
 
 function startOf({ sourceLocations }: DetailedError): number {
@@ -150,6 +152,14 @@ function startOf({ sourceLocations }: DetailedError): number {
 function placeIn({ name, text }: CedarFile, offset: number, bytes = 0) {
   const within = bytes === 0 ? 0 : Buffer.from(text.slice(offset)).subarray(0, bytes).toString().length;
   return { file: name, ...placeAt(text, offset + within) };
+}
+
+/** Of an action that no skill gives Cedar proposes any other, such as `exec`. */
+function ofSkills(words: ReturnType<typeof worded>, vocabulary: Vocabulary): ReturnType<typeof worded> {
+  const [, action] =
+    /^for policy .* unrecognized action `Glovebox::Action::\\?"([^"\\]+)\\?"`/s.exec(words.message) ?? [];
+  const missing = action === undefined ? undefined : missingAction(vocabulary, action);
+  return missing ? { message: `${words.message}: ${missing.message}`, fix: missing.fix } : words;
 }
 
 function worded({ message, help, related }: DetailedError): { message: string; fix?: string } {

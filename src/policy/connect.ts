@@ -7,6 +7,9 @@ import { requestPath } from "./request-path.ts";
 /** The one action that is no tool: a connection of a program in the sandbox, or one request on it. */
 export const CONNECT = "connect";
 
+/** How a refusal that no forbid is the reason of begins. */
+export const NOT_GRANTED = "no policy grants it";
+
 /** A connection as policy sees it. */
 export interface Connection {
   /** In its one spelling; see `host.ts`. */

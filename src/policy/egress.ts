@@ -62,6 +62,7 @@ export const egressSchema = z.strictObject({
    */
   private: z
     .array(pattern.refine((it) => it.pattern.kind !== "below", "must be an exact name or a CIDR range"))
+    .max(256)
     .default([]),
   /** What a placeholder of a secret leads to that is sent where it does not belong; it is never let through. */
   onExfiltration: z.enum(["refuse", "end-session"]).default("refuse"),

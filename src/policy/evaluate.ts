@@ -1,134 +1,94 @@
-import {
-  type CedarValueJson,
-  type EntityJson,
-  preparseSchema,
-  statefulIsAuthorized,
-} from "@cedar-policy/cedar-wasm/nodejs";
-import { GatewayError } from "../errors.ts";
-import type { Bundle } from "./bundle.ts";
-import type { DecidingPolicy, Decision } from "./decision.ts";
-import { namingOf, samePurl } from "./ecosystems/naming.ts";
-import { normalisePath, pathAncestors } from "./facts.ts";
-import { hostAncestors, readHost } from "./host.ts";
-import { type PackageFacts, purlAncestors } from "./package.ts";
-import type { Fact, PolicyRequest, Resource } from "./request.ts";
-import { ADDRESS_FACTS, PATH_FACTS, SCHEMA } from "./schema.ts";
-
-/** Name under which Cedar keeps the parsed schema of this thread. */
-export const SCHEMA_NAME = "glovebox";
-
-/** Parses the schema once a thread; safe to repeat. */
-export function prepareSchema(): void {
-  preparseSchema(SCHEMA_NAME, SCHEMA);
-}
+import { answerOf, type CedarRequest, prepared } from "./authorize.ts";
+import { type Bundle, type BundlePolicy, enforcedPolicies, type PolicySets } from "./bundle.ts";
+import { CHANNELS, type DecidingPolicy, type Decision, type ShadowDecision } from "./decision.ts";
+import type { PolicyRequest } from "./request.ts";
 
 /**
  * Decides a request by a bundle: a pure function of both, without clock or I/O. Cedar denies by default and lets a forbid override
  * every permit; it also *skips* a policy that fails to evaluate, so that here any error, warning or exception denies.
  */
 export function evaluate(bundle: Bundle, request: PolicyRequest): Decision {
-  const { identity } = bundle;
-  const refused = (problems: readonly string[]): Decision => ({
-    outcome: "deny",
-    policies: [],
-    problems,
-    bundle: identity,
-  });
-  try {
-    const answer = statefulIsAuthorized({ ...cedarRequest(request), preparsedPolicySetId: bundle.preparsed });
-    if (answer.type === "failure") return refused(answer.errors.map((it) => it.message));
-    const { decision, diagnostics } = answer.response;
-    const problems = [
-      ...diagnostics.errors.map((it) => `${it.policyId}: ${it.error.message}`),
-      ...answer.warnings.map((it) => it.message),
-    ];
-    if (problems.length > 0) return refused(problems);
-    const policies = diagnostics.reason.toSorted().map((id) => deciding(bundle, id));
-    return { outcome: decision === "allow" ? "permit" : "deny", policies, problems: [], bundle: identity };
-  } catch (error) {
-    return refused([`policy evaluation failed: ${error instanceof Error ? error.message : String(error)}`]);
-  }
+  const { identity, sets, policies } = bundle;
+  const asked = prepared(request, bundle.vocabulary);
+  if ("problems" in asked) return { outcome: "deny", policies: [], problems: asked.problems, bundle: identity };
+  const find = (id: string) => ({ policy: policies.get(id), layer: 0, decider: deciding(id, policies.get(id)) });
+  const enforced = decided({ sets, layers: 1, find }, asked.request);
+  const shadow = shadowOf(bundle, enforced.outcome, asked.request);
+  return { ...enforced, bundle: identity, ...(shadow && { shadow: [shadow] }) };
 }
 
 /** Whether a request for this tool could be permitted; `false` is certain, and the tool need not be shown. */
 export function canEverPermit(bundle: Bundle, action: string): boolean {
-  const applicable = [...bundle.policies.values()].filter((it) => it.actions.has(action));
-  const always = applicable.some((it) => it.effect === "forbid" && it.unconditional);
+  const applicable = enforcedPolicies(bundle).filter((it) => it.actions.has(action));
+  const always = applicable.some((it) => it.effect === "forbid" && it.unconditional && !it.ask);
   return !always && applicable.some((it) => it.effect === "permit");
 }
 
-function deciding(bundle: Bundle, id: string): DecidingPolicy {
-  const policy = bundle.policies.get(id);
+/** Policies of one or more layers, parsed together. */
+export interface Ruling {
+  readonly sets: PolicySets;
+  /** How many there are; each has to permit. */
+  readonly layers: number;
+  /** What an id of the sets stands for; `layer` counts from 0. */
+  readonly find: (id: string) => {
+    readonly policy: BundlePolicy | undefined;
+    readonly layer: number;
+    readonly decider: DecidingPolicy;
+  };
+}
+
+/**
+ * All layers' policies in one evaluation. Cedar names every forbid that applies, or, where there is none, every permit: so a layer without a
+ * permit among them denies by default. A denial that is due to nothing but forbids that ask, of what every layer permits without them, is a
+ * question.
+ */
+export function decided(
+  { sets, layers, find }: Ruling,
+  request: CedarRequest,
+): Pick<Decision, "outcome" | "policies" | "problems" | "channels"> {
+  const { allowed, reasons, problems } = answerOf(sets.enforced, request);
+  const found = reasons.map(find);
+  const policies = found.map((it) => it.decider);
+  if (problems.length > 0) return { outcome: "deny", policies: [], problems };
+  if (allowed) return byEach(layers, found) ? { outcome: "permit", policies, problems } : DEFAULT_DENY;
+  const asks = found.map((it) => it.policy?.ask);
+  if (sets.withoutAsks === undefined || reasons.length === 0) return { outcome: "deny", policies, problems };
+  const hard = found.filter((it) => it.policy?.ask === undefined);
+  if (hard.length > 0) return { outcome: "deny", policies: hard.map((it) => it.decider), problems };
+  const otherwise = answerOf(sets.withoutAsks, request);
+  const without = otherwise.reasons.map(find);
+  if (!otherwise.allowed) {
+    return { outcome: "deny", policies: without.map((it) => it.decider), problems: otherwise.problems };
+  }
+  if (!byEach(layers, without)) return DEFAULT_DENY;
+  const channels = CHANNELS.filter((it) => asks.every((enough) => enough?.includes(it)));
+  return { outcome: "ask", policies, problems, ...(channels.length < CHANNELS.length && { channels }) };
+}
+
+const DEFAULT_DENY = { outcome: "deny", policies: [], problems: [] } as const;
+
+/** Whether each layer has a permit among them. */
+function byEach(layers: number, permits: readonly { readonly layer: number }[]): boolean {
+  // INVARIANT: without a layer nothing is permitted.
+  return layers > 0 && new Set(permits.map((it) => it.layer)).size === layers;
+}
+
+/** What the policies in shadow mode would make of a request that is decided otherwise without them. */
+function shadowOf(bundle: Bundle, outcome: Decision["outcome"], request: CedarRequest): ShadowDecision | undefined {
+  const { withShadows } = bundle.sets;
+  if (withShadows === undefined) return undefined;
+  const { allowed, reasons, problems } = answerOf(withShadows, request);
+  if (problems.length > 0) return { would: "deny", policies: [], problems };
+  const due = reasons.flatMap((id) => {
+    const policy = bundle.policies.get(id);
+    return policy?.mode === "shadow" ? [policy] : [];
+  });
+  const would = allowed ? "permit" : due.every((it) => it.ask) ? "ask" : "deny";
+  if (due.length === 0 || would === outcome || (outcome === "deny" && !allowed)) return undefined;
+  return { would, policies: due.map((it) => deciding(it.id, it)), problems };
+}
+
+export function deciding(id: string, policy: BundlePolicy | undefined): DecidingPolicy {
   const { effect = "forbid", reason } = policy ?? {};
   return { id, effect, ...(reason === undefined ? {} : { reason }) };
-}
-
-function cedarRequest({ principal, action, resource, context }: PolicyRequest) {
-  const entities: EntityJson[] = [];
-  const entity = (type: "Path" | "MountPath" | "Host", id: string, ancestors: readonly string[]) => {
-    const uid = { type: `Glovebox::${type}`, id };
-    // All ancestors as direct parents: Cedar then needs no entity for each of them.
-    const parents = ancestors.map((it) => ({ type: uid.type, id: it }));
-    if (!entities.some((it) => "id" in it.uid && it.uid.id === id && it.uid.type === uid.type)) {
-      entities.push({ uid, attrs: {}, parents });
-    }
-    return uid;
-  };
-  const path = (value: string, type: "Path" | "MountPath" = "Path") => {
-    // INVARIANT: without it, `/workspace/../etc` would lie in /workspace. The caller denies.
-    if (normalisePath(value, "/") !== value) throw new GatewayError("INTERNAL", "a path is not normalised");
-    return entity(type, value, pathAncestors(value));
-  };
-  const packageEntity = ({ purl, ...attrs }: PackageFacts) => {
-    const uid = { type: "Glovebox::Package", id: purl };
-    const same = samePurl(namingOf(attrs.ecosystem), attrs.name, attrs.version);
-    const above = same === purl ? purlAncestors(purl) : [...purlAncestors(purl), same, ...purlAncestors(same)];
-    const parents = [...new Set(above)].map((id) => ({ type: uid.type, id }));
-    entities.push({
-      uid,
-      attrs: Object.fromEntries(Object.entries(attrs).map(([k, v]) => [k, cedarValue(v)])),
-      parents,
-    });
-    return uid;
-  };
-  const acted = (it: Resource) => {
-    if (it.type === "path") return path(it.path);
-    if (it.type === "session") return { type: "Glovebox::Session", id: it.id };
-    if (it.type === "package") return packageEntity(it.facts);
-    // INVARIANT: without it, `EXAMPLE.org` would be another host than the one that a forbid names. The caller denies.
-    if (readHost(it.host)?.host !== it.host) throw new GatewayError("INTERNAL", "a host is not in its one spelling");
-    return entity("Host", it.host, hostAncestors(it.host));
-  };
-  const who = { type: "Glovebox::Principal", id: principal.id };
-  const attrs = {
-    client: principal.client.name,
-    clientVersion: principal.client.version,
-    transport: principal.transport,
-  };
-  entities.push({ uid: who, attrs, parents: [] });
-  const facts = Object.entries(context).map(([name, fact]): [string, CedarValueJson] => {
-    const type = PATH_FACTS.get(name);
-    if (type) return [name, { __entity: path(String(fact), type) }];
-    if (ADDRESS_FACTS.has(name)) return [name, { __extn: { fn: "ip", arg: String(fact) } }];
-    return [name, cedarValue(fact)];
-  });
-  return {
-    principal: who,
-    action: { type: "Glovebox::Action", id: action },
-    resource: acted(resource),
-    context: Object.fromEntries(facts),
-    entities,
-    preparsedSchemaName: SCHEMA_NAME,
-    validateRequest: true,
-  };
-}
-
-function cedarValue(fact: Fact): CedarValueJson {
-  if (typeof fact !== "object") return fact;
-  if (isList(fact)) return fact.map(cedarValue);
-  return Object.fromEntries(Object.entries(fact).map(([name, value]) => [name, cedarValue(value)]));
-}
-
-function isList(fact: object): fact is readonly Fact[] {
-  return Array.isArray(fact);
 }

@@ -5,7 +5,7 @@ const MAX_PATH_BYTES = 4_095;
 const MAX_NAME_BYTES = 255;
 /** Cedar gets every ancestor of a path, so that its time grows with the square of the depth. */
 const MAX_DEPTH = 256;
-const MAX_PREFIXES = 8;
+export const MAX_PREFIXES = 8;
 /** A prefix longer than this is left out, and so are the longer ones: no rule names such a thing, and Cedar's time grows with it. */
 const MAX_PREFIX_BYTES = 4_096;
 

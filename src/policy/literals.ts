@@ -1,6 +1,7 @@
 import { GatewayError } from "../errors.ts";
 import { isArgvPrefix, normalisePath } from "./facts.ts";
 import { readHost } from "./host.ts";
+import { isWordsFact } from "./shell/facts.ts";
 
 /** A literal that no request can hold: a forbid that rests on it would never forbid, and nothing else would say so. */
 export interface DeadLiteral {
@@ -13,9 +14,9 @@ export type Node = Readonly<Record<string, unknown>>;
 
 const COMPARISONS = ["contains", "containsAll", "containsAny", "==", "!="] as const;
 
-/** The dead literals of a policy in Cedar's JSON form: paths that aren't normalised, and prefixes that aren't an argv's JSON. */
+/** The dead literals of a policy in Cedar's JSON form: paths that aren't normalised, and words that aren't in JSON. */
 export function deadLiterals(policy: object): DeadLiteral[] {
-  return nodesOf(policy).flatMap((node) => [...deadPath(node), ...deadHost(node), ...deadPrefixes(node)]);
+  return nodesOf(policy).flatMap((node) => [...deadPath(node), ...deadHost(node), ...deadWords(node)]);
 }
 
 function deadHost(node: Node): DeadLiteral[] {
@@ -46,29 +47,64 @@ function normalised(path: string): string | undefined {
   }
 }
 
-function deadPrefixes(node: Node): DeadLiteral[] {
+/** Facts that are sets of words in JSON, and what is to be said of a literal that none of them can hold. */
+const WORD_FACTS = [
+  {
+    fact: "argvPrefixes",
+    fits: isArgvPrefix,
+    words: 8,
+    no: "no prefix of an argv is",
+    are: "the JSON of its first 1 to 8 arguments",
+  },
+  {
+    fact: "subcommands",
+    fits: (text: string) => isWordsFact("subcommands", text),
+    words: 2,
+    no: "no subcommand of a script is",
+    are: "the JSON of a command's first two words, or its only one",
+  },
+  {
+    fact: "commands",
+    fits: (text: string) => isWordsFact("commands", text),
+    words: 8,
+    no: "no command of a script is",
+    are: "the JSON of all its words",
+  },
+] as const;
+
+function deadWords(node: Node): DeadLiteral[] {
+  return WORD_FACTS.flatMap(({ fact, fits, words, no, are }) =>
+    comparedWith(fact, node)
+      .filter((it) => !fits(it))
+      .map((literal) => ({
+        literal,
+        message: `${no} ${JSON.stringify(literal)}: they are ${are}`,
+        fix: `write ${JSON.stringify(JSON.stringify(wordsMeant(literal).slice(0, words)))}`,
+      })),
+  );
+}
+
+/** The strings that a fact is compared with by this node. */
+function comparedWith(fact: string, node: Node): string[] {
   return COMPARISONS.flatMap((operator) => {
     const operands = node[operator];
     if (!isNode(operands)) return [];
     const sides = [operands["left"], operands["right"]];
-    if (!sides.some(isPrefixes)) return [];
-    const literals = sides.flatMap(nodesOf).map((it) => it["Value"]);
-    return literals.filter((it) => typeof it === "string").filter((it) => !isArgvPrefix(it));
-  }).map((literal) => ({
-    literal,
-    message: `no prefix of an argv is ${JSON.stringify(literal)}: they are the JSON of its first 1 to 8 arguments`,
-    fix: `write ${JSON.stringify(JSON.stringify(argvMeant(literal)))}`,
-  }));
+    if (!sides.some((it) => isFact(fact, it))) return [];
+    return sides
+      .flatMap(nodesOf)
+      .map((it) => it["Value"])
+      .filter((it) => typeof it === "string");
+  });
 }
 
-function isPrefixes(node: unknown): boolean {
-  return isNode(node) && isNode(node["."]) && node["."]["attr"] === "argvPrefixes";
+function isFact(fact: string, node: unknown): boolean {
+  return isNode(node) && isNode(node["."]) && node["."]["attr"] === fact;
 }
 
 /** What somebody who wrote `git push` or `["git", "push"]` most likely meant. */
-function argvMeant(literal: string): string[] {
-  const words = literal.match(/[^\s"',[\]\\]+/g) ?? ["git", "push"];
-  return words.slice(0, 8);
+function wordsMeant(literal: string): string[] {
+  return literal.match(/[^\s"',[\]\\]+/g) ?? ["git", "push"];
 }
 
 /** A value's objects at any depth, itself included. */

@@ -34,6 +34,8 @@ const mountSchema = z.strictObject({
     .regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "must be lower-case letters, digits, dots, underscores and dashes"),
   /** Absolute, or below the home directory of the gateway's user (`~/…`). */
   host,
+  /** What it has to lie in once links are followed, as it does by its text: a merger of layers says so. */
+  within: z.array(host).max(16).optional(),
   /** `ro`: import only. */
   mode: z.enum(["ro", "rw"]).default("ro"),
   /** When there are any, only what they match. */

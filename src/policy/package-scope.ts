@@ -1,7 +1,8 @@
 import type { PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
-import type { Bundle } from "./bundle.ts";
+import { enforcedPolicies } from "./bundle.ts";
 import type { EcosystemName } from "./ecosystems/ecosystem.ts";
 import { namingOf } from "./ecosystems/naming.ts";
+import type { Policy } from "./layer.ts";
 
 const PACKAGE = "Glovebox::Package";
 
@@ -15,11 +16,13 @@ export function packageScope({ resource }: PolicyJson): string | undefined {
   return type === PACKAGE ? id : undefined;
 }
 
-/** Whether a policy permits packages of this ecosystem at all; others may narrow that. Of one of which none may enter, nobody is asked. */
-export function mayPermitPackages({ policies }: Pick<Bundle, "policies">, ecosystem: EcosystemName): boolean {
+/** Whether packages of this ecosystem may be permitted at all; conditions may narrow that. Of one of which none may enter, nobody is asked. */
+export function mayPermitPackages({ layers }: Pick<Policy, "layers">, ecosystem: EcosystemName): boolean {
   const own = `pkg:${namingOf(ecosystem).purlType}`;
-  return [...policies.values()].some(({ effect, packages }) => {
-    if (effect !== "permit" || packages === undefined) return false;
-    return packages === "" || `${own}/`.startsWith(`${packages}/`) || packages.startsWith(`${own}/`);
-  });
+  return layers.every(({ bundle }) =>
+    enforcedPolicies(bundle).some(({ effect, packages }) => {
+      if (effect !== "permit" || packages === undefined) return false;
+      return packages === "" || `${own}/`.startsWith(`${packages}/`) || packages.startsWith(`${own}/`);
+    }),
+  );
 }

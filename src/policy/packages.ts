@@ -6,7 +6,7 @@ import { readPackagePattern } from "./package-pattern.ts";
 
 const MAX_HOURS = 876_000;
 /** Most hijacked releases are found out within three days. */
-const MINIMUM_AGE_HOURS = 72;
+export const MINIMUM_AGE_HOURS = 72;
 
 const pattern = z.string().transform((text, context) => {
   const read = readPackagePattern(text);
@@ -70,8 +70,11 @@ export const packagesSchema = z.strictObject({
       });
       return { usual: it.default, own: new Map(own) };
     }),
-  /** The only versions of a package: `npm:lodash: ^4.17.21`, in the ecosystem's own words. */
-  pin: z.record(z.string(), z.string()).default({}).transform(readPins),
+  /** The only versions of a package: `npm:lodash: ^4.17.21`, in the ecosystem's own words; of several ranges, those that lie in all. */
+  pin: z
+    .record(z.string(), z.union([z.string(), z.array(z.string()).min(1).max(64)]))
+    .default({})
+    .transform(readPins),
   /** Whether npm runs packages' own programs when it installs them: never, always, or for these (`npm rebuild` by `installPackage`). */
   installScripts: z
     .union([z.enum(["deny", "allow"]), z.array(z.string().refine((it) => namingOf("npm").readName(it) === it))])
@@ -143,19 +146,25 @@ function couldMatch(ecosystem: EcosystemName, text: string): boolean {
   return names.some((it) => namingOf(ecosystem).readName(it) === it);
 }
 
-/** By package: its range. */
-function readPins(pins: Readonly<Record<string, string>>, context: z.RefinementCtx): ReadonlyMap<string, string> {
-  const read = Object.entries(pins).flatMap(([text, range]): [string, string][] => {
+/** Ranges by package, all of which a version must lie in. */
+export type Pins = ReadonlyMap<string, readonly string[]>;
+
+/** A package that is named twice, in two spellings, is bound by both. */
+function readPins(pins: Readonly<Record<string, string | readonly string[]>>, context: z.RefinementCtx): Pins {
+  const read = Object.entries(pins).flatMap(([text, stated]): [string, string][] => {
     const found = readPackagePattern(text);
     if ("problem" in found || /\*$|.@/.test(text.slice(text.indexOf(":") + 1))) {
       const problem = "problem" in found ? found.problem : "must be one package, without a version";
       context.addIssue({ code: "custom", path: [text], message: `\`${text}\` ${problem}` });
       return [];
     }
-    if (!namingOf(found.pattern.ecosystem).isRange(range)) {
+    const ranges = [stated].flat();
+    for (const range of ranges) {
+      if (namingOf(found.pattern.ecosystem).isRange(range)) continue;
       context.addIssue({ code: "custom", path: [text], message: `\`${range}\` is no range of versions` });
     }
-    return [[found.pattern.purl, range]];
+    return ranges.map((range) => [found.pattern.purl, range]);
   });
-  return new Map(read);
+  const byPackage = Map.groupBy(read, ([purl]) => purl);
+  return new Map([...byPackage].map(([purl, pairs]) => [purl, pairs.map(([, range]) => range)]));
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { budgetsSchema } from "./budget-schema.ts";
 import { egressSchema } from "./egress.ts";
 import { mountsSchema } from "./mount.ts";
 import { packagesSchema } from "./packages.ts";
@@ -67,6 +68,8 @@ const shape = z.strictObject({
   egress: egressSchema.prefault({}),
   /** Which packages may enter it; without this there is no way to a registry but what `egress` grants. */
   packages: packagesSchema.optional(),
+  /** How much may be used: without this there is no limit but the others of the profile. Compiled to Cedar (`budget-policies.ts`). */
+  budgets: budgetsSchema.optional(),
   /** What the sandbox's programs may use without having it. */
   secrets: profileSecrets.default([]),
   /** Whether the container's root file system can be written; the machine confines it all the same. */
@@ -88,7 +91,11 @@ export const profileSchema = shape.superRefine(({ packages, secrets }, context) 
 });
 
 /** A registry that could not be asked for want of its secret would be found out at the first installation. */
-function registrySecretProblem(url: URL, secrets: z.infer<typeof profileSecrets>, name: string): string | undefined {
+export function registrySecretProblem(
+  url: URL,
+  secrets: z.infer<typeof profileSecrets>,
+  name: string,
+): string | undefined {
   const secret = secrets.find((it) => it.name === name);
   if (!secret) return `there is no secret ${name} in the profile`;
   if (url.protocol !== "https:") return `the secret ${name} goes by HTTPS only`;

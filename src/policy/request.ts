@@ -1,4 +1,5 @@
 import type { PackageFacts } from "./package.ts";
+import type { UsageFacts } from "./usage.ts";
 
 /** Who calls: the operating system's user (stdio) and the client it uses. */
 export interface Principal {
@@ -30,4 +31,6 @@ export interface PolicyRequest {
   readonly action: string;
   readonly resource: Resource;
   readonly context: { readonly [name: string]: Fact };
+  /** What has been used so far; absent for a would-be request: nothing. */
+  readonly usage?: UsageFacts;
 }

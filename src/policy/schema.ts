@@ -1,3 +1,5 @@
+import { USAGE_FACTS } from "./usage.ts";
+
 /**
  * The Cedar schema that every bundle is validated against and every request is checked with. One action a tool; its context is
  * what `describe` of the capability of the same name gives (a test keeps them equal). And `connect`, which is no tool (`connect.ts`).
@@ -5,8 +7,18 @@
  * say `context.cwd in Glovebox::Path::"/workspace"`; Cedar's `like` would let `*` cross a `/`.
  */
 export const SCHEMA = `namespace Glovebox {
+  // Over sliding windows that end now (usage.ts).
+  type Usage = {
+${USAGE_FACTS.map((it) => `    ${it}: Long,`).join("\n")}
+  };
   // Who calls. The client's name and version are what it says of itself.
-  entity Principal { client: String, clientVersion: String, transport: String };
+  entity Principal {
+    client: String, clientVersion: String, transport: String,
+    // In all, and by the session that the request is for.
+    usage: Usage, session: Usage,
+    // Sessions that are open now, and whether the one that the request is for is among them.
+    openSessions: Long, sessionIsOpen: Bool,
+  };
   // The sandbox as a whole.
   entity Session;
   // An absolute, normalised path in the sandbox; in all the directories above it, up to "/".
@@ -67,6 +79,15 @@ export const SCHEMA = `namespace Glovebox {
     scriptBytes: Long,
     // Lower-case hexadecimal.
     scriptSha256: String,
+    // Unless true, the script runs the commands below and nothing else. When true, they are what could be found, and it may run anything.
+    opaque: Bool,
+    // First words: ["git", "ls"].containsAll(context.programs).
+    programs: Set<String>,
+    // JSON of the first two words of each command, or of its only one: "[\\"git\\",\\"status\\"]".
+    subcommands: Set<String>,
+    // JSON of all words of each.
+    commands: Set<String>,
+    commandCount: Long,
   } };
   action "listProcesses" appliesTo { principal: [Principal], resource: [Session], context: {} };
   action "readProcess" appliesTo { principal: [Principal], resource: [Session], context: { processId: String } };
@@ -131,16 +152,43 @@ export const SCHEMA = `namespace Glovebox {
     // Decoded, without the query.
     path?: Path,
   } };
+
+  // What has to do with skills: loading them, and whatever they can do. Each skill's actions are besides in "skill:<name>"; the skills that are
+  // there add them ("git-repo_clone"), with their parameters as facts. "skill" is which one it is,
+  // "within" what all of the call's paths lie in: the deepest directory that does, or the path itself where there is one; absent where there is none.
+  type Skill = {
+    name: String,
+    version: String,
+    // Of all its files: "sha256:…".
+    digest: String,
+    // Whether the lock file beside it has this digest.
+    pinned: Bool,
+    // Fingerprints of the keys that have signed that lock file: "SHA256:…".
+    signedBy: Set<String>,
+  };
+  action "skills";
+  action "findCapability" in ["skills"] appliesTo { principal: [Principal], resource: [Session], context: {} };
+  action "useSkill" in ["skills"] appliesTo { principal: [Principal], resource: [Session], context: { skill: Skill } };
+
   action "explainPolicy" appliesTo { principal: [Principal], resource: [Session], context: { tool: String } };
 }
 `;
 
-/** Facts that are paths: entities for Cedar, not strings. By the type of each. */
-export const PATH_FACTS: ReadonlyMap<string, "Path" | "MountPath"> = new Map([
+/** The names of all actions. */
+export const ACTIONS: readonly string[] = [...SCHEMA.matchAll(/^ {2}action "(\w+)".* appliesTo/gm)].map(
+  ([, name = ""]) => name,
+);
+
+/** All that has to do with skills. */
+export const SKILLS = "skills";
+
+/** What a fact is for Cedar, where it is no string: an entity, or an address. */
+export type FactType = "Path" | "MountPath" | "ipaddr";
+
+/** Such facts of Glovebox's own actions, by name. A skill's parameter of such a name is what its type says. */
+export const FACT_TYPES: ReadonlyMap<string, FactType> = new Map([
   ["cwd", "Path"],
   ["path", "Path"],
   ["mountPath", "MountPath"],
+  ["address", "ipaddr"],
 ]);
-
-/** Facts that are IP addresses: Cedar's `ipaddr`, not strings. */
-export const ADDRESS_FACTS: ReadonlySet<string> = new Set(["address"]);

@@ -28,7 +28,7 @@ const argv = z
   .refine((it) => it.length <= 64, "at most 64 words");
 
 /** One object for all three kinds, so that what is wrong is named by its key. */
-const source = z
+export const secretSource = z
   .strictObject({
     env: variable.optional(),
     file: file.optional(),
@@ -109,7 +109,7 @@ const host = z.strictObject({
 const secret = z.strictObject({
   /** Also the variable in the sandbox, which holds the placeholder. */
   name: z.string().regex(/^[A-Z_][A-Z0-9_]{0,63}$/, "must be capitals, digits and underscores, at most 64"),
-  source,
+  source: secretSource,
   /** A value older than this is read again when it is next needed. */
   refreshMs: z.int().min(1000).max(86_400_000).default(REFRESH_MS),
   /** Where it may be sent: nowhere else. */

@@ -1,7 +1,9 @@
 import { z } from "zod";
 import type { Bundle, Place, Problem } from "./bundle.ts";
+import { OUTCOMES } from "./decision.ts";
 import { evaluate } from "./evaluate.ts";
 import type { PolicyRequest, Principal } from "./request.ts";
+import { USAGE_FACTS, type UsageFact } from "./usage.ts";
 
 /** What a would-be tool call means to policy; the composition root knows the tools. */
 export type Describe = (
@@ -10,18 +12,34 @@ export type Describe = (
   principal: Principal,
 ) => { readonly request: PolicyRequest } | { readonly problem: string };
 
+const amount = z.int().min(0).default(0);
+const usage = z
+  .strictObject(Object.fromEntries(USAGE_FACTS.map((it) => [it, amount])) as Record<UsageFact, typeof amount>)
+  .prefault({});
+
 /** A bundle's `tests.yaml`: would-be calls with the decision they must get. */
 export const testsSchema = z.array(
   z.strictObject({
     name: z.string().min(1),
     tool: z.string().min(1),
     arguments: z.record(z.string(), z.unknown()).default({}),
-    expect: z.enum(["permit", "deny"]),
+    expect: z.enum(OUTCOMES),
     /** Exactly these policies must have determined it. */
     policies: z.array(z.string()).optional(),
     principal: z.string().min(1).default("local:test"),
     /** What the client says of itself. */
     client: z.strictObject({ name: z.string().default("policy-test"), version: z.string().default("1") }).prefault({}),
+    /** What has been used when the call comes; what is left out is 0. */
+    usage: z
+      .strictObject({
+        principal: usage,
+        session: usage,
+        openSessions: amount,
+        /** Where it is not said: if any session is open, the one that the call is for is. */
+        sessionIsOpen: z.boolean().optional(),
+      })
+      .transform(({ sessionIsOpen, ...used }) => ({ ...used, sessionIsOpen: sessionIsOpen ?? used.openSessions > 0 }))
+      .optional(),
   }),
 );
 
@@ -56,7 +74,8 @@ function failureOf(bundle: Bundle, test: PolicyTest, describe: Describe): string
   const { principal: id, client } = test;
   const described = describe(test.tool, test.arguments, { id, client, transport: "stdio" });
   if ("problem" in described) return described.problem;
-  const decision = evaluate(bundle, described.request);
+  const { request } = described;
+  const decision = evaluate(bundle, test.usage ? { ...request, usage: test.usage } : request);
   const ids = decision.policies.map((it) => it.id);
   const why = [...ids, ...decision.problems].join(", ") || "no policy applies";
   if (decision.outcome !== test.expect) return `expected ${test.expect}, got ${decision.outcome} (${why})`;

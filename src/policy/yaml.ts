@@ -5,6 +5,8 @@ import type { Place, Problem } from "./bundle.ts";
 /** A file that fits its schema. */
 interface Read<T> {
   readonly value: T;
+  /** As it is written, before defaults. */
+  readonly stated: unknown;
   /** Where the deepest node on a path that exists begins. */
   readonly placeOf: (path: readonly PropertyKey[]) => Place;
 }
@@ -38,8 +40,9 @@ export function readYaml<T>(
   });
   if (aliases.length > 0) return { problems: aliases };
   const placeOf = (path: readonly PropertyKey[]) => at(offsetOf(document, path));
-  const parsed = schema.safeParse(document.toJS() ?? undefined);
-  if (parsed.success) return { value: parsed.data, placeOf };
+  const stated: unknown = document.toJS() ?? undefined;
+  const parsed = schema.safeParse(stated);
+  if (parsed.success) return { value: parsed.data, stated, placeOf };
   const problems = parsed.error.issues.map((issue) => {
     // An unknown key is at its parent: point at the key itself.
     const path = issue.code === "unrecognized_keys" ? [...issue.path, issue.keys[0] ?? ""] : issue.path;

@@ -9,7 +9,7 @@ const RESERVE_MIB = 512;
 
 export interface AdmissionPorts {
   /** What one sandbox may come to need. */
-  readonly needMiB: number;
+  readonly needMiB: () => number;
   /** What the host could give out now without swapping. */
   readonly availableMiB: () => number;
   /** How many sandboxes may be made at once. */
@@ -43,7 +43,7 @@ export function createAdmission({ needMiB, availableMiB, maxOpening }: Admission
   let opening = 0;
   let timer: NodeJS.Timeout | undefined;
 
-  const hasRoom = () => opening < maxOpening && availableMiB() - opening * needMiB >= needMiB + RESERVE_MIB;
+  const hasRoom = () => opening < maxOpening && availableMiB() - opening * needMiB() >= needMiB() + RESERVE_MIB;
 
   function place(): Disposable {
     opening += 1;
@@ -82,7 +82,7 @@ export function createAdmission({ needMiB, availableMiB, maxOpening }: Admission
         else (await admitted.promise)[Symbol.dispose]();
         if (error !== patience.reason) throw error;
         const freeMiB = Math.floor(availableMiB());
-        const why = `${freeMiB} MiB of memory are free, a sandbox needs ${needMiB + RESERVE_MIB}`;
+        const why = `${freeMiB} MiB of memory are free, a sandbox needs ${needMiB() + RESERVE_MIB}`;
         throw new GatewayError("HOST_BUSY", `this host has no room for another sandbox: ${why}`);
       }
     },

@@ -1,12 +1,12 @@
 import type { Container } from "../container/container.ts";
 import type { OpenOptions } from "../engine/engine.ts";
 import { GatewayError } from "../errors.ts";
-import type { Sandbox, SavedIn } from "./sandbox.ts";
+import type { RestoreSandbox, Sandbox } from "./sandbox.ts";
 import type { Save, TemporarySave } from "./snapshots.ts";
 
 export interface HibernationPorts {
   readonly saveTemporarily: (save: Save) => Promise<TemporarySave>;
-  readonly restoreSandbox: (saved: SavedIn, options: OpenOptions) => Promise<Sandbox>;
+  readonly restoreSandbox: RestoreSandbox;
 }
 
 /**

@@ -8,7 +8,7 @@ import { Process, type ProcessSpec } from "./process.ts";
 
 export interface ProcessesPorts {
   readonly container: Container;
-  readonly profile: Profile;
+  readonly profile: () => Profile;
   /** Facts of each process that ended, for the audit log. */
   readonly onEnded: (facts: Json) => void;
   /** Variables for all of them; a call's own go before. */
@@ -54,11 +54,12 @@ export class Processes implements AsyncDisposable {
     const { container, profile, environment } = this.#ports;
     const spec = { ...asked, env: { ...environment, ...asked.env } };
     this.#closing.signal.throwIfAborted();
-    const limit = profile.limits.processes;
+    const { limits, output } = profile();
+    const limit = limits.processes;
     if (this.running >= limit) {
       throw new GatewayError("PROCESS_LIMIT", `${limit} processes are running, as many as the profile permits`);
     }
-    const { retainBytes, limitBytes } = profile.output;
+    const { retainBytes, limitBytes } = output;
     const id = newId("proc");
     this.#starting.push(spec.callId);
     try {

@@ -1,7 +1,7 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { isMissing } from "../lib/error.ts";
 import { tryLock } from "../lib/lock.ts";
-import { isMissing } from "../lib/missing.ts";
 
 /** What dead gateways had left behind and is now gone. */
 export interface Reconciliation {

@@ -1,3 +1,4 @@
+import { asJson } from "../audit/as-json.ts";
 import type { EventBody, Json } from "../audit/record.ts";
 import { deadline } from "../lib/deadline.ts";
 import type { Sleeper } from "./hibernation.ts";
@@ -90,7 +91,7 @@ export class Rest {
     try {
       await sandbox.wake({ signal: ending, progress: tell });
       const { machineId, facts: machine, attestation } = sandbox;
-      this.#unrecorded = JSON.parse(JSON.stringify({ machineId, machine, attestation }));
+      this.#unrecorded = asJson({ machineId, machine, attestation });
     } finally {
       tell(sandbox.isHibernated ? ASLEEP : "");
     }

@@ -61,6 +61,7 @@ export interface Sandbox extends AsyncDisposable {
 }
 
 export type OpenSandbox = (options: OpenOptions) => Promise<Sandbox>;
+export type RestoreSandbox = (saved: SavedIn, options: OpenOptions) => Promise<Sandbox>;
 
 /** What a saved sandbox is, besides its machine's files. */
 export interface SavedSandbox {

@@ -1,12 +1,12 @@
 import type { Principal } from "../policy/request.ts";
-import type { OpenSandbox, Sandbox, SavedIn } from "./sandbox.ts";
+import type { OpenSandbox, RestoreSandbox, SavedIn } from "./sandbox.ts";
 import type { SessionSnapshots } from "./session.ts";
 import type { Snapshots, TemporarySave } from "./snapshots.ts";
 import type { Tenancy } from "./tenancy.ts";
 
 export interface SessionSnapshotPorts {
   readonly snapshots: Snapshots;
-  readonly restoreSandbox: (saved: SavedIn, options: Parameters<OpenSandbox>[0]) => Promise<Sandbox>;
+  readonly restoreSandbox: RestoreSandbox;
 }
 
 /** A session's new sandbox, on its way into the place of the old one. */

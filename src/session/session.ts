@@ -1,3 +1,4 @@
+import type { SessionGrant } from "../approval/approval.ts";
 import type { Container } from "../container/container.ts";
 import type { SessionEgress } from "../egress/egress.ts";
 import type { ExposedPort } from "../egress/previews.ts";
@@ -38,6 +39,8 @@ export interface SessionSummary {
   readonly isolation?: { readonly machine: MachineFacts; readonly attestation: Attestation };
   /** Of one whose sandbox is ready. */
   readonly network?: NetworkSummary;
+  /** What people have allowed for the rest of it. */
+  readonly approved: readonly SessionGrant[];
   /** What the preparation is doing, while `opening`; why it ended, when `lost`. */
   readonly detail?: string;
 }

@@ -1,29 +1,49 @@
+import type { OpenEgress } from "../egress/egress.ts";
 import { GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
+import type { Profile } from "../policy/profile.ts";
 import type { Principal } from "../policy/request.ts";
-import type { OpenSandbox } from "./sandbox.ts";
+import type { OpenSandbox, RestoreSandbox } from "./sandbox.ts";
 import type { Lease, SessionTable } from "./session.ts";
-import { type SessionSnapshotPorts, type Succession, sessionSnapshots } from "./session-snapshots.ts";
-import type { Save } from "./snapshots.ts";
+import { type Succession, sessionSnapshots } from "./session-snapshots.ts";
+import type { Save, Snapshots } from "./snapshots.ts";
 import { Tenancy, type TenancyPorts } from "./tenancy.ts";
 
-export interface SessionsPorts extends Omit<TenancyPorts, "hibernation">, SessionSnapshotPorts {
+/** What sessions are made with under one profile. */
+export interface SessionKit {
+  readonly profile: Profile;
   readonly openSandbox: OpenSandbox;
+  readonly restoreSandbox: RestoreSandbox;
+  readonly openEgress: OpenEgress;
+}
+
+export interface SessionsPorts extends Omit<TenancyPorts, "hibernation" | "openEgress" | "made" | "profile"> {
+  /** As it is now; a session keeps the one that it was opened with. */
+  readonly kit: () => SessionKit;
+  readonly snapshots: Snapshots;
+  /** Counts a session as open, until disposal. @throws GatewayError BUDGETS_UNREADABLE, SESSION_LIMIT */
+  readonly enter: (principal: Principal, sessionId: string) => Disposable;
+}
+
+interface Reviewed {
+  /** Ends sessions that the profile in force would not let be as they are. */
+  review(): void;
 }
 
 /** How often idle sessions are looked for. */
 const EXPIRY_INTERVAL_MS = 10_000;
 
 /** Opens, finds, expires and closes sessions; the owner of them all. */
-export function createSessions(ports: SessionsPorts): SessionTable & AsyncDisposable {
+export function createSessions(ports: SessionsPorts): SessionTable & Reviewed & AsyncDisposable {
   const tenancies = new Map<string, Tenancy>();
   /** Being opened to take the place of others. */
   const successors = new Set<Tenancy>();
   /** Ids of default sessions by principal, minted before they are opened so that every record can carry one. */
   const defaults = new Map<string, string>();
-  const { snapshots, restoreSandbox } = ports;
-  const hibernation = { saveTemporarily: (save: Save) => snapshots.temporary(save), restoreSandbox };
-  const tenancyPorts: TenancyPorts = { ...ports, hibernation };
+  const { snapshots, kit } = ports;
+  const saveTemporarily = (save: Save) => snapshots.temporary(save);
+  const profile = () => kit().profile;
+  const entered = new Map<string, Disposable>();
   let disposed = false;
 
   const expiry = setInterval(() => {
@@ -58,12 +78,13 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
     return [...tenancies.values()].filter((it) => it.identity.principal.id === principal.id);
   }
 
-  function open(principal: Principal, sessionId: string, name?: string, openSandbox = ports.openSandbox): Tenancy {
+  function open(principal: Principal, sessionId: string, name?: string, openSandbox?: OpenSandbox): Tenancy {
     if (disposed) throw new GatewayError("SHUTTING_DOWN");
-    const limit = ports.profile.limits.sessions;
+    const limit = profile().limits.sessions;
     if (ofPrincipal(principal).length >= limit) {
       throw new GatewayError("SESSION_LIMIT", `${limit} sessions are open, as many as the profile permits`);
     }
+    entered.set(sessionId, ports.enter(principal, sessionId));
     const tenancy = create(principal, sessionId, name, openSandbox);
     tenancies.set(sessionId, tenancy);
     return tenancy;
@@ -73,10 +94,13 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
     principal: Principal,
     sessionId: string,
     name: string | undefined,
-    openSandbox: OpenSandbox,
+    given: OpenSandbox | undefined,
   ): Tenancy {
+    const { openSandbox, restoreSandbox, openEgress, profile: made } = kit();
+    const hibernation = { saveTemporarily, restoreSandbox };
+    const tenancyPorts: TenancyPorts = { ...ports, profile, hibernation, openEgress, made };
     const identity = { sessionId, principal, name };
-    const tenancy = new Tenancy(identity, tenancyPorts, openSandbox, () => remove(tenancy));
+    const tenancy = new Tenancy(identity, tenancyPorts, given ?? openSandbox, () => remove(tenancy));
     return tenancy;
   }
 
@@ -112,7 +136,10 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
   function remove(tenancy: Tenancy): void {
     const { sessionId } = tenancy.identity;
     successors.delete(tenancy);
-    if (tenancies.get(sessionId) === tenancy) tenancies.delete(sessionId);
+    if (tenancies.get(sessionId) !== tenancy) return;
+    tenancies.delete(sessionId);
+    entered.get(sessionId)?.[Symbol.dispose]();
+    entered.delete(sessionId);
   }
 
   async function close(tenancy: Tenancy, why: string): Promise<void> {
@@ -144,7 +171,9 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
   }
 
   return {
-    profile: ports.profile,
+    get profile() {
+      return profile();
+    },
     idOf,
     lease,
     open: async ({ principal, name, signal, progress }) => {
@@ -162,11 +191,20 @@ export function createSessions(ports: SessionsPorts): SessionTable & AsyncDispos
       await fresh.ready(signal, progress);
       return fresh.summary();
     },
-    snapshots: sessionSnapshots(ports, {
-      enter,
-      succeed,
-      open: (principal, name, openSandbox) => open(principal, newId("ses"), name, openSandbox),
-    }),
+    review: () => {
+      for (const tenancy of tenancies.values()) {
+        const misfit = tenancy.misfit(profile());
+        if (misfit !== undefined) void closeQuietly(tenancy, misfit);
+      }
+    },
+    snapshots: sessionSnapshots(
+      { snapshots, restoreSandbox: (...of) => kit().restoreSandbox(...of) },
+      {
+        enter,
+        succeed,
+        open: (principal, name, openSandbox) => open(principal, newId("ses"), name, openSandbox),
+      },
+    ),
     list: (principal) => ofPrincipal(principal).map((it) => it.summary()),
     status: (principal, sessionId) => findOpen(principal, idOf(principal, sessionId))?.summary(),
     [Symbol.asyncDispose]: async () => {

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
+import { isMissing } from "../lib/error.ts";
 import { newId } from "../lib/id.ts";
 import { type Lock, tryLock } from "../lib/lock.ts";
-import { isMissing } from "../lib/missing.ts";
 import type { Profile } from "../policy/profile.ts";
 import type { Ledger } from "./ledger.ts";
 import type { SavedIn, SavedSandbox } from "./sandbox.ts";
@@ -59,9 +59,9 @@ const MIB = 1024 * 1024;
 export class Snapshots {
   readonly #directory: string;
   readonly #ledger: Ledger;
-  readonly #limits: Profile["snapshots"];
+  readonly #limits: () => Profile["snapshots"];
 
-  constructor(directory: string, ledger: Ledger, limits: Profile["snapshots"]) {
+  constructor(directory: string, ledger: Ledger, limits: () => Profile["snapshots"]) {
     this.#directory = directory;
     this.#ledger = ledger;
     this.#limits = limits;
@@ -124,7 +124,7 @@ export class Snapshots {
 
   async #admit(principalId: string, name: string, bytes: number): Promise<void> {
     const all = await this.#of(principalId);
-    const { count, totalMiB } = this.#limits;
+    const { count, totalMiB } = this.#limits();
     if (all.some((it) => it.name === name))
       throw new GatewayError("SNAPSHOT_EXISTS", `there is a snapshot \`${name}\``);
     if (all.length >= count) throw new GatewayError("SNAPSHOT_LIMIT", `the profile permits ${count} snapshots`);

@@ -1,9 +1,11 @@
+import type { SessionGrant } from "../approval/approval.ts";
+import { asJson } from "../audit/as-json.ts";
 import type { AuditWriter, EventBody, Json } from "../audit/record.ts";
 import type { OpenEgress, SessionEgress } from "../egress/egress.ts";
 import { asGatewayError, GatewayError } from "../errors.ts";
 import { abortable, deadline } from "../lib/deadline.ts";
 import type { Logger } from "../log.ts";
-import type { Profile } from "../policy/profile.ts";
+import { ISOLATION_LEVELS, type Profile } from "../policy/profile.ts";
 import type { Principal } from "../policy/request.ts";
 import { createSleeper, type HibernationPorts, type Sleeper } from "./hibernation.ts";
 import { Processes } from "./processes.ts";
@@ -15,10 +17,15 @@ import { Turns } from "./turns.ts";
 
 export interface TenancyPorts {
   readonly hibernation: HibernationPorts;
-  readonly profile: Profile;
+  /** What is in force now: how long it may be idle, and how much it may do. */
+  readonly profile: () => Profile;
   readonly audit: AuditWriter;
   readonly log: Logger;
   readonly openEgress: OpenEgress;
+  /** What people have allowed for the rest of a session. */
+  readonly approved: (sessionId: string) => readonly SessionGrant[];
+  /** What its sandbox is made by. */
+  readonly made: Profile;
 }
 
 export interface TenancyIdentity {
@@ -81,7 +88,7 @@ export class Tenancy {
 
   isIdle(): boolean {
     const busy = this.#leases > 0 || (this.#open?.processes.running ?? 0) > 0 || this.#state === "closing";
-    return !busy && performance.now() - this.#lastUsedAt > this.#ports.profile.timeouts.idleMs;
+    return !busy && performance.now() - this.#lastUsedAt > this.#ports.profile().timeouts.idleMs;
   }
 
   /** @throws GatewayError STILL_PREPARING, MACHINE_LOST, SESSION_CLOSED, or what opening failed with */
@@ -155,10 +162,17 @@ export class Tenancy {
     }
   }
 
+  /** Why a sandbox like this one would not be made under this profile, if it is so grave that it must end. */
+  misfit({ isolation, writableRoot }: Profile, level = this.#open?.sandbox.facts.level): string | undefined {
+    if (level !== undefined && ISOLATION_LEVELS.indexOf(level) < ISOLATION_LEVELS.indexOf(isolation.floor))
+      return `policy demands \`${isolation.floor}\` by now`;
+    return this.#ports.made.writableRoot && !writableRoot ? "policy permits no writable root by now" : undefined;
+  }
+
   summary(): SessionSummary {
     const { sessionId, name } = this.identity;
     const { sandbox, processes, session } = this.#open ?? {};
-    const leftMs = this.#lastUsedAt + this.#ports.profile.timeouts.idleMs - performance.now();
+    const leftMs = this.#lastUsedAt + this.#ports.profile().timeouts.idleMs - performance.now();
     return {
       sessionId,
       ...(name === undefined ? {} : { name }),
@@ -168,12 +182,12 @@ export class Tenancy {
       runningProcesses: processes?.running ?? 0,
       ...(sandbox ? { isolation: { machine: sandbox.facts, attestation: sandbox.attestation } } : {}),
       ...(session ? { network: networkOf(session.egress) } : {}),
+      approved: this.#ports.approved(sessionId),
       ...(this.#detail === "" ? {} : { detail: this.#detail }),
     };
   }
 
   async #prepare(openSandbox: OpenSandbox): Promise<Open> {
-    const { profile } = this.#ports;
     const { sessionId, name, principal } = this.identity;
     const { signal } = this.#ending;
     const progress = (message: string) => {
@@ -197,10 +211,13 @@ export class Tenancy {
       const { machineId, container, facts: machine, attestation, pooled } = sandbox;
       const onEnded = (facts: Json) => this.#recordLater("process-ended", facts);
       const { environment } = egress;
-      const processes = stack.use(new Processes({ container, profile, onEnded, environment }));
+      const processes = stack.use(new Processes({ container, profile: this.#ports.profile, onEnded, environment }));
       running = processes;
       await this.#record("session-opened", asJson({ name, machineId, pooled, machine, attestation }));
       signal.throwIfAborted();
+      // Another policy may have come into force since the sandbox was asked for, and nobody could review what was not there.
+      const misfit = this.misfit(this.#ports.profile(), sandbox.facts.level);
+      if (misfit !== undefined) throw new GatewayError("SESSION_CLOSED", `the session was closed (${misfit})`);
       const owned = stack.move();
       const open: Open = {
         rest: this.#restOf(sandbox, processes),
@@ -226,7 +243,7 @@ export class Tenancy {
     const { sessionId } = this.identity;
     return new Rest({
       sandbox,
-      hibernateMs: this.#ports.profile.timeouts.hibernateMs,
+      hibernateMs: this.#ports.profile().timeouts.hibernateMs,
       isUnused: () => this.#state === "ready" && this.#leases === 0 && processes.running === 0,
       ending: this.#ending.signal,
       record: (event, facts) => this.#record(event, facts),
@@ -287,8 +304,4 @@ export class Tenancy {
 function networkOf({ grants, open, refusalsSince, previews, packages }: SessionEgress): NetworkSummary {
   const entered = packages && { packages: packages.entered };
   return { grants, openConnections: open, refusals: refusalsSince(0), exposedPorts: previews.exposed, ...entered };
-}
-
-function asJson(value: unknown): Json {
-  return JSON.parse(JSON.stringify(value));
 }

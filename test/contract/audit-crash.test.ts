@@ -87,7 +87,7 @@ test("[G5] [G6] [G7] fifty kills at random points: whatever was acknowledged is 
   expect(outcomes.filter((it) => it.status === "interrupted").length).toBeGreaterThan(0);
 });
 
-test("two processes on one directory write a chain each; the next two continue them", { timeout: 60_000 }, async () => {
+test("two processes on one directory write a chain each; the next two continue them", async () => {
   const directory = scratch();
   const said: string[] = [];
   for (let round = 0; round < 2; round++) {

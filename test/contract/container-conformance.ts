@@ -19,7 +19,7 @@ export function containerConformance(driver: "agent" | "engine"): void {
 
   beforeAll(async () => {
     sandbox = await open();
-  }, 240_000);
+  }, 300_000);
 
   afterAll(async () => {
     await sandbox?.[Symbol.asyncDispose]();
@@ -81,7 +81,7 @@ export function containerConformance(driver: "agent" | "engine"): void {
         container.writeFile("/workspace/x", Buffer.from("x"), { mode: 0o644, createParents: false }, forever),
       ];
       for (const call of later) await expect(call).rejects.toMatchObject({ code: "MACHINE_LOST" });
-    }, 240_000);
+    }, 300_000);
 
     test("a profile's writable root can be written, and only by the agent's own right", async () => {
       await using loose = await open({ writableRoot: true });
@@ -96,7 +96,7 @@ export function containerConformance(driver: "agent" | "engine"): void {
       );
       expect((await runToEnd(container, ["/opt/tool/run"])).stdout).toBe("1000\n");
       expect((await runToEnd(container, ["sh", "-c", "echo x > /etc/x"])).stderr).toContain("Permission denied");
-    }, 240_000);
+    }, 300_000);
 
     test("a disposed container ends its programs and refuses later calls", async () => {
       const { container } = sandbox;

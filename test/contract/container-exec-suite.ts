@@ -114,7 +114,7 @@ export function execSuite(get: () => Container): void {
     await once(second.stdout, "readable");
     expect(await Promise.race([second.exit, sleep(1500, "waits")])).toBe("waits");
     expect((await drain(second)) - before).toBeLessThan(32 * 1_048_576);
-  }, 180_000);
+  }, 300_000);
 
   test("output that is not read stops the other one, too; giving it up frees it", async () => {
     const run = await get().run(spec(["sh", "-c", "head -c 8000000 /dev/zero; echo done >&2"]), forever);

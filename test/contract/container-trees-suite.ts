@@ -192,7 +192,7 @@ export function treesSuite(get: () => Container, { raceFree }: { raceFree: boole
     }
     expect(files).toBe(10_000);
     expect(await shell("rm -r /workspace/trees/big; echo $?")).toBe("0\n");
-  }, 120_000);
+  }, 300_000);
 
   test("an aborted transfer rejects with the reason, and the sandbox is as good as before", async () => {
     const reason = new Error("enough");
@@ -215,7 +215,7 @@ export function treesSuite(get: () => Container, { raceFree }: { raceFree: boole
     await expect(reading()).rejects.toBe(reason);
     for await (const _ of get().exportTree("/workspace/trees", LIMITS, forever)) break;
     expect(await shell("rm -r /workspace/trees; echo fine")).toBe("fine\n");
-  }, 60_000);
+  });
 
   test("what the source of an import throws is thrown", async () => {
     const own = new GatewayError("FILE_CHANGED", "no more");
@@ -248,5 +248,5 @@ while True: libc.renameat2(-100, b"d", -100, b"l", 2)`;
     await run.signal("SIGKILL");
     await run.exit;
     expect(await shell("ls -A /tmp/astray")).toBe("");
-  }, 60_000);
+  });
 }

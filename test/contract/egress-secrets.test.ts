@@ -41,7 +41,7 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "glovebox-secret-"));
   file = join(directory, "token");
   sandbox = await openTrustingSandbox(authority);
-}, 240_000);
+}, 300_000);
 afterAll(async () => {
   await sandbox?.[Symbol.asyncDispose]();
   await server?.[Symbol.asyncDispose]();

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createSecureServer } from "node:http2";
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Approvals, Asked } from "../../src/approval/approval.ts";
 import type { SessionAuthority } from "../../src/egress/session-authority.ts";
 import {
   type Answer,
@@ -17,6 +18,7 @@ import {
   type TestEgress,
   WAYS,
 } from "../support/egress.ts";
+import { NOBODY } from "../support/policy.ts";
 import type { TestSandbox } from "./container-suite.ts";
 
 /** One machine for the whole file; each test attaches a network with a policy of its own. */
@@ -35,7 +37,7 @@ beforeAll(async () => {
     };
   [plain, secure] = await Promise.all([openOrigin(answer("plain")), openOrigin(answer("secure"), authority)]);
   sandbox = await openTrustingSandbox(authority);
-}, 240_000);
+}, 300_000);
 afterAll(async () => {
   await sandbox?.[Symbol.asyncDispose]();
   await plain?.[Symbol.asyncDispose]();
@@ -285,4 +287,98 @@ test("nothing on this computer listens for it", async () => {
   await using _net = await granted();
   const socket = connect(3128, "127.0.0.1");
   await expect(once(socket, "connect")).rejects.toMatchObject({ code: "ECONNREFUSED" });
+});
+
+describe("when the policy changes", () => {
+  test("connections whose grant is gone are closed, others stay, and both are on record", async () => {
+    const gone = Promise.withResolvers<void>();
+    await using held = await openOrigin((_request, response) => {
+      response.write("begun ");
+      response.once("close", gone.resolve);
+    });
+    await using net = await attachEgress(sandbox.machine, {
+      profile: profileOf(`api.test:${held.port}`, `sub.api.test:${plain.port}`),
+      authority,
+    });
+    const running = script(sandbox, `curl -sS -N -m 50 http://api.test:${held.port}/`);
+    await expect.poll(() => net.events("connection-opened").length, { timeout: 60_000 }).toBe(1);
+    const { mark } = net.egress;
+    await net.replacePolicy(profileOf(`sub.api.test:${plain.port}`), "");
+    await gone.promise;
+    expect((await running).code).not.toBe(0);
+    expect(net.egress.refusalsSince(mark).map((it) => it.text)).toEqual([
+      `\`api.test:${held.port}\` blocked: the policy has changed: no policy grants it`,
+    ]);
+    expect(net.egress.grants).toEqual(["sub.api.test"]);
+    expect((await script(sandbox, `curl -sS http://sub.api.test:${plain.port}/x`)).stdout).toBe("plain /x");
+    expect((await script(sandbox, `curl -sS http://api.test:${held.port}/`)).stdout).toContain("no policy grants it");
+  });
+
+  test("a tunnel that nobody reads is closed as well", async () => {
+    await using net = await attachEgress(sandbox.machine, { profile: profileOf(`api.test:${secure.port}`), authority });
+    const hold = `import ssl,socket,sys
+s = ssl.create_default_context().wrap_socket(socket.create_connection(("api.test", ${secure.port})), server_hostname="api.test")
+print("open", flush=True)
+try:
+    sys.exit(3 if s.recv(1) == b"" else 4)
+except OSError:
+    sys.exit(3)`;
+    const running = script(sandbox, `python3 -c '${hold}'`, DIRECT);
+    await expect.poll(() => net.events("connection-opened").length, { timeout: 60_000 }).toBe(1);
+    await net.replacePolicy(profileOf(), "");
+    expect(await running).toMatchObject({ code: 3 });
+    await expect.poll(() => net.events("connection-closed").length).toBe(1);
+  });
+
+  test("a policy that reads requests is obeyed by sessions that were open before it", async () => {
+    await using net = await attachEgress(sandbox.machine, { profile: profileOf(`api.test:${secure.port}`), authority });
+    const get = `curl -sS -m 20 https://api.test:${secure.port}/`;
+    expect((await script(sandbox, `${get}a`)).stdout).toBe("secure /a");
+    const onlyB = `@id("b") @reason("only /b") forbid (principal, action == Glovebox::Action::"connect", resource)
+      when { context has path && !(context.path in Glovebox::Path::"/b") };`;
+    await net.replacePolicy(profileOf(`api.test:${secure.port}`), onlyB);
+    await expect.poll(async () => (await script(sandbox, `${get}b`)).stdout, { timeout: 60_000 }).toBe("secure /b");
+    expect((await script(sandbox, `${get}a`)).stdout).toContain("only /b");
+  });
+});
+
+describe("what policy leaves to a person", () => {
+  const ASK = `@id("ask") @outcome("ask") @reason("somebody looks at it first")
+    forbid (principal, action == Glovebox::Action::"connect", resource == Glovebox::Host::"api.test");`;
+
+  test.each(["http", "https"] as const)("waits, and goes on when the person allows it: by %s", async (scheme) => {
+    const port = scheme === "http" ? plain.port : secure.port;
+    const questions: Asked[] = [];
+    const approvals: Approvals = {
+      ...NOBODY,
+      approve: async (asked) => {
+        questions.push(asked);
+        return { approved: true, approvalId: "apr_1", approver: "local:ada", channel: "terminal" };
+      },
+    };
+    const profile = profileOf(`api.test:${port}`, `sub.api.test:${port}`);
+    await using net = await attachEgress(sandbox.machine, { profile, cedar: ASK, authority, approvals });
+    const get = (host: string) => script(sandbox, `curl -sS -m 20 ${scheme}://${host}:${port}/x`);
+    expect((await get("sub.api.test")).stdout).toBe(`${scheme === "http" ? "plain" : "secure"} /x`);
+    expect(questions).toEqual([]);
+    expect((await get("api.test")).stdout).toBe(`${scheme === "http" ? "plain" : "secure"} /x`);
+    expect(questions).toHaveLength(1);
+    expect(questions[0]).toMatchObject({ sessionId: "ses-test", decision: { outcome: "ask" } });
+    expect(JSON.stringify(questions[0]?.details)).toContain(`${scheme}://api.test:${port}`);
+    expect(net.events("connection-opened").map((it) => it["approvalId"])).toEqual([undefined, "apr_1"]);
+  });
+
+  test("does not leave when the person says no", async () => {
+    const approvals: Approvals = {
+      ...NOBODY,
+      approve: async () => ({ approved: false, why: "denied", text: "Ada said no." }),
+    };
+    const profile = profileOf(`api.test:${plain.port}`);
+    await using net = await attachEgress(sandbox.machine, { profile, cedar: ASK, authority, approvals });
+    const before = plain.requests.length;
+    const { stdout } = await script(sandbox, `curl -sS -m 20 http://api.test:${plain.port}/x`);
+    expect(stdout).toContain("Ada said no.");
+    expect(plain.requests).toHaveLength(before);
+    expect(net.events("connection-refused")).toHaveLength(1);
+  });
 });

@@ -43,7 +43,7 @@ describe("the QEMU engine", () => {
 });
 
 describe("the choice of acceleration", () => {
-  test("the guest boots under emulation as far as the probe looks", { timeout: 90_000 }, async () => {
+  test("the guest boots under emulation as far as the probe looks", async () => {
     const qemu = await examineHost(never);
     const trial = { image: await image(), directory: directory(), acceleration: "tcg" as const, groups: [] };
     expect(await boots(qemu, { ...trial, deadlineMs: 60_000 }, never)).toBe(true);

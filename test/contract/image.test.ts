@@ -63,7 +63,7 @@ test("the tests of the guest agent pass, with the compiler that images are built
   for (const command of ["vet", "test"]) {
     execFileSync(join(goroot, "bin", "go"), [command, "."], { cwd: agent, env, encoding: "utf8" });
   }
-}, 180_000);
+}, 300_000);
 
 test("the machine's root holds the engine, its libraries and two programs of ours: no shell, nothing set-uid", async () => {
   const { root } = await openImageStore(BUILT).find("default");
@@ -135,7 +135,7 @@ test("building again is the same bytes; an image is added, booted and removed; a
   process.env["GLOVEBOX_DATA_DIR"] = directory;
   try {
     await using sandbox = await openTestSandbox({ image: "mine" });
-    const signal = AbortSignal.timeout(60_000);
+    const signal = AbortSignal.timeout(120_000);
     const kept = await sandbox.container.readFile("/workspace/kept", 100, signal);
     expect(kept.toString()).toBe("kept");
     await expect(sandbox.container.readFile("/removed", 100, signal)).rejects.toMatchObject({
@@ -146,7 +146,7 @@ test("building again is the same bytes; an image is added, booted and removed; a
     else process.env["GLOVEBOX_DATA_DIR"] = before;
   }
 
-  await store.remove("mine", { signal: AbortSignal.timeout(10_000), progress: () => undefined });
+  await store.remove("mine", { signal: AbortSignal.timeout(60_000), progress: () => undefined });
   expect(readdirSync(join(directory, "images", "disks"))).toEqual([]);
 });
 

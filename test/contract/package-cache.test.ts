@@ -192,7 +192,7 @@ test("a reader keeps what it has open, whatever happens to the file's name", asy
   const open = await cache.open(keyOf(content), AbortSignal.timeout(30_000));
   let n = 0;
   const oneMore = () => keep(cache, keyOf(`${++n}`), Buffer.alloc(30 * KIB, `${n}`));
-  await expect.poll(() => oneMore().then(() => existsSync(place)), { timeout: 20_000 }).toBe(false);
+  await expect.poll(() => oneMore().then(() => existsSync(place)), { timeout: 60_000 }).toBe(false);
   expect((await buffer(open?.read() ?? Readable.from([]))).toString()).toBe(content);
 });
 

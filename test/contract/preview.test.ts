@@ -66,7 +66,7 @@ beforeAll(async () => {
      until python3 -c 'import socket; socket.create_connection(("127.0.0.1", ${PORT}))' 2> /dev/null; do sleep 0.1; done`,
   );
   expect(started.code, started.stderr).toBe(0);
-}, 240_000);
+}, 300_000);
 afterAll(() => sandbox?.[Symbol.asyncDispose]());
 
 interface Answer {
@@ -293,7 +293,7 @@ test("requests that never end are so many at most, and free their places when th
   expect((await ask(hostPort, { headers: bearer })).status).toBe(503);
   for (const it of held) it.destroy();
   await expect.poll(async () => (await ask(hostPort, { headers: bearer })).status).toBe(200);
-}, 60_000);
+});
 
 test("bytes that are no HTTP are refused", async () => {
   await using net = await opened();

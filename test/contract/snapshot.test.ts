@@ -27,7 +27,7 @@ import { forever, runToEnd } from "./container-suite.ts";
 const scratch = mkdtempSync(join(tmpdir(), "glovebox-snapshot-"));
 chmodSync(scratch, 0o711);
 
-const TEST_MS = 240_000;
+const TEST_MS = 300_000;
 const profile = profileSchema.parse({});
 const { imageDirectory, stateDirectory, templateDirectory } = loadConfig({}, process.env);
 const quiet = { info: () => undefined, warn: () => undefined };
@@ -106,13 +106,13 @@ test("a machine goes on as if nothing had been, and another is as it was: disk, 
     printed += String(chunk);
   });
   counting.stderr.resume();
-  await expect.poll(() => printed.length, { timeout: 10_000 }).toBeGreaterThan(0);
+  await expect.poll(() => printed.length, { timeout: 60_000 }).toBeGreaterThan(0);
   const saved = await save(original);
   const atSave = printed.trim().split("\n").length;
 
   await container.writeFile("/workspace/kept", Buffer.from("changed"), plain, forever);
   // Nothing is lost, nothing is doubled.
-  await expect.poll(() => printed.trim().split("\n").length, { timeout: 20_000 }).toBeGreaterThan(atSave + 20);
+  await expect.poll(() => printed.trim().split("\n").length, { timeout: 60_000 }).toBeGreaterThan(atSave + 20);
   const numbers = printed.trim().split("\n").map(Number);
   expect(numbers).toEqual(numbers.map((_, index) => index + 1));
 
@@ -124,7 +124,7 @@ test("a machine goes on as if nothing had been, and another is as it was: disk, 
   expect(Math.abs(Number(shown.at(-1)) - Date.now() / 1000)).toBeLessThan(5);
   const count = async () => Number((await runToEnd(copy.container, ["cat", "/workspace/count"])).stdout);
   const first = await count();
-  await expect.poll(count, { timeout: 20_000 }).toBeGreaterThan(first);
+  await expect.poll(count, { timeout: 60_000 }).toBeGreaterThan(first);
   await counting.signal("SIGKILL");
   await counting.exit;
 });

@@ -10,11 +10,11 @@ function serve(args: readonly string[], env: Record<string, string>) {
     encoding: "utf8",
     input: "",
     env: { ...process.env, ...env },
-    timeout: 20_000,
+    timeout: 60_000,
   });
 }
 
-test("no guest image: the server starts, the call says how to build one", { timeout: 30_000 }, async () => {
+test("no guest image: the server starts, the call says how to build one", async () => {
   using data = testData();
   rmSync(join(data.directory, "images"));
   await using agent = await connect(data);
@@ -23,7 +23,7 @@ test("no guest image: the server starts, the call says how to build one", { time
   expect(auditRecords(data).map((it) => it.body.kind)).toContain("outcome");
 });
 
-test("a corrupt guest image is refused before it boots", { timeout: 60_000 }, async () => {
+test("a corrupt guest image is refused before it boots", async () => {
   using data = testData();
   const { cpSync } = await import("node:fs");
   const source = join(data.directory, "images");
@@ -51,7 +51,7 @@ test("a corrupt guest image is refused before it boots", { timeout: 60_000 }, as
   expect(machinePids(data)).toEqual([]);
 });
 
-test("no QEMU: the call says how to install it", { timeout: 60_000 }, async () => {
+test("no QEMU: the call says how to install it", async () => {
   using data = testData();
   const bin = join(data.directory, "bin");
   mkdirSync(bin);
@@ -66,7 +66,7 @@ test("no QEMU: the call says how to install it", { timeout: 60_000 }, async () =
   }
 });
 
-test("a bad policy refuses to start, with file, line and what to do [G3]", { timeout: 30_000 }, () => {
+test("a bad policy refuses to start, with file, line and what to do [G3]", () => {
   using data = testData();
   const policy = join(data.directory, "policy");
   mkdirSync(policy);
@@ -78,7 +78,7 @@ test("a bad policy refuses to start, with file, line and what to do [G3]", { tim
   expect(ended.stderr).toMatch(/POLICY_INVALID[\s\S]*rules\.cedar:1[\s\S]*glovebox policy check/);
 });
 
-test("an audit directory that cannot be written refuses to start [G5]", { timeout: 30_000 }, () => {
+test("an audit directory that cannot be written refuses to start [G5]", () => {
   using data = testData();
   writeFileSync(join(data.directory, "audit"), "a file in its place");
   const ended = serve(["--policy", shippedPolicy("default")], { GLOVEBOX_DATA_DIR: data.directory });
@@ -109,7 +109,7 @@ test("an audit log that was tampered with refuses to start, and is left as it is
   expect(readFileSync(join(audit, name), "utf8")).toBe(text);
 });
 
-test("an unknown option and a bad value are explained", { timeout: 30_000 }, () => {
+test("an unknown option and a bad value are explained", () => {
   const unknown = serve(["--polciy", "x"], {});
   expect(unknown.status).not.toBe(0);
   expect(unknown.stderr).toContain("--policy");

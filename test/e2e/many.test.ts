@@ -66,7 +66,7 @@ test("a hundred sessions, one after the other, leave nothing behind", { timeout:
 });
 
 test("a second session comes out of the pool, once, and is as isolated as the first", {
-  timeout: 240_000,
+  timeout: 300_000,
 }, async () => {
   using data = testData();
   await using client = await connect(data, ["--spares", "1"]);

@@ -78,14 +78,14 @@ describe("in the sandbox", () => {
     expect(kernel).not.toBe(release());
   });
 
-  test("argv, env, cwd and stdin reach the program exactly", { timeout: 60_000 }, async () => {
+  test("argv, env, cwd and stdin reach the program exactly", async () => {
     const code = "import json,os,sys;print(json.dumps([sys.argv[1:],os.environ['X'],os.getcwd(),sys.stdin.read()]))";
     const argv = ["python3", "-c", code, "a b", "", "$HOME", "'\"", "--", "é\n"];
     const ran = await agent.call("exec", { argv, env: { X: "1 2" }, cwd: "/tmp", stdin: "line\n" });
     expect(JSON.parse(ran.result.stdout)).toEqual([["a b", "", "$HOME", "'\"", "--", "é\n"], "1 2", "/tmp", "line\n"]);
   });
 
-  test("a failing program is a result, not an error; stderr is apart", { timeout: 60_000 }, async () => {
+  test("a failing program is a result, not an error; stderr is apart", async () => {
     const ran = await python("import sys;print('out');print('err',file=sys.stderr);sys.exit(3)");
     expect(ran.isError).toBe(false);
     expect(ran.result).toMatchObject({ exitCode: 3, endedBy: "exit", stdout: "out\n", stderr: "err\n" });
@@ -93,12 +93,12 @@ describe("in the sandbox", () => {
     expect(missing.text).toMatch(/^PROGRAM_NOT_FOUND/);
   });
 
-  test("a shell script runs with pipes", { timeout: 60_000 }, async () => {
+  test("a shell script runs with pipes", async () => {
     const ran = await agent.call("shell", { script: "printf 'b\\na\\n' | sort | tr '\\n' ' '" });
     expect(ran.result).toMatchObject({ exitCode: 0, stdout: "a b " });
   });
 
-  test("a deadline ends the whole process group", { timeout: 60_000 }, async () => {
+  test("a deadline ends the whole process group", async () => {
     const ran = await agent.call("shell", { script: "sleep 600 & sleep 601; echo not reached", timeoutMs: 1500 });
     expect(ran.result).toMatchObject({ endedBy: "timeout" });
     const left = await agent.call("shell", {
@@ -107,7 +107,7 @@ describe("in the sandbox", () => {
     expect(left.result.stdout.trim()).toBe("0");
   });
 
-  test("cancelling a call kills the program inside, and the outcome says so", { timeout: 60_000 }, async () => {
+  test("cancelling a call kills the program inside, and the outcome says so", async () => {
     const controller = new AbortController();
     const running = agent.call(
       "exec",
@@ -124,7 +124,7 @@ describe("in the sandbox", () => {
           (
             await agent.call("shell", { script: "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep.98[7]'" })
           ).result.stdout.trim(),
-        { timeout: 20_000 },
+        { timeout: 60_000 },
       )
       .toBe("0");
     const outcomes = auditRecords(data)
@@ -133,25 +133,25 @@ describe("in the sandbox", () => {
     expect(JSON.stringify(outcomes)).toContain("cancelled");
   });
 
-  test("long work becomes a process that is read on, written to and stopped", { timeout: 60_000 }, async () => {
+  test("long work becomes a process that is read on, written to and stopped", async () => {
     const argv = ["python3", "-uc", "for line in __import__('sys').stdin: print('got', line.strip())"];
     const started = await agent.call("exec", { argv, background: true });
     const { processId } = started.result;
     expect(started.result.state).toBe("running");
     expect((await agent.call("writeProcess", { processId, stdin: "one\n" })).isError).toBe(false);
     await expect
-      .poll(async () => (await agent.call("readProcess", { processId })).result.stdout, { timeout: 20_000 })
+      .poll(async () => (await agent.call("readProcess", { processId })).result.stdout, { timeout: 60_000 })
       .toContain("got one");
     const listed = await agent.call("listProcesses");
     expect(JSON.stringify(listed.result)).toContain(processId);
     const stopped = await agent.call("stopProcess", { processId });
     expect(stopped.isError, stopped.text).toBe(false);
     await expect
-      .poll(async () => (await agent.call("readProcess", { processId })).result.state, { timeout: 20_000 })
+      .poll(async () => (await agent.call("readProcess", { processId })).result.state, { timeout: 60_000 })
       .toBe("ended");
   });
 
-  test("a program in a terminal shows what it would to a person, and takes keys", { timeout: 60_000 }, async () => {
+  test("a program in a terminal shows what it would to a person, and takes keys", async () => {
     const size = await agent.call("exec", { argv: ["stty", "size"], terminal: true });
     expect(size.result).toMatchObject({ exitCode: 0, stdout: "40 120\r\n", stderr: "" });
     const colours = await agent.call("shell", { script: "printf '\\033[31mred\\033[0m\\n' >&2", terminal: true });
@@ -160,17 +160,17 @@ describe("in the sandbox", () => {
     const started = await agent.call("exec", { argv: ["python3", "-q"], terminal: true, background: true });
     const { processId } = started.result;
     const shown = async () => (await agent.call("readProcess", { processId })).result.stdout;
-    await expect.poll(shown, { timeout: 20_000 }).toContain(">>> ");
+    await expect.poll(shown, { timeout: 60_000 }).toContain(">>> ");
     await agent.call("writeProcess", { processId, stdin: "print(6 * 7)\nwhile True: pass\n\n" });
-    await expect.poll(shown, { timeout: 20_000 }).toContain("42\r\n");
+    await expect.poll(shown, { timeout: 60_000 }).toContain("42\r\n");
     await agent.call("writeProcess", { processId, stdin: "\u0003" });
-    await expect.poll(shown, { timeout: 20_000 }).toContain("KeyboardInterrupt");
+    await expect.poll(shown, { timeout: 60_000 }).toContain("KeyboardInterrupt");
     await agent.call("writeProcess", { processId, stdin: "exit(3)\n", close: true });
     const state = async () => (await agent.call("readProcess", { processId })).result;
-    await expect.poll(state, { timeout: 20_000 }).toMatchObject({ state: "ended", endedBy: "exit", exitCode: 3 });
+    await expect.poll(state, { timeout: 60_000 }).toMatchObject({ state: "ended", endedBy: "exit", exitCode: 3 });
   });
 
-  test("calls in one session run at the same time", { timeout: 60_000 }, async () => {
+  test("calls in one session run at the same time", async () => {
     // The first waits for the second: it would never end if they ran one after the other.
     const waits = agent.call("shell", {
       script: "until [ -e /tmp/signal ]; do sleep 0.2; done; echo done",
@@ -180,7 +180,7 @@ describe("in the sandbox", () => {
     expect((await Promise.all([waits, sets])).map((it) => it.result.exitCode)).toEqual([0, 0]);
   });
 
-  test("files: write, read by lines, edit with a diff, list, search", { timeout: 90_000 }, async () => {
+  test("files: write, read by lines, edit with a diff, list, search", async () => {
     const path = "/workspace/src/deep/näme with space.txt";
     const content = "one\ntwo\nthree\n";
     const written = await agent.call("writeFile", { path, content, createParents: true });
@@ -198,13 +198,13 @@ describe("in the sandbox", () => {
     expect(JSON.stringify(found.result)).toContain(path);
   });
 
-  test("explainPolicy decides without executing", { timeout: 30_000 }, async () => {
+  test("explainPolicy decides without executing", async () => {
     const would = await agent.call("explainPolicy", { tool: "writeFile", arguments: { path: "/etc/x", content: "" } });
     expect(would.isError).toBe(false);
     expect(JSON.stringify(would.result)).toContain("deny");
   });
 
-  test("sessionStatus shows both kernels and the attested facts [G11]", { timeout: 30_000 }, async () => {
+  test("sessionStatus shows both kernels and the attested facts [G11]", async () => {
     const status = await agent.call("sessionStatus");
     expect(status.text).toContain(release());
     expect(JSON.stringify(status.result)).toMatch(/"level":"microvm"/);

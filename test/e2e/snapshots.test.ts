@@ -53,7 +53,7 @@ test("an agent tries something, goes back, forks, and finds its snapshots again 
     expect(await text(agent, "/workspace/a")).toBe("before");
     expect((await agent.call("sessionStatus")).result.isolation.start).toBe("snapshot");
     const beat = await text(agent, "/workspace/beat");
-    await expect.poll(() => text(agent, "/workspace/beat"), { timeout: 20_000 }).not.toBe(beat);
+    await expect.poll(() => text(agent, "/workspace/beat"), { timeout: 60_000 }).not.toBe(beat);
     expect(machinePids(data)).toHaveLength(1);
   }
   await using later = await connect(data);

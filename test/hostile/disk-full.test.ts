@@ -33,7 +33,7 @@ const release = (directory: string) => rmSync(join(directory, "ballast"));
 
 test.runIf(isRoot)(
   "no room on the host: a new sandbox and a snapshot are refused and say what to do, open ones go on; with room all works again",
-  { timeout: 240_000 },
+  { timeout: 300_000 },
   async () => {
     const data = testData();
     onTestFinished(() => data[Symbol.dispose]());
@@ -55,7 +55,7 @@ test.runIf(isRoot)(
 
 test.runIf(isRoot)(
   "no room for the audit log: calls are refused and nothing runs; with room they are taken again [G5]",
-  { timeout: 240_000 },
+  { timeout: 300_000 },
   async () => {
     const data = testData();
     onTestFinished(() => data[Symbol.dispose]());

@@ -65,7 +65,7 @@ beforeAll(async () => {
     response.end(`REACHED ${name} ${request.url}`);
   [plain, secure] = await Promise.all([openOrigin(answer("plain")), openOrigin(answer("secure"), authority)]);
   sandbox = await openTestSandbox();
-}, 240_000);
+}, 300_000);
 /** Each test has a session of its own; its profile may be another one. */
 beforeEach(async () => {
   const profile = `egress:
@@ -355,7 +355,7 @@ print(n)`,
     expect(Number(await storm)).toBeGreaterThan(200);
     expect(net.records.length - records).toBeLessThan(200);
     expect(process.memoryUsage().rss - before).toBeLessThan(200 * 2 ** 20);
-  }, 90_000);
+  });
 
   test("two hundred connections at once are carried, and cost little while they are idle", async () => {
     await using idle = await openTcp((socket) => {
@@ -380,6 +380,6 @@ print(sum(half(it) for it in s))`,
     expect(said.trim()).toBe("200");
     expect(process.memoryUsage().rss - before).toBeLessThan(120 * 2 ** 20);
     expect(net.events("connection-opened").length).toBe(200);
-    await expect.poll(() => net.egress.open, { timeout: 20_000 }).toBe(0);
+    await expect.poll(() => net.egress.open, { timeout: 60_000 }).toBe(0);
   }, 150_000);
 });

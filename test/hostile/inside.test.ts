@@ -11,7 +11,7 @@ beforeAll(async () => {
   agent = await connect(data, ["--policy", new URL("../../policies/development", import.meta.url).pathname]);
   const first = await agent.call("exec", { argv: ["true"] });
   expect(first.isError, first.text).toBe(false);
-}, 180_000);
+});
 
 afterAll(async () => {
   await agent?.[Symbol.asyncDispose]();

@@ -15,7 +15,7 @@ function overlays({ directory }: TestData): string[] {
 }
 
 test("a disk that is destroyed under a running sandbox is its errors or its end; the neighbour and the gateway go on [G14]", {
-  timeout: 240_000,
+  timeout: 300_000,
 }, async () => {
   using data = testData();
   await using agent = await connect(data, ["--spares", "0"]);

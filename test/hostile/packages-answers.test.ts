@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { type IncomingMessage, request } from "node:http";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { ECOSYSTEMS } from "../../src/policy/ecosystems/ecosystem.ts";
 import { openNpmRegistry, profileFor, type TestRegistry } from "../support/npm-registry.ts";
 import { openTestPackages, type TestPackages } from "../support/packages.ts";
 
@@ -86,5 +87,17 @@ test("metadata that the registry does not give any more to who asks is not given
   for (const status of [401, 403]) {
     registry.at("/revoked", (_, response) => response.writeHead(status).end());
     expect((await packages.get(`${BASE}revoked`)).status).toBe(502);
+  }
+});
+
+test("where no registry is known, that is said, and not that the package does not exist", async () => {
+  const permitted = '@id("own") permit (principal, action == Glovebox::Action::"installPackage", resource);';
+  await using packages = await openTestPackages({ profile: "packages: {allow: []}\n", cedar: permitted });
+  for (const ecosystem of ECOSYSTEMS) {
+    const asked = packages.site.packages.candidates(ecosystem, "left", undefined, AbortSignal.timeout(60_000));
+    await expect(asked, ecosystem).rejects.toMatchObject({
+      code: "REGISTRY_FAILED",
+      message: expect.stringContaining("no registry is known"),
+    });
   }
 });

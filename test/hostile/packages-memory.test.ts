@@ -102,7 +102,7 @@ test("what a program asks for and does not read waits, and all of it comes when 
   expect((await packages.get(`${BASE}large`)).status).toBe(200);
 });
 
-test("a document that comes byte by byte takes the memory of its bytes", { timeout: 60_000 }, async () => {
+test("a document that comes byte by byte takes the memory of its bytes", async () => {
   const BYTES = 3 * MIB;
   registry.at("/drops", (_, response) => {
     response.writeHead(200, { "content-type": "application/json", "transfer-encoding": "chunked" });

@@ -3,6 +3,8 @@ import { once } from "node:events";
 import { type IncomingMessage, request } from "node:http";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Approval, AskPerson } from "../../src/approval/approval.ts";
+import type { PolicyQuestion } from "../../src/policy/verdict.ts";
 import { createSessionAuthority } from "../support/egress.ts";
 import { openNpmRegistry, type TestRegistry } from "../support/npm-registry.ts";
 import { NO_ADVISORIES, openTestPackages, type PackageSettings, type TestPackages } from "../support/packages.ts";
@@ -293,7 +295,7 @@ test("metadata that is enormous, malformed, of another package, or slow is an er
     expect(await versionsOf(packages, "proto")).toEqual([]);
     expect(Object.hasOwn(Object.prototype, "polluted")).toBe(false);
   });
-}, 60_000);
+});
 
 test("what is no name, path or method of a registry leads nowhere", async () => {
   await sandboxed(ALL, async (packages) => {
@@ -429,3 +431,59 @@ test("a file of half a gigabyte passes in bounded memory", { timeout: 120_000 },
 function* repeat(piece: Buffer, times: number): Generator<Buffer> {
   for (let at = 0; at < times; at += 1) yield piece;
 }
+
+describe("a package that policy leaves to a person", () => {
+  const ASK = `@id("ask") @outcome("ask") @reason("somebody looks at it first")
+    forbid (principal, action == Glovebox::Action::"installPackage", resource in Glovebox::Package::"pkg:npm/asked");`;
+  const asking = (answer: Approval) => {
+    const questions: PolicyQuestion[] = [];
+    const ask: AskPerson = async (question) => {
+      questions.push(question);
+      return answer;
+    };
+    return { questions, settings: { cedar: ASK, ask } };
+  };
+  const yes = { approved: true, approvalId: "apr_1", approver: "local:ada", channel: "terminal" } as const;
+
+  test("can be seen, is asked about once whoever fetches it how often, and enters when the person says so", async () => {
+    await registry.publish("asked", { version: "1.0.0" }, { version: "2.0.0" });
+    await registry.publish("plain", { version: "1.0.0" });
+    const { questions, settings } = asking(yes);
+    await sandboxed(
+      ALL,
+      async (packages) => {
+        expect((await versionsOf(packages, "asked")).sort()).toEqual(["1.0.0", "2.0.0"]);
+        expect((await packages.get(tarball("plain", "1.0.0"))).status).toBe(200);
+        expect(questions).toEqual([]);
+        const both = [packages.get(tarball("asked", "1.0.0")), packages.get(tarball("asked", "1.0.0"))];
+        for (const { status } of await Promise.all(both)) expect(status).toBe(200);
+        expect((await packages.get(tarball("asked", "1.0.0"))).status).toBe(200);
+        expect(questions).toHaveLength(1);
+        expect((await packages.get(tarball("asked", "2.0.0"))).status).toBe(200);
+        expect(questions).toHaveLength(2);
+        const entered = packages.events("package-admitted").map((it) => [it["purl"], it["approvalId"]]);
+        expect(entered).toContainEqual(["pkg:npm/asked@2.0.0", "apr_1"]);
+        expect(entered).toContainEqual(["pkg:npm/plain@1.0.0", undefined]);
+      },
+      settings,
+    );
+  });
+
+  test("does not enter when the person says no, nor when nobody can be asked", async () => {
+    await registry.publish("asked", { version: "3.0.0" });
+    const { settings } = asking({ approved: false, why: "denied", text: "Ada said no." });
+    await sandboxed(
+      ALL,
+      async (packages) => {
+        const { status, body } = await packages.get(tarball("asked", "3.0.0"));
+        expect(status).toBe(403);
+        expect(errorOf(body)).toContain("Ada said no.");
+        expect(packages.events("package-admitted")).toEqual([]);
+      },
+      settings,
+    );
+    await sandboxed(ALL, async (packages) => expect((await packages.get(tarball("asked", "3.0.0"))).status).toBe(403), {
+      cedar: ASK,
+    });
+  });
+});

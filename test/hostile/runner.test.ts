@@ -8,7 +8,7 @@ let sandbox: TestSandbox;
 
 beforeAll(async () => {
   sandbox = await openTestSandbox();
-}, 240_000);
+}, 300_000);
 
 afterAll(async () => {
   await sandbox?.[Symbol.asyncDispose]();
@@ -125,7 +125,7 @@ test("of a transfer that breaks off nothing stays: no part of the file, no draft
     .toBe("");
   await expect(container.stat("/workspace/broken-off", forever)).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
   expect((await container.readFile("/workspace/kept", 100, forever)).toString()).toBe("old");
-}, 60_000);
+});
 
 test("nobody can make others wait for a file by a lease on it", async () => {
   const script = `
@@ -141,7 +141,7 @@ test("input that nobody reads keeps no terminal when its program has ended", asy
   const typed = Buffer.from("typed ahead\n".repeat(20_000));
   await runToEnd(container, ["sleep", "0.5"], { terminal: { columns: 80, rows: 24 }, input: typed });
   await expect
-    .poll(async () => (await runToEnd(container, ["ls", "/dev/pts"])).stdout, { timeout: 20_000 })
+    .poll(async () => (await runToEnd(container, ["ls", "/dev/pts"])).stdout, { timeout: 60_000 })
     .toBe("ptmx\n");
 });
 
@@ -202,7 +202,7 @@ while True:
     await said(hostile.stdout, "going");
     hostile.stdout.resume();
     const victims = Array.from({ length: 8 }, async () => {
-      const run = await container.run(spec(["sleep", "7761"]), AbortSignal.timeout(5_000));
+      const run = await container.run(spec(["sleep", "7761"]), AbortSignal.timeout(60_000));
       run.stdout.resume();
       run.stderr.resume();
       await run.signal("SIGKILL");

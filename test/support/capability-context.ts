@@ -65,7 +65,7 @@ export function workbench(options: WorkbenchOptions = {}): Workbench {
   const container = options.container ?? localContainer();
   const profile = profileSchema.parse(options.profile ?? {});
   const environment = options.environment ?? {};
-  const processes = new Processes({ container, profile, onEnded: () => undefined, environment });
+  const processes = new Processes({ container, profile: () => profile, onEnded: () => undefined, environment });
   const egress = { ...closedEgress(), ...(options.packages && { packages: options.packages }) };
   const session: Session = { id: "ses-test", container, processes, egress, turns: new Turns() };
   const progress: string[] = [];

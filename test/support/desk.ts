@@ -8,8 +8,8 @@ import type {
   RegistryRequest,
   Release,
   Reply,
-  Verdict,
 } from "../../src/packages/registry.ts";
+import type { Verdict } from "../../src/policy/verdict.ts";
 
 export const PERMITTED: Verdict = { permitted: true, reason: "", policies: [] };
 

@@ -5,17 +5,19 @@ import { type AddressInfo, createServer as createTcpServer, type Socket, type Se
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import type { Approvals } from "../../src/approval/approval.ts";
 import type { EventBody, RecordBody } from "../../src/audit/record.ts";
 import { describeCall } from "../../src/call/describe.ts";
 import type { SessionEgress } from "../../src/egress/egress.ts";
 import { createSecrets } from "../../src/egress/secret-cache.ts";
 import { createSessionAuthority, type SessionAuthority } from "../../src/egress/session-authority.ts";
 import { createSessionEgress } from "../../src/egress/session-egress.ts";
-import { evaluate } from "../../src/policy/evaluate.ts";
+import { alone, decide } from "../../src/policy/decide.ts";
 import { loadBundle } from "../../src/policy/load.ts";
 import type { Principal } from "../../src/policy/request.ts";
 import type { TestSandbox } from "../contract/container-suite.ts";
 import { openTestSandbox } from "./machine.ts";
+import { inForce, NOBODY } from "./policy.ts";
 
 export const PRINCIPAL: Principal = { id: "local:test", client: { name: "t", version: "1" }, transport: "stdio" };
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined, debug: () => undefined };
@@ -23,6 +25,8 @@ const quiet = { info: () => undefined, warn: () => undefined, error: () => undef
 export interface TestEgress extends AsyncDisposable {
   readonly egress: SessionEgress;
   readonly records: readonly RecordBody[];
+  /** Puts another policy into force. */
+  replacePolicy(profile: string, cedar: string): Promise<void>;
   /** Why the session was to be ended. */
   readonly ended: readonly string[];
   /** Facts of the events of one name. */
@@ -35,6 +39,8 @@ export interface EgressSettings {
   /** Policies besides. */
   readonly cedar?: string;
   readonly authority?: SessionAuthority;
+  /** Nobody is there to be asked without. */
+  readonly approvals?: Approvals;
   readonly callsRunning?: () => readonly string[];
   /** Whatever wakes the sandbox; it is awake without. */
   readonly use?: (signal: AbortSignal) => Promise<Disposable>;
@@ -43,13 +49,16 @@ export interface EgressSettings {
 /** The real egress of a session, under a policy of the test's own, on a machine that is open already. */
 export async function attachEgress(machine: TestSandbox["machine"], settings: EgressSettings): Promise<TestEgress> {
   const bundle = await bundleWith(settings.profile ?? "", settings.cedar ?? "");
+  const policy = inForce(bundle);
   const records: RecordBody[] = [];
   const ended: string[] = [];
   const ending = new AbortController();
   const egress = createSessionEgress(
     {
-      bundle,
-      decide: (request) => evaluate(bundle, request),
+      profile: bundle.profile,
+      policy,
+      decide: (request) => decide(policy.current, request),
+      approvals: settings.approvals ?? NOBODY,
       audit: { append: async (body) => void records.push(body) },
       log: quiet as never,
       secrets: createSecrets(bundle.profile.secrets, { signal: ending.signal, onFailure: () => undefined }),
@@ -66,6 +75,7 @@ export async function attachEgress(machine: TestSandbox["machine"], settings: Eg
   await egress.attach(machine, AbortSignal.timeout(10_000));
   return {
     egress,
+    replacePolicy: async (profile, cedar) => policy.replace(alone(await bundleWith(profile, cedar), "test")),
     records,
     events: (name) =>
       records.flatMap((it) => (it.kind === "event" && it.event === name ? [it.facts as Record<string, unknown>] : [])),

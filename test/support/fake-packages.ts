@@ -34,6 +34,10 @@ export function fakePackages(
         },
       };
     },
+    settle: async (_ecosystem, { name, version }) => {
+      const found = find(name, version)?.find(({ release }) => release.version === version);
+      return found?.verdict ?? { permitted: false, reason: "unknown", policies: [] };
+    },
     candidates: async (ecosystem, name, version) => {
       asked.push({ ecosystem, name, version });
       return find(name, version);

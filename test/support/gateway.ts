@@ -12,9 +12,15 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
-import type { CallToolResult } from "@modelcontextprotocol/sdk/types.js";
+import {
+  type CallToolResult,
+  type ElicitRequest,
+  ElicitRequestSchema,
+  type ElicitResult,
+} from "@modelcontextprotocol/sdk/types.js";
 import type { AuditRecord } from "../../src/audit/record.ts";
 import { loadConfig } from "../../src/config.ts";
 
@@ -47,8 +53,15 @@ export interface TestClient extends AsyncDisposable {
   readonly pid: number;
   /** What the server wrote to stderr so far. */
   readonly stderr: () => string;
+  /**
+   * Calls again while the sandbox is being prepared, as the answer then says to: where machines are emulated that can take longer than
+   * one call waits. The test's own time limit is the deadline.
+   */
   call(tool: string, args?: Record<string, unknown>, options?: CallOptions): Promise<ToolAnswer>;
 }
+
+/** How an answer begins that came before the sandbox was there. */
+const PREPARING = "STILL_PREPARING: the sandbox is still being prepared";
 
 interface CallOptions {
   readonly signal?: AbortSignal;
@@ -64,16 +77,33 @@ export interface ToolAnswer {
   readonly raw: CallToolResult;
 }
 
+interface ClientOptions {
+  /** Answers the server's forms; without it the client shows none. */
+  readonly elicit?: (request: ElicitRequest["params"]) => Promise<ElicitResult>;
+  /** In place of the Node that runs the server: a program that runs what follows it. */
+  readonly command?: readonly [string, ...string[]];
+}
+
 /** `args` are the server's, `nodeArgs` those of the Node that runs it. */
 export async function connect(
   data: TestData,
   args: readonly string[] = [],
   nodeArgs: readonly string[] = [],
+  { elicit, command: [wrapper, ...wrapped] = [process.execPath] }: ClientOptions = {},
 ): Promise<TestClient> {
   const env = { ...(process.env as Record<string, string>), GLOVEBOX_DATA_DIR: data.directory };
   const transport = new StdioClientTransport({
-    command: process.execPath,
-    args: [...nodeArgs, ENTRY, "serve", "--log-level", "debug", ...args],
+    command: wrapper,
+    args: [
+      ...wrapped,
+      ...(wrapper === process.execPath ? [] : [process.execPath]),
+      ...nodeArgs,
+      ENTRY,
+      "serve",
+      "--log-level",
+      "debug",
+      ...args,
+    ],
     env,
     stderr: "pipe",
   });
@@ -81,7 +111,11 @@ export async function connect(
   transport.stderr?.on("data", (chunk) => {
     stderr = (stderr + chunk).slice(-200_000);
   });
-  const client = new Client({ name: "glovebox-tests", version: "1.0.0" });
+  const client = new Client(
+    { name: "glovebox-tests", version: "1.0.0" },
+    { capabilities: elicit ? { elicitation: {} } : {} },
+  );
+  if (elicit) client.setRequestHandler(ElicitRequestSchema, ({ params }) => elicit(params));
   await client.connect(transport).catch((error: unknown) => {
     throw new Error(`the server did not start: ${stderr}`, { cause: error });
   });
@@ -97,9 +131,13 @@ export async function connect(
         onprogress: ({ message }: { message?: string | undefined }) => onProgress?.(message ?? ""),
         ...(signal ? { signal } : {}),
       };
-      const raw = (await client.callTool({ name, arguments: args }, undefined, options)) as CallToolResult;
-      const text = raw.content.flatMap((it) => (it.type === "text" ? [it.text] : [])).join("\n");
-      return { isError: raw.isError === true, text, result: raw.structuredContent, raw };
+      for (;;) {
+        const raw = (await client.callTool({ name, arguments: args }, undefined, options)) as CallToolResult;
+        const text = raw.content.flatMap((it) => (it.type === "text" ? [it.text] : [])).join("\n");
+        if (!text.startsWith(PREPARING))
+          return { isError: raw.isError === true, text, result: raw.structuredContent, raw };
+        await setTimeout(500);
+      }
     },
     [Symbol.asyncDispose]: async () => {
       await client.close();
@@ -111,7 +149,7 @@ export async function connect(
 /** Waits until no process of this id is left; the test's own time limit is the deadline. */
 export async function processGone(pid: number): Promise<void> {
   while (pid > 0 && existsSync(`/proc/${pid}`) && !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ")) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await setTimeout(20);
   }
 }
 

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
+import type { AskPerson } from "../../src/approval/approval.ts";
 import type { EventBody, RecordBody } from "../../src/audit/record.ts";
 import { readAuthorities } from "../../src/egress/authorities.ts";
 import { createDial } from "../../src/egress/dial.ts";
@@ -11,7 +12,7 @@ import { createRegistryHttp } from "../../src/egress/registry-http.ts";
 import { createSecrets } from "../../src/egress/secret-cache.ts";
 import type { SessionAuthority } from "../../src/egress/session-authority.ts";
 import { createSessionSecrets } from "../../src/egress/session-secrets.ts";
-import { type PackageSite, packageSites } from "../../src/egress/session-site.ts";
+import { type PackageSite, packageSites, type SitePorts } from "../../src/egress/session-site.ts";
 import { Traffic } from "../../src/egress/traffic.ts";
 import { createUpstream } from "../../src/egress/upstream.ts";
 import type { Advisories } from "../../src/packages/advisories/advisories.ts";
@@ -19,8 +20,9 @@ import { openPackageCache } from "../../src/packages/cache/disk-cache.ts";
 import { packageRegistries } from "../../src/packages/ecosystems/ecosystems.ts";
 import type { ownRegistries } from "../../src/packages/sources/registries.ts";
 import { readSources } from "../../src/packages/sources/sources.ts";
-import { evaluate } from "../../src/policy/evaluate.ts";
+import { alone, decide } from "../../src/policy/decide.ts";
 import { mayPermitPackages } from "../../src/policy/package-scope.ts";
+import type { UsageFacts } from "../../src/policy/usage.ts";
 import { bundleWith, listen, PRINCIPAL } from "./egress.ts";
 
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined, debug: () => undefined };
@@ -55,8 +57,13 @@ export interface PackageSettings {
   readonly sumdb?: string;
   readonly nowMs?: () => number;
   readonly directory?: string;
+  /** Nobody is there to be asked without. */
+  readonly ask?: AskPerson;
   /** Where packages come from for which the profile has no registry; nowhere when absent. */
   readonly own?: typeof ownRegistries;
+  /** What the session has used; nothing when absent. */
+  readonly usage?: () => UsageFacts;
+  readonly onAdmitted?: SitePorts["onAdmitted"];
 }
 
 export const NO_ADVISORIES: Advisories = {
@@ -72,6 +79,7 @@ export async function openTestPackages(settings: PackageSettings): Promise<TestP
   if (settings.directory === undefined) stack.defer(() => rm(directory, { recursive: true, force: true }));
   const bundle = await bundleWith(settings.profile, settings.cedar ?? "");
   const { profile } = bundle;
+  const policy = alone(bundle, "test");
   if (!profile.packages) throw new Error("the profile has no packages");
   const { packages } = profile;
   const ending = new AbortController();
@@ -79,7 +87,7 @@ export async function openTestPackages(settings: PackageSettings): Promise<TestP
   const records: RecordBody[] = [];
   const audit = { append: async (body: RecordBody) => void records.push(body) };
   const log = quiet as never;
-  const dial = createDial({ egress: profile.egress });
+  const dial = createDial({ egress: () => profile.egress });
   const upstream = stack.use(
     createUpstream({
       dial,
@@ -88,14 +96,18 @@ export async function openTestPackages(settings: PackageSettings): Promise<TestP
     }),
   );
   const values = createSecrets(profile.secrets, { signal: ending.signal, onFailure: () => undefined });
-  const secrets = createSessionSecrets(profile.secrets, values, ending.signal);
+  const secrets = createSessionSecrets(profile.secrets, {
+    values,
+    granted: () => profile.secrets,
+    ending: ending.signal,
+  });
   const cache = stack.use(await openPackageCache({ directory: join(directory, "cache"), maxBytes: 2 ** 30, log }));
   const site = packageSites({
     registries: packageRegistries(packages, {
       sumdb: settings.sumdb,
       suite: "trixie",
       architecture: "amd64",
-      mayPermit: (ecosystem) => mayPermitPackages(bundle, ecosystem),
+      mayPermit: (ecosystem) => mayPermitPackages(policy, ecosystem),
     }),
     sources: () => readSources(packages, settings.own ?? (async () => [])),
     cache,
@@ -104,9 +116,11 @@ export async function openTestPackages(settings: PackageSettings): Promise<TestP
     pin: packages.pin,
     similarTo: () => [],
     nowMs: settings.nowMs ?? Date.now,
-    decide: (request) => evaluate(bundle, request),
+    decide: (request) => decide(policy, { ...request, ...(settings.usage && { usage: settings.usage() }) }),
+    policyDigest: () => policy.identity.digest,
     audit,
     log,
+    ...(settings.onAdmitted && { onAdmitted: settings.onAdmitted }),
   })({
     sessionId: "ses-test",
     principal: PRINCIPAL,
@@ -114,6 +128,7 @@ export async function openTestPackages(settings: PackageSettings): Promise<TestP
     send: createRegistryHttp({ upstream, secrets, bound: profile.secrets }),
     traffic: new Traffic({ audit, sessionId: "ses-test", log, callsRunning: () => ["call-test"] }),
     ending: ending.signal,
+    ask: settings.ask ?? (async () => ({ approved: false, why: "unreachable", text: "nobody can be asked" })),
   });
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? "/", "http://packages.glovebox.internal/");

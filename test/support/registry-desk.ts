@@ -1,14 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import type {
-  Artifact,
-  Desk,
-  Document,
-  DocumentOptions,
-  Release,
-  Reply,
-  Verdict,
-} from "../../src/packages/registry.ts";
+import type { Artifact, Desk, Document, DocumentOptions, Release, Reply } from "../../src/packages/registry.ts";
+import type { Verdict } from "../../src/policy/verdict.ts";
 
 /** What an upstream answers: a body, or more of it. */
 export type Upstream =

@@ -13,7 +13,7 @@ afterEach(() => {
 
 function host(availableMiB: number, maxOpening = 8) {
   const memory = { availableMiB };
-  const admission = createAdmission({ needMiB: 1024, availableMiB: () => memory.availableMiB, maxOpening });
+  const admission = createAdmission({ needMiB: () => 1024, availableMiB: () => memory.availableMiB, maxOpening });
   return { memory, admission };
 }
 

@@ -92,6 +92,16 @@ test("show tells a call's story with what happened to its session, before, durin
   expect(unknown.stderr).not.toContain("\u001b");
 });
 
+test("tail names the layer of each policy that decided: ids are the same in many bundles", async () => {
+  const data = scratch();
+  {
+    await using log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-test" });
+    const by = (layer: "organisation" | "user") => ({ id: "rules.cedar#rest", effect: "permit" as const, layer });
+    await log.append({ ...intent("call-1"), policies: [by("organisation"), by("user")] });
+  }
+  expect(audit(data, "tail").stdout).toContain("by organisation:rules.cedar#rest user:rules.cedar#rest");
+});
+
 test("tail shows the latest records of all chains, back through segments, by time", async () => {
   const directory = scratch();
   {

@@ -153,3 +153,21 @@ test("an endless tail without a newline is moved aside without being held in mem
   expect(recordsOf(chain)).toHaveLength(6);
   expect((await verifyLog(directory)).problems).toEqual([]);
 });
+
+test("[G6] of what waited for a person, a call that was approved is interrupted, and no other", async () => {
+  const directory = scratch();
+  {
+    await using log = await openAuditLog({ directory, gateway: "gw-dead", segmentBytes: 1 });
+    for (const id of ["call-approved", "call-denied", "call-waiting"]) {
+      await log.append({ ...intent(id), decision: "ask" });
+      await log.append({ ...event({ approvalId: id }, "approval-requested"), callId: id });
+    }
+    await log.append({ ...event({ approvalId: "call-approved" }, "approval-given"), callId: "call-approved" });
+    await log.append({ ...event({ approvalId: "call-denied" }, "approval-refused"), callId: "call-denied" });
+    // A connection that was let through is no call.
+    await log.append(event({ approvalId: "connection" }, "approval-given"));
+  }
+  expect((await reopen(directory))?.interrupted).toEqual(["call-approved"]);
+  expect((await reopen(directory))?.interrupted ?? []).toEqual([]);
+  expect((await verifyLog(directory)).problems).toEqual([]);
+});

@@ -1,18 +1,30 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
 import type { RecordBody } from "../../src/audit/record.ts";
-import { type CallPorts, call } from "../../src/call/call.ts";
+import { call } from "../../src/call/call.ts";
 import { keepable } from "../../src/call/keepable.ts";
+import type { CallPorts } from "../../src/call/ports.ts";
 import { type Capability, capability } from "../../src/capability/capability.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { createLog } from "../../src/log.ts";
 import { createMounts } from "../../src/mounts/mounts.ts";
+import type { Decision } from "../../src/policy/decision.ts";
+import { holdPolicy } from "../../src/policy/in-force.ts";
 import { profileSchema } from "../../src/policy/profile.ts";
+import { OWN_VOCABULARY } from "../../src/policy/vocabulary.ts";
 import type { SessionTable } from "../../src/session/session.ts";
+import { NOBODY } from "../support/policy.ts";
 
 /** The order of the spine, on ports that write down what happens to them. */
 function spine(
-  options: { outcome?: "permit" | "deny"; failAppend?: RecordBody["kind"]; run?: Capability["run"] } = {},
+  options: {
+    outcome?: "permit" | "deny" | "ask";
+    failAppend?: RecordBody["kind"];
+    run?: Capability["run"];
+    accounts?: Partial<CallPorts["accounts"]>;
+    approvals?: CallPorts["approvals"];
+    failDecide?: GatewayError;
+  } = {},
 ) {
   const events: string[] = [];
   const records: RecordBody[] = [];
@@ -43,14 +55,32 @@ function spine(
       [Symbol.asyncDispose]: async () => void events.push("release"),
     }),
   } as unknown as SessionTable;
+  const decided = (): Decision => {
+    events.push("decide");
+    if (options.failDecide) throw options.failDecide;
+    return { outcome: options.outcome ?? "permit", policies: [], problems: [], bundle };
+  };
   const ports: CallPorts = {
     find: (name) => (name === "probe" ? probe : undefined),
-    decide: () => {
-      events.push("decide");
-      return { outcome: options.outcome ?? "permit", policies: [], problems: [], bundle };
+    accounts: {
+      asked: (request) => request,
+      reserve: (request) => ({ decision: decided(), request }),
+      relief: () => undefined,
+      run: () => {
+        events.push("count");
+        return new DisposableStack();
+      },
+      ...options.accounts,
     },
-    bundle,
-    profile: profileSchema.parse({}),
+    policy: holdPolicy({
+      identity: bundle,
+      layers: [],
+      shadows: [],
+      sets: { enforced: "" },
+      vocabulary: OWN_VOCABULARY,
+      profile: profileSchema.parse({}),
+    }),
+    approvals: options.approvals ?? NOBODY,
     audit: {
       append: async (body) => {
         if (body.kind === options.failAppend) throw new GatewayError("AUDIT_UNWRITABLE");
@@ -72,7 +102,7 @@ function spine(
 test("the order is describe, decide, intent, run, outcome [G3] [G5]", async () => {
   const { ask, events, records } = spine();
   expect(await ask("probe", { word: "hi" })).toMatchObject({ kind: "done", outcome: { result: { echo: "hi" } } });
-  expect(events).toEqual(["describe", "decide", "intent", "run", "outcome", "release"]);
+  expect(events).toEqual(["describe", "decide", "intent", "count", "run", "outcome", "release"]);
   expect(records[1]).toMatchObject({ kind: "outcome", status: "ok", facts: { length: 2 }, sessionId: "ses-1" });
 });
 
@@ -97,6 +127,13 @@ test("an intent that cannot be written refuses the call [G5]", async () => {
   expect(events).toEqual(["describe", "decide"]);
 });
 
+test("a call that can't be decided is refused, and on record as a denial [G5]", async () => {
+  const { ask, events, records } = spine({ failDecide: new GatewayError("BUDGETS_UNREADABLE", "the file is damaged") });
+  expect(await ask("probe", { word: "hi" })).toMatchObject({ kind: "failed", error: { code: "BUDGETS_UNREADABLE" } });
+  expect(events).toEqual(["describe", "decide", "intent"]);
+  expect(records[0]).toMatchObject({ decision: "deny", policies: [], problems: ["the file is damaged"] });
+});
+
 test("an outcome that cannot be written is reported instead of the result", async () => {
   const { ask } = spine({ failAppend: "outcome" });
   expect(await ask("probe", { word: "hi" })).toMatchObject({ kind: "failed", error: { code: "AUDIT_UNWRITABLE" } });
@@ -113,6 +150,34 @@ test("whatever a capability throws, there is one outcome and nothing of it leaks
     expect(result).toMatchObject({ kind: "failed" });
     expect(JSON.stringify(result.kind === "failed" && result.error.message)).not.toContain("/root");
     expect(records.filter((it) => it.kind === "outcome")).toHaveLength(1);
+  }
+});
+
+test("a call that was permitted, or approved, has its outcome when its budget can't be read any more [G6]", async () => {
+  const unreadable = (): never => {
+    throw new GatewayError("BUDGETS_UNREADABLE");
+  };
+  const approve = async () =>
+    ({ approved: true, approvalId: "a", approver: "local:ada", channel: "terminal" }) as const;
+  const approvals = { ...NOBODY, approve };
+  const askedOnce = (): CallPorts["accounts"]["reserve"] => {
+    const bundle = { name: "test", version: "1.0.0", digest: "sha256:0" };
+    let isAsked = false;
+    return (request) => {
+      if (isAsked) return unreadable();
+      isAsked = true;
+      return { decision: { outcome: "ask", policies: [], problems: [], bundle }, request };
+    };
+  };
+  for (const options of [
+    { accounts: { run: unreadable } },
+    { outcome: "ask" as const, approvals, accounts: { reserve: askedOnce() } },
+    { outcome: "ask" as const, approvals, accounts: { run: unreadable } },
+  ]) {
+    const { ask, records, events } = spine(options);
+    expect(await ask("probe", { word: "hi" })).toMatchObject({ kind: "failed", error: { code: "BUDGETS_UNREADABLE" } });
+    expect(records.filter((it) => it.kind === "outcome")).toMatchObject([{ code: "BUDGETS_UNREADABLE" }]);
+    expect(events).not.toContain("run");
   }
 });
 

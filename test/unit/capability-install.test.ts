@@ -74,7 +74,7 @@ describe("the programs that are run", () => {
       ["python3", "-I", "-m", "venv", "DIR/.venv"],
       [
         ...["DIR/.venv/bin/python", "-I", "-m", "pip", "install", "--disable-pip-version-check", "--no-input"],
-        ...["--progress-bar", "off", "--", "requests==2.32.3", "six==2.32.3"],
+        ...["--no-compile", "--progress-bar", "off", "--", "requests==2.32.3", "six==2.32.3"],
       ],
     ]);
   });

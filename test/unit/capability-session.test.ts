@@ -1,8 +1,15 @@
 import { release } from "node:os";
 import { describe, expect, test } from "vitest";
+import { explain } from "../../src/call/explain.ts";
 import type { Explanation } from "../../src/capability/capability.ts";
+import { findCapability } from "../../src/capability/registry.ts";
 import { GatewayError } from "../../src/errors.ts";
+import { policyOf } from "../../src/policy/decide.ts";
+import { holdPolicy } from "../../src/policy/in-force.ts";
+import type { PolicyRequest } from "../../src/policy/request.ts";
+import { NO_USAGE } from "../../src/policy/usage.ts";
 import type { SessionSnapshots, SessionSummary } from "../../src/session/session.ts";
+import { layerOf } from "../support/bundle.ts";
 import { workbench } from "../support/capability-context.ts";
 
 const READY: SessionSummary = {
@@ -11,6 +18,7 @@ const READY: SessionSummary = {
   state: "ready",
   openedAt: "2026-01-31T09:00:00.000Z",
   expiresAt: "2026-01-31T13:00:00.000Z",
+  approved: [],
   runningProcesses: 2,
   isolation: {
     machine: {
@@ -219,6 +227,66 @@ describe("explainPolicy", () => {
       facts: { bytes: 1, long: `${"y".repeat(300)}…` },
     });
     expect(text).toMatch(/^writeFile would be denied\. Nothing was executed\.\n- a\.cedar#no \(forbid\): because/);
+  });
+
+  test("tells what the layers make of it, and what would be permitted instead", async () => {
+    const [organisation, user] = [
+      layerOf("organisation", 'permit (principal, action == Glovebox::Action::"exec", resource);'),
+      layerOf("user", 'permit (principal, action == Glovebox::Action::"exec", resource) when { !context.terminal };'),
+    ];
+    const policy = policyOf([organisation, user], organisation.bundle.profile);
+    const accounts = { asked: (it: PolicyRequest) => it };
+    const ports = { policy: holdPolicy(policy), accounts, find: findCapability };
+    const principal = { id: "local:ada", client: { name: "c", version: "1" }, transport: "stdio" as const };
+    await using bench = workbench({
+      decide: (tool, args) => explain(tool, args, { principal, sessionId: "ses-1" }, ports),
+    });
+    const asked = { tool: "exec", arguments: { argv: ["ls"], terminal: true } };
+    const { result, text } = await bench.call("explainPolicy", asked);
+    expect(result).toMatchObject({
+      outcome: "deny",
+      bundle: { name: "t+t", version: "1.0.0+1.0.0" },
+      layers: [
+        { layer: "organisation", outcome: "permit", policies: [{ id: "t.cedar#0", effect: "permit" }], problems: [] },
+        { layer: "user", outcome: "deny", policies: [], problems: [] },
+      ],
+      wouldBePermitted: { arguments: { terminal: null }, text: "it would be permitted without `terminal`" },
+    });
+    expect(text).toContain(
+      "organisation: permit\n- t.cedar#0 (permit)\nuser: deny\n- no policy permits it\ninstead: it would be",
+    );
+    const none = await bench.call("explainPolicy", { tool: "exec", arguments: { argv: ["ls"] } });
+    expect(none.result).not.toHaveProperty("wouldBePermitted");
+  });
+
+  test("says all of it by what has been used, by the session that the call would be for", async () => {
+    const [organisation, user] = [
+      layerOf("organisation", 'permit (principal, action == Glovebox::Action::"exec", resource);'),
+      layerOf(
+        "user",
+        `permit (principal, action == Glovebox::Action::"exec", resource);
+        @id("few") @reason("used up") forbid (principal, action == Glovebox::Action::"exec", resource)
+        when { principal.session.callsLastDay >= 1 };`,
+      ),
+    ];
+    const policy = policyOf([organisation, user], organisation.bundle.profile);
+    const usageOf = (sessionId: string) => {
+      const session = { ...NO_USAGE.session, callsLastDay: sessionId === "ses-2" ? 1 : 0 };
+      return { ...NO_USAGE, session };
+    };
+    const accounts = { asked: (it: PolicyRequest, sessionId: string) => ({ ...it, usage: usageOf(sessionId) }) };
+    const ports = { policy: holdPolicy(policy), accounts, find: findCapability };
+    const principal = { id: "local:ada", client: { name: "c", version: "1" }, transport: "stdio" as const };
+    await using bench = workbench({
+      decide: (tool, args) => explain(tool, args, { principal, sessionId: "ses-1" }, ports),
+    });
+    const other = { tool: "exec", arguments: { argv: ["ls"], sessionId: "ses-2" } };
+    expect((await bench.call("explainPolicy", other)).result).toMatchObject({
+      outcome: "deny",
+      layers: [{ outcome: "permit" }, { outcome: "deny", policies: [{ id: "t.cedar#few", reason: "used up" }] }],
+    });
+    const own = { tool: "exec", arguments: { argv: ["ls"] } };
+    expect((await bench.call("explainPolicy", own)).result).toMatchObject({ outcome: "permit" });
   });
 
   test("says when nothing permits it, and when the arguments do not fit", async () => {

@@ -49,7 +49,7 @@ function dialWith(
     if (!found) throw Object.assign(new Error("not found"), { code: "ENOTFOUND" });
     return found;
   };
-  return { dial: createDial({ egress: egressSchema.parse(egress), lookup, ...more }), asked };
+  return { dial: createDial({ egress: () => egressSchema.parse(egress), lookup, ...more }), asked };
 }
 
 async function said(stream: Duplex): Promise<string> {
@@ -134,7 +134,7 @@ test("a name that changes its address is looked up once a dial, and each answer 
   await listening("127.0.0.1", port);
   let turn = 0;
   const lookup = async () => [turn++ % 2 === 0 ? "127.0.0.2" : "127.0.0.1"];
-  const dial = createDial({ egress: egressSchema.parse({ private: ["127.0.0.2"] }), lookup });
+  const dial = createDial({ egress: () => egressSchema.parse({ private: ["127.0.0.2"] }), lookup });
   for (let round = 0; round < 3; round++) {
     const { socket, address } = await dial("a.test", port, never);
     expect([address, await said(socket)]).toEqual(["127.0.0.2", "127.0.0.2"]);
@@ -159,7 +159,7 @@ test("names that JavaScript knows are names like others", async () => {
 
 test("the system's own resolver is asked when no other is given", async () => {
   const port = await listening("127.0.0.1");
-  const dial = createDial({ egress: egressSchema.parse({ private: ["127.0.0.0/8", "::1"] }) });
+  const dial = createDial({ egress: () => egressSchema.parse({ private: ["127.0.0.0/8", "::1"] }) });
   const { socket } = await dial("localhost", port, never);
   expect(await said(socket)).toBe("127.0.0.1");
   await expect(dial("nothing.invalid", port, never)).rejects.toMatchObject(
@@ -199,7 +199,7 @@ describe("what is aborted", () => {
       },
     ]) {
       const aborting = new AbortController();
-      const dial = createDial({ egress: egressSchema.parse({}), lookup, ...(upstream && { upstream }) });
+      const dial = createDial({ egress: () => egressSchema.parse({}), lookup, ...(upstream && { upstream }) });
       const dialling = dial("a.test", 80, aborting.signal);
       await asked.promise;
       aborting.abort(new Error("the session ends"));

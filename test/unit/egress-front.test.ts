@@ -6,9 +6,11 @@ import { createDial } from "../../src/egress/dial.ts";
 import { createFront } from "../../src/egress/http-front.ts";
 import { createSecrets } from "../../src/egress/secret-cache.ts";
 import { createSessionSecrets } from "../../src/egress/session-secrets.ts";
+import { createStanding } from "../../src/egress/standing.ts";
 import { Traffic } from "../../src/egress/traffic.ts";
 import { createUpstream } from "../../src/egress/upstream.ts";
 import { createLog } from "../../src/log.ts";
+import type { Verdict } from "../../src/policy/verdict.ts";
 import { openTcp } from "../support/egress.ts";
 import { socketPair } from "../support/socket-pair.ts";
 
@@ -20,15 +22,24 @@ async function stand({ readsRequests = false } = {}) {
     hosts: { "api.test": "127.0.0.1" },
     private: [{ text: "api.test", pattern: { kind: "exact", host: "api.test" } as const }],
   };
-  const dial = createDial({ egress });
+  const dial = createDial({ egress: () => egress });
   const upstream = createUpstream({ dial, authorities: async () => [], ending: ending.signal });
   onTestFinished(() => upstream[Symbol.dispose]());
   const events: string[] = [];
   const log = createLog("silent");
-  const audit = { append: async (body: { kind: string; event?: string }) => void events.push(body.event ?? body.kind) };
+  /** Told of each record before it is written. */
+  const writing: { hold?: () => void } = {};
+  const audit = {
+    append: async (body: { kind: string; event?: string }) => {
+      if (body.event === "connection-opened") writing.hold?.();
+      events.push(body.event ?? body.kind);
+    },
+  };
   const traffic = new Traffic({ audit, sessionId: "ses-1", log, callsRunning: () => [] });
+  const standing = createStanding(traffic);
   const asked: unknown[] = [];
   const permitted = { permitted: true, reason: "", policies: [] };
+  const policy: { verdict: Verdict } = { verdict: permitted };
   const gate = {
     readsRequests: () => readsRequests,
     mayPermit: () => true,
@@ -36,18 +47,20 @@ async function stand({ readsRequests = false } = {}) {
     connection: () => permitted,
     request: (_target: unknown, request: unknown) => {
       asked.push(request);
-      return permitted;
+      return policy.verdict;
     },
   };
   const pace = { connection: async () => undefined, request: async () => undefined };
-  const secrets = createSessionSecrets(
-    [],
-    createSecrets([], { signal: ending.signal, onFailure: () => undefined }),
-    ending.signal,
-  );
+  const secrets = createSessionSecrets([], {
+    values: createSecrets([], { signal: ending.signal, onFailure: () => undefined }),
+    granted: () => [],
+    ending: ending.signal,
+  });
   const ports = {
     gate,
     traffic,
+    ask: async () => ({ approved: false as const, why: "unreachable" as const, text: "" }),
+    standing,
     pace,
     upstream,
     log,
@@ -65,7 +78,7 @@ async function stand({ readsRequests = false } = {}) {
     front.serve(theirs, { host: "api.test", port, scheme: "http" });
     return ours;
   };
-  return { connect, asked, events };
+  return { connect, asked, events, standing, policy, writing };
 }
 
 const WEBSOCKET =
@@ -81,6 +94,22 @@ const answering = (answer: string | undefined, received: string[] = []) =>
       if (answer !== undefined) socket.end(answer, "latin1");
     });
   });
+
+test("what policy denies while its permission is put on record does not leave", async () => {
+  const { connect, events, standing, policy, writing } = await stand();
+  const received: string[] = [];
+  await using server = await answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", received);
+  writing.hold = () => {
+    policy.verdict = { permitted: false, reason: "not any more", policies: [] };
+    standing.review("the policy has changed");
+  };
+  const program = await connect(server.port);
+  program.write(get(server.port));
+  expect(await text(program).catch(() => "")).not.toContain("200");
+  await expect.poll(() => events).toContain("connection-closed");
+  expect(events).toContain("connection-refused");
+  expect(received).toEqual([]);
+});
 
 test.each([
   [

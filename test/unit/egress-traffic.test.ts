@@ -2,8 +2,9 @@ import { rmSync } from "node:fs";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
 import type { AuditWriter, EventBody, RecordBody } from "../../src/audit/record.ts";
-import type { Target, Verdict } from "../../src/egress/gate.ts";
+import type { Target } from "../../src/egress/gate.ts";
 import { Traffic } from "../../src/egress/traffic.ts";
+import type { Verdict } from "../../src/policy/verdict.ts";
 import { onlyChain, recordsOf, scratch } from "../support/audit.ts";
 
 const target: Target = { host: "example.org", port: 443, scheme: "https" };
@@ -82,6 +83,23 @@ test("its two records are of one connection, and the second has what it moved", 
     },
   ]);
   expect(records.map((it) => "sessionId" in it && it.sessionId)).toEqual(["ses-1", "ses-1"]);
+});
+
+test("what is moved is told as it moves, of all connections together", async () => {
+  const told: number[] = [];
+  const traffic = new Traffic({
+    audit: { append: async () => undefined },
+    sessionId: "ses-1",
+    log: {} as never,
+    callsRunning: () => [],
+    onBytes: (bytes) => told.push(bytes),
+  });
+  const [first, second] = [await traffic.open(target, verdict), await traffic.open(target, verdict)];
+  first.sent(10);
+  second.received(1_000);
+  expect(told).toEqual([10, 1_000]);
+  first.close();
+  expect(told).toHaveLength(2);
 });
 
 test("what was not there is not recorded: no requests, no secrets, no address", async () => {

@@ -7,7 +7,7 @@ import type { ImageManifest } from "../../src/image/image.ts";
 import { lockStore } from "../../src/image/lock.ts";
 import { describeFile, openImageStore, publish, removeUnused } from "../../src/image/store.ts";
 
-const wait = { signal: AbortSignal.timeout(10_000), progress: () => undefined };
+const wait = { signal: AbortSignal.timeout(60_000), progress: () => undefined };
 
 function scratch(): string {
   const directory = mkdtempSync(join(tmpdir(), "glovebox-store-"));

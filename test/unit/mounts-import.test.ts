@@ -225,6 +225,50 @@ test("a mount that is not there, too much, or Glovebox's own is refused without 
   });
 });
 
+test("a folder of Glovebox's own that is not there keeps no mount from being used, and its place is kept", async () => {
+  const directory = scratch();
+  fill(directory, { "work/": "", "etc/": "" });
+  const open = (name: string) => {
+    const mount = { name: "m", host: join(directory, name), mode: "ro" as const, include: [], exclude: [] };
+    return createMounts([{ ...mount, allowSensitive: [] }], [join(directory, "etc", "glovebox", "policy")]).open(
+      "m",
+      "ro",
+    );
+  };
+  await using opened = await open("work");
+  expect(opened.mount.name).toBe("m");
+  await expect(open("etc")).rejects.toMatchObject({ code: "MOUNT_UNUSABLE", message: expect.stringContaining("own") });
+});
+
+test("neither what a link of Glovebox's own leads to can be mounted, nor the place where it lies", async () => {
+  const directory = scratch();
+  fill(directory, { "bundles/mine/": "", "config/": "", "work/": "" });
+  symlinkSync(join(directory, "bundles", "mine"), join(directory, "config", "policy"));
+  const open = (name: string) => {
+    const mount = { name: "m", host: join(directory, name), mode: "ro" as const, include: [], exclude: [] };
+    return createMounts([{ ...mount, allowSensitive: [] }], [join(directory, "config", "policy")]).open("m", "ro");
+  };
+  for (const name of ["config", "bundles", "bundles/mine"]) {
+    await expect(open(name), name).rejects.toMatchObject({ code: "MOUNT_UNUSABLE" });
+  }
+  await using opened = await open("work");
+  expect(opened.mount.name).toBe("m");
+});
+
+test("a folder that a link leads out of what another layer hands over is refused [G22]", async () => {
+  const directory = scratch();
+  fill(directory, { "work/app/docs/": "", "private/": "" });
+  symlinkSync(join(directory, "private"), join(directory, "work", "app", "link"));
+  const work = join(directory, "work");
+  const rest = { name: "m", mode: "ro" as const, include: [], exclude: [], allowSensitive: [] };
+  const open = (name: string, within = [work]) =>
+    createMounts([{ ...rest, host: join(work, "app", name), within }], []).open("m", "ro");
+  await expect(open("link")).rejects.toMatchObject({ code: "MOUNT_UNUSABLE" });
+  await expect(open("docs", [work, join(directory, "private")])).rejects.toMatchObject({ code: "MOUNT_UNUSABLE" });
+  await using opened = await open("docs");
+  expect(opened.mount.host).toBe(join(work, "app", "docs"));
+});
+
 test("the tools are offered where there is something to copy from and to", async () => {
   const { findCapability } = await import("../../src/capability/registry.ts");
   const { profileSchema } = await import("../../src/policy/profile.ts");

@@ -1,39 +1,17 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { describeCall } from "../../src/call/describe.ts";
 import { policyCommand } from "../../src/cli/policy.ts";
+import { runCommand } from "../support/command.ts";
 
 const BUNDLES = join(import.meta.dirname, "..", "..", "policies");
 const DEFAULT = join(BUNDLES, "default");
 const LOCKED_DOWN = join(BUNDLES, "locked-down");
 
-/** Runs the command in this process, where it costs no start of a program; what it prints and its exit code are kept. */
-async function policy(...args: readonly string[]) {
-  const printed = { stdout: "", stderr: "" };
-  const keep = (stream: "stdout" | "stderr") => (text: unknown) => {
-    printed[stream] += String(text);
-    return true;
-  };
-  using _log = vi.spyOn(console, "log").mockImplementation((text) => void keep("stdout")(`${text}\n`));
-  using _error = vi.spyOn(console, "error").mockImplementation((text) => void keep("stderr")(`${text}\n`));
-  using _stdout = vi.spyOn(process.stdout, "write").mockImplementation(keep("stdout"));
-  using _stderr = vi.spyOn(process.stderr, "write").mockImplementation(keep("stderr"));
-  using exit = vi.spyOn(process, "exit").mockImplementation(() => {
-    throw new Error("exit");
-  });
-  const before = process.exitCode;
-  try {
-    await policyCommand({ describe: describeCall }).parseAsync(args, { from: "user" });
-    return { status: process.exitCode, ...printed };
-  } catch (error) {
-    if (exit.mock.calls.length === 0) throw error;
-    return { status: exit.mock.calls[0]?.[0], ...printed };
-  } finally {
-    process.exitCode = before;
-  }
-}
+const policy = (...args: readonly string[]) =>
+  runCommand(policyCommand({ load: async () => ({ describe: describeCall }) }), args);
 
 function broken(): string {
   const directory = mkdtempSync(join(tmpdir(), "glovebox-policy-cli-"));
@@ -100,12 +78,63 @@ test("explain says what is decided and why: 0 permits, 1 denies", async () => {
   expect(JSON.parse(stdout)).toMatchObject({ request: { action: "listSessions" }, decision: { outcome: "permit" } });
 });
 
+test("explain says what would be permitted instead, and what each layer makes of a call", async () => {
+  const terminal = '{"argv":["git","log"],"terminal":true}';
+  const alone = await policy("explain", LOCKED_DOWN, "exec", terminal);
+  expect(alone).toMatchObject({
+    status: 1,
+    stdout: expect.stringContaining("\ninstead: it would be permitted without `terminal`\n"),
+  });
+  expect(alone.stdout).toContain('\n  argv0         "git"\n');
+  const both = await policy("explain", LOCKED_DOWN, "exec", terminal, "--layer", `organisation=${DEFAULT}`);
+  expect(both.stdout).toMatch(
+    /^deny\n {2}organisation \(default 1\.0\.0\): permit\n {4}permit by sandbox\.cedar#run .*\n {2}user \(locked-down 1\.0\.0\): deny\n/,
+  );
+  const json = await policy("explain", LOCKED_DOWN, "exec", terminal, "--layer", `team=${DEFAULT}`, "--json");
+  expect(JSON.parse(json.stdout)).toMatchObject({
+    decision: { outcome: "deny", policies: [{ layer: "user" }] },
+    layers: [
+      { layer: "team", outcome: "permit" },
+      { layer: "user", outcome: "deny" },
+    ],
+    nearest: { change: { terminal: null }, outcome: "permit" },
+  });
+});
+
+test("explain tells of policies that ask, and of those in shadow mode", async () => {
+  const directory = broken();
+  const text = `permit (principal, action, resource is Glovebox::Session);
+@id("asks") @outcome("ask") @channels("slack") @reason("publishing is for people")
+forbid (principal, action == Glovebox::Action::"exec", resource) when { context.argvPrefixes.contains("[\\"git\\",\\"push\\"]") };
+@id("soon") @mode("shadow") @reason("soon") forbid (principal, action == Glovebox::Action::"exec", resource);
+`;
+  writeFileSync(join(directory, "rules.cedar"), text);
+  expect(await policy("explain", directory, "exec", '{"argv":["git","push"]}')).toMatchObject({
+    status: 1,
+    stdout: expect.stringMatching(
+      /^ask\n {2}forbid by rules\.cedar#asks \(rules\.cedar:2\): publishing is for people\n {2}in shadow mode: would deny, by rules\.cedar#soon\n {2}may be allowed by: slack\n/,
+    ),
+  });
+});
+
+test("explain and test know would-be packages", async () => {
+  const young = '{"ecosystem":"npm","name":"@acme/x","ageHours":2}';
+  expect(await policy("explain", DEFAULT, "package", young)).toMatchObject({
+    status: 1,
+    stdout: expect.stringMatching(/minimumAgeHours .*resource {2,}pkg:npm\/%40acme\/x@1\.0\.0/s),
+  });
+  expect(await policy("explain", DEFAULT, "package", '{"ecosystem":"npm","name":"x"}')).toMatchObject({ status: 0 });
+  expect(await policy("explain", DEFAULT, "package", '{"ecosystem":"npm","name":"../x"}')).toMatchObject({ status: 2 });
+});
+
 test("what could not be answered exits with 2, so that a typing error is no denial", async () => {
   const unanswered: readonly (readonly [readonly string[], RegExp])[] = [
     [["explain", DEFAULT, "exce", "{}"], /there is no tool `exce`/],
     [["explain", DEFAULT, "exec", "{"], /not JSON/],
     [["explain", DEFAULT, "exec", '{"argvs":[]}'], /argvs/],
     [["explain", broken(), "exec", '{"argv":["ls"]}'], /POLICY_INVALID.*rules\.cedar:1:/s],
+    [["explain", DEFAULT, "exec", '{"argv":["a"]}', "--layer", "boss=x"], /`boss=x` is no layer: write `<name>=<dir>`/],
+    [["explain", DEFAULT, "exec", '{"argv":["a"]}', "--layer", `user=${DEFAULT}`], /both stand with the user/],
     [["check", "/nonexistent"], /POLICY_UNREADABLE/],
     [["explain", DEFAULT], /missing required argument/],
     [["check", DEFAULT, "--jsno"], /unknown option/],

@@ -1,28 +1,15 @@
-import { preparsePolicySet } from "@cedar-policy/cedar-wasm/nodejs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createGate } from "../../src/egress/gate.ts";
 import type { Bundle } from "../../src/policy/bundle.ts";
-import { readCedar } from "../../src/policy/cedar-files.ts";
 import { type Connection, connectRequest } from "../../src/policy/connect.ts";
+import { alone } from "../../src/policy/decide.ts";
 import { type EgressGrant, egressSchema, grantPolicy } from "../../src/policy/egress.ts";
-import { evaluate, prepareSchema } from "../../src/policy/evaluate.ts";
-import { profileSchema } from "../../src/policy/profile.ts";
+import { evaluate } from "../../src/policy/evaluate.ts";
 import type { Principal } from "../../src/policy/request.ts";
+import { bundleOf } from "../support/bundle.ts";
 
-prepareSchema();
-let sets = 0;
 const principal: Principal = { id: "local:ada", client: { name: "c", version: "1" }, transport: "stdio" };
-
-function bundleOf(cedar: string): Bundle {
-  const { parts, problems } = readCedar([{ name: "t.cedar", text: cedar }]);
-  expect(problems).toEqual([]);
-  sets += 1;
-  const preparsed = `connect-${sets}`;
-  preparsePolicySet(preparsed, { staticPolicies: Object.fromEntries(parts.map((it) => [it.id, it.text])) });
-  const identity = { name: "t", version: "1.0.0", digest: preparsed };
-  return { identity, profile: profileSchema.parse({}), policies: new Map(parts.map((it) => [it.id, it])), preparsed };
-}
 
 const decide = (bundle: Bundle, connection: Connection) => evaluate(bundle, connectRequest(principal, connection));
 const https = (host: string, request?: Connection["request"]): Connection => ({
@@ -109,10 +96,14 @@ describe("facts of a request", () => {
 
   test("are looked for where a policy asks for them, and nowhere else", () => {
     const gate = createGate({
-      bundle: bundleOf(
-        permit('resource == Glovebox::Host::"plain.org"') +
-          forbid("m", 'resource in Glovebox::Host::"example.org"', 'context has method && context.method == "PUT"'),
-      ),
+      policy: () =>
+        alone(
+          bundleOf(
+            permit('resource == Glovebox::Host::"plain.org"') +
+              forbid("m", 'resource in Glovebox::Host::"example.org"', 'context has method && context.method == "PUT"'),
+          ),
+          "",
+        ),
       decide: () => {
         throw new TypeError("not asked");
       },
@@ -267,7 +258,12 @@ test("a rule about requests to a range has those of addresses read, and of no na
   const bundle = bundleOf(
     allow.map(policyOf).join("\n") + forbid("v6", "resource", `${inRange("2001:db8::/32")} && context has method`),
   );
-  const gate = createGate({ bundle, decide: (it) => evaluate(bundle, it), principal, hasSecret: () => false });
+  const gate = createGate({
+    policy: () => alone(bundle, ""),
+    decide: (it) => evaluate(bundle, it),
+    principal,
+    hasSecret: () => false,
+  });
   expect([gate.readsRequests("192.0.2.7"), gate.readsRequests("2001:db8::1")]).toEqual([true, true]);
   expect([gate.readsRequests("example.org"), gate.readsRequests("a.example.org")]).toEqual([false, false]);
   expect([gate.mayPermit("192.0.2.7"), gate.mayPermit("a.example.org")]).toEqual([true, false]);
@@ -280,7 +276,12 @@ test("where requests have to be read, the proxy is told before there is one", ()
     fc.property(grants, connections, (grant, { host }) => {
       const { allow } = egressSchema.parse({ allow: [grant] });
       const bundle = bundleOf(allow.map(policyOf).join("\n"));
-      const gate = createGate({ bundle, decide: (it) => evaluate(bundle, it), principal, hasSecret: () => false });
+      const gate = createGate({
+        policy: () => alone(bundle, ""),
+        decide: (it) => evaluate(bundle, it),
+        principal,
+        hasSecret: () => false,
+      });
       const isAsked = grant.methods !== undefined || grant.paths !== undefined;
       if (!isAsked) expect(gate.readsRequests(host)).toBe(false);
       // Whatever could be permitted when it is read, is read.

@@ -2,12 +2,14 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { policySetTextToParts } from "@cedar-policy/cedar-wasm/nodejs";
+import { policySetTextToParts, policyToJson } from "@cedar-policy/cedar-wasm/nodejs";
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { describeCall } from "../../src/call/describe.ts";
 import { loadBundle } from "../../src/policy/load.ts";
+import { actionFinder } from "../../src/policy/policy-actions.ts";
 import { statementsOf } from "../../src/policy/statements.ts";
+import { OWN_VOCABULARY } from "../../src/policy/vocabulary.ts";
 
 const GOOD = {
   "bundle.yaml": "name: good\nversion: 1.0.0\n",
@@ -87,8 +89,8 @@ test.each<[string, Record<string, string>, RegExp]>([
   ],
   [
     "an unknown annotation",
-    { ...GOOD, "rules.cedar": '@mode("shadow") permit (principal, action, resource is Glovebox::Session);\n' },
-    /rules\.cedar:1:1: .*@mode/,
+    { ...GOOD, "rules.cedar": '@priority("1") permit (principal, action, resource is Glovebox::Session);\n' },
+    /rules\.cedar:1:1: .*@priority/,
   ],
   [
     "a forbid without a reason",
@@ -318,4 +320,26 @@ when { context.mount == "app" && context.mountPath in Glovebox::MountPath::"/doc
   expect((await load(files)).tests.every((it) => it.passed)).toBe(true);
   const dead = { ...files, "files.cedar": files["files.cedar"].replace('"/docs"', '"docs"') };
   await expect(load(dead)).rejects.toThrow(/files\.cedar:2:\d+: no path of a request is spelt "docs"/);
+});
+
+test("what a policy applies to is found out once for a kind of policies, and is the same as if each was asked about", () => {
+  const findActions = actionFinder(OWN_VOCABULARY);
+  const both = (text: string) => {
+    const read = policyToJson(text);
+    if (read.type === "failure") throw new Error(read.errors.map((it) => it.message).join("; "));
+    const alone = actionFinder(OWN_VOCABULARY)(text, read.json);
+    expect(findActions(text, read.json), text).toEqual(alone);
+    return "problem" in alone ? alone.problem : [...alone].sort();
+  };
+  const of = (head: string, when = "true") => both(`permit (principal, ${head}) when { ${when} };`);
+  const connect = 'action == Glovebox::Action::"connect", resource';
+  for (const host of ["a.org", "b.org"]) expect(of(`${connect} == Glovebox::Host::"${host}"`)).toEqual(["connect"]);
+  expect(of('action, resource == Glovebox::Path::"/a"')).toContain("readFile");
+  expect(of('action, resource == Glovebox::Session::"/a"')).not.toContain("readFile");
+  expect(of("action, resource", 'context has argv0 && context.argv0 == "a"')).toEqual(["exec"]);
+  expect(of("action, resource", 'context has argv0 && context.argv0 == "b"')).toEqual(["exec"]);
+  expect(of("action, resource", 'context has script && context.argv0 == "b"')).toEqual([]);
+  const address = (text: string) => of(connect, `context has address && context.address.isInRange(ip("${text}"))`);
+  expect(address("10.0.0.0/8")).toEqual(["connect"]);
+  expect(address("10.1.0.0/16")).toEqual(["connect"]);
 });

@@ -35,7 +35,7 @@ async function decided(
 ) {
   const bundle = await bundleOf(packages, cedar);
   const naming = namingOf(ecosystem);
-  const range = bundle.profile.packages?.pin.get(samePurl(naming, name));
+  const ranges = bundle.profile.packages?.pin.get(samePurl(naming, name)) ?? [];
   const facts = {
     purl: purlOf(naming, name, version),
     ecosystem,
@@ -52,7 +52,7 @@ async function decided(
     yanked: false,
     verified: true,
     similarTo: [],
-    withinPin: range === undefined || naming.satisfies(version, range),
+    withinPin: ranges.every((it) => naming.satisfies(version, it)),
     registry: "r.test:443",
     ...more,
   };
@@ -97,6 +97,16 @@ test.each([
   ],
   ["within a pin", 'allow: ["npm:*"]\npin: {"npm:x": "^1.0.0"}', "npm", "x", "1.9.0", "permit"],
   ["outside of it", 'allow: ["npm:*"]\npin: {"npm:x": "^1.0.0"}', "npm", "x", "2.0.0", "pin"],
+  ["within all of its pins", 'allow: ["npm:*"]\npin: {"npm:x": ["^1.0.0", "<1.5"]}', "npm", "x", "1.4.0", "permit"],
+  ["outside of one of them", 'allow: ["npm:*"]\npin: {"npm:x": ["^1.0.0", "<1.5"]}', "npm", "x", "1.9.0", "pin"],
+  [
+    "pins in two spellings of a name",
+    'allow: ["cargo:*"]\npin: {"cargo:serde-json": "=1.0.0", "cargo:serde_json": ">=1.0.0"}',
+    "cargo",
+    "serde_json",
+    "1.0.1",
+    "pin",
+  ],
 ] as const)("%s", async (_, packages, ecosystem, name, version, expected) => {
   expect(await decided(packages, ecosystem, name, version)).toBe(expected);
 });

@@ -15,7 +15,9 @@ const bundles = await Promise.all(
 );
 
 test("every folder of policies/ is a valid bundle that passes its own tests and forbids with reasons", () => {
-  expect(readdirSync(POLICIES).toSorted()).toEqual([...SHIPPED, "groups", "popular"].toSorted());
+  expect(readdirSync(POLICIES).toSorted()).toEqual(
+    [...SHIPPED, "capabilities-only", "examples", "groups", "popular"].toSorted(),
+  );
   expect(bundles.map((it) => it.identity.name)).toEqual([...SHIPPED]);
   for (const { tests, policies } of bundles) {
     expect(tests.length).toBeGreaterThanOrEqual(5);

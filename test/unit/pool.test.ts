@@ -37,7 +37,7 @@ function stand({ maxSpares = 2, availableMiB = 100_000 } = {}) {
     } as unknown as Sandbox;
   };
   const memory = { availableMiB, outdated: "" };
-  const admission = createAdmission({ needMiB: 1024, availableMiB: () => memory.availableMiB, maxOpening: 4 });
+  const admission = createAdmission({ needMiB: () => 1024, availableMiB: () => memory.availableMiB, maxOpening: 4 });
   const isCurrent = async (sandbox: Sandbox) => sandbox.machineId !== memory.outdated;
   const pool = createPool({ openSandbox, isCurrent, admission, log: createLog("silent"), maxSpares });
   return { pool, lives, memory };

@@ -29,7 +29,7 @@ function table(container: Container = localContainer(), profile: object = {}) {
   const processes = new Processes({
     environment: {},
     container,
-    profile: profileSchema.parse(profile),
+    profile: () => profileSchema.parse(profile),
     onEnded: (facts) => events.push(facts),
   });
   const stack = new AsyncDisposableStack();

@@ -26,6 +26,8 @@ interface Stand {
   readonly stateDirectory: string;
   /** What opening a machine waits for. */
   gate: Promise<void>;
+  /** How well machines isolate. */
+  level: string;
 }
 
 async function stand(profile: object = {}): Promise<Stand> {
@@ -69,7 +71,7 @@ async function stand(profile: object = {}): Promise<Stand> {
     const opened = {
       lost: machine.end.signal,
       trust: async () => undefined,
-      facts: { level: "microvm" },
+      facts: { level: made.level },
       pause: async () => {
         machine.paused = true;
       },
@@ -88,14 +90,19 @@ async function stand(profile: object = {}): Promise<Stand> {
     machines,
     stateDirectory,
     gate: Promise.resolve(),
+    level: "microvm",
     ports: {
-      profile: parsed,
+      kit: () => ({
+        profile: parsed,
+        openSandbox: (options) => openSandbox(parsed, sandboxPorts, options),
+        restoreSandbox: (saved, options) => restoreSandbox(parsed, sandboxPorts, saved, options),
+        openEgress: closedEgress,
+      }),
+      enter: () => new DisposableStack(),
+      approved: () => [],
       audit: { append: async (body) => void records.push(body) },
       log: createLog("silent"),
-      openSandbox: (options) => openSandbox(parsed, sandboxPorts, options),
-      snapshots: new Snapshots(join(stateDirectory, "snapshots"), ledger, parsed.snapshots),
-      openEgress: closedEgress,
-      restoreSandbox: (saved, options) => restoreSandbox(parsed, sandboxPorts, saved, options),
+      snapshots: new Snapshots(join(stateDirectory, "snapshots"), ledger, () => parsed.snapshots),
     },
   };
   return made;
@@ -218,6 +225,44 @@ test("a session goes back to its snapshot under its own id, and keeps what it ha
   await expect(failing).rejects.toMatchObject({ code: "BOOT_FAILED" });
   expect(sessions.status(ada)).toMatchObject({ sessionId: id, state: "ready" });
   expect(made.machines[1]?.disposed).toBe(false);
+});
+
+test("what was being opened, or restored, when a narrower policy came into force is not used", async () => {
+  const made = await stand({ isolation: { floor: "userspace-kernel" } });
+  const { kit } = made.ports;
+  const lax = { ...kit().profile, writableRoot: true };
+  let profile = kit().profile;
+  await using sessions = createSessions({ ...made.ports, kit: () => ({ ...kit(), profile }) });
+  const { snapshots } = sessions;
+  await sessions.lease(ada, undefined, "call").session(signal, progress);
+  await snapshots.take({ principal: ada, snapshot: "a", signal, progress });
+  const until = Promise.withResolvers<void>();
+  made.gate = until.promise;
+  profile = lax;
+  const restoring = expect(
+    snapshots.restore({ principal: ada, snapshot: "a", signal, progress }),
+  ).rejects.toMatchObject({ code: "SESSION_CLOSED", message: expect.stringContaining("no writable root by now") });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  profile = kit().profile;
+  sessions.review();
+  until.resolve();
+  await restoring;
+  expect(sessions.status(ada)).toMatchObject({ state: "ready" });
+  expect(made.machines.map((it) => it.disposed)).toEqual([false, true]);
+
+  made.level = "userspace-kernel";
+  const later = Promise.withResolvers<void>();
+  made.gate = later.promise;
+  const opening = expect(sessions.open({ principal: ada, signal, progress })).rejects.toMatchObject({
+    code: "SESSION_CLOSED",
+    message: expect.stringContaining("policy demands `microvm` by now"),
+  });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  profile = { ...kit().profile, isolation: { floor: "microvm" } };
+  sessions.review();
+  later.resolve();
+  await opening;
+  expect(made.machines.at(-1)?.disposed).toBe(true);
 });
 
 test("a lost session, and one that was never opened, begin anew from a snapshot", async () => {

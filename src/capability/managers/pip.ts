@@ -10,7 +10,8 @@ export const pip: Manager = {
     if (!(await place.has(`${environment}/pyvenv.cfg`))) {
       yield { argv: ["python3", "-I", "-m", "venv", environment], from };
     }
-    const options = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"];
+    // What is imported is compiled then; of large packages most is never imported, and an emulated processor takes minutes to compile it.
+    const options = ["--disable-pip-version-check", "--no-input", "--no-compile", "--progress-bar", "off"];
     const specs = packages.map(({ name, version }) => (version === undefined ? name : `${name}==${version}`));
     yield { argv: [`${environment}/bin/python`, "-I", "-m", "pip", "install", ...options, "--", ...specs], from };
     return `Run them with ${environment}/bin/python; programs that came with them are in ${environment}/bin.`;

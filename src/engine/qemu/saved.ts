@@ -2,6 +2,7 @@ import { chmod, type FileHandle, open, readFile, stat, writeFile } from "node:fs
 import { join } from "node:path";
 import { z } from "zod";
 import { GatewayError } from "../../errors.ts";
+import { codeOf } from "../../lib/error.ts";
 import { digestOf, fileDigest, isSame } from "./digest.ts";
 import { makeRoom } from "./disk.ts";
 import type { MachineParts, Origins } from "./parts.ts";
@@ -41,7 +42,7 @@ export async function writeSave(parts: MachineParts, directory: string, signal: 
   try {
     await writeFiles(parts, directory, signal);
   } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOSPC")
+    if (codeOf(cause) === "ENOSPC")
       throw new GatewayError("DISK_FULL", "The host's disk became full while the sandbox was saved.", { cause });
     throw cause;
   }

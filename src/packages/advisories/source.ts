@@ -2,8 +2,8 @@ import { constants } from "node:fs";
 import { type FileHandle, open, opendir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { GatewayError } from "../../errors.ts";
-import { isMissing } from "../../lib/missing.ts";
-import { printable } from "../../lib/text.ts";
+import { isMissing } from "../../lib/error.ts";
+import { printable, utf8 } from "../../lib/text.ts";
 import { readZip, type ZipLimits } from "../zip.ts";
 
 /** A file that should hold one OSV record. */
@@ -53,20 +53,12 @@ async function* readZipped(zip: FileHandle, signal: AbortSignal): AsyncGenerator
     signal.throwIfAborted();
     const shown = printable(name.toString("utf8"), 200);
     if (!shown.endsWith(".json")) continue;
-    const text = size > MAX_RECORD_BYTES ? undefined : decode(Buffer.concat(await Array.fromAsync(content())));
+    const text = size > MAX_RECORD_BYTES ? undefined : utf8(Buffer.concat(await Array.fromAsync(content())));
     yield { name: shown, text };
   }
 }
 
 async function readWhole(file: FileHandle): Promise<string | undefined> {
   const { size } = await file.stat();
-  return size > MAX_RECORD_BYTES ? undefined : decode(await file.readFile());
-}
-
-function decode(bytes: Buffer): string | undefined {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    return undefined;
-  }
+  return size > MAX_RECORD_BYTES ? undefined : utf8(await file.readFile());
 }

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import type { StatementSync } from "node:sqlite";
 import { z } from "zod";
-import { isMissing } from "../../lib/missing.ts";
+import { isMissing } from "../../lib/error.ts";
 import type { EcosystemName, Naming } from "../../policy/ecosystems/ecosystem.ts";
 import { packageKey } from "../package-key.ts";
 import type { Advisories, Advisory, Import } from "./advisories.ts";

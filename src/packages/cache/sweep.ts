@@ -1,6 +1,6 @@
 import { lstat, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { isMissing } from "../../lib/missing.ts";
+import { isMissing } from "../../lib/error.ts";
 
 /**
  * Keeps what lies below a directory within a size: the least recently used files go, in the background. Any number of processes may

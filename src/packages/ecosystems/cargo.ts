@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { cargoNaming } from "../../policy/ecosystems/cargo.ts";
+import { isOpen } from "../../policy/verdict.ts";
 import { permitted } from "../permitted.ts";
 import type { Desk, Registry, RegistryRequest, Release, Reply } from "../registry.ts";
 import { type CargoConfig, type IndexLine, indexPath, readConfig, readIndexFile } from "./cargo-index.ts";
@@ -59,7 +60,7 @@ async function answerIndex(text: string, desk: Desk): Promise<Reply> {
   const name = cargoNaming.readName(text);
   const crate = name === undefined ? undefined : await findCrate(name, desk);
   if (!crate) return notFound();
-  const visible = await permitted(crate.lines, ({ release }) => desk.verdict(release, release.artifacts[0]).permitted);
+  const visible = await permitted(crate.lines, ({ release }) => isOpen(desk.verdict(release, release.artifacts[0])));
   return metadata("text/plain; charset=utf-8", visible.map((it) => `${it.text}\n`).join(""));
 }
 

@@ -1,5 +1,6 @@
 import type { Naming } from "../../policy/ecosystems/ecosystem.ts";
 import { escapeGo } from "../../policy/ecosystems/go.ts";
+import { isOpen } from "../../policy/verdict.ts";
 import type { Desk, Registry, RegistryRequest, Release, Reply } from "../registry.ts";
 import { findDocument, metadata, notFound } from "./documents.ts";
 import { readGoRequest } from "./go-request.ts";
@@ -91,7 +92,7 @@ async function look(naming: Naming, name: string, upstream: GoUpstream, desk: De
 }
 
 function isTaken(naming: Naming, release: Release, desk: Desk): boolean {
-  return isStable(naming, release.version) && !release.yanked && desk.verdict(release).permitted;
+  return isStable(naming, release.version) && !release.yanked && isOpen(desk.verdict(release));
 }
 
 /** One that was asked for by name. */
@@ -103,7 +104,7 @@ async function one(name: string, version: string, upstream: GoUpstream): Promise
 async function list(naming: Naming, name: string, upstream: GoUpstream, desk: Desk): Promise<Reply> {
   const looked = await look(naming, name, upstream, desk);
   if (!looked) return notFound();
-  const permitted = looked.releases.filter((it) => desk.verdict(it).permitted).map((it) => it.version);
+  const permitted = looked.releases.filter((it) => isOpen(desk.verdict(it))).map((it) => it.version);
   return metadata(TEXT, [...permitted, ...looked.rest].map((it) => `${it}\n`).join(""));
 }
 
@@ -111,7 +112,7 @@ async function latest(naming: Naming, name: string, upstream: GoUpstream, desk: 
   const looked = await look(naming, name, upstream, desk);
   const [highest] = looked?.releases ?? [];
   if (!looked || !highest) return notFound();
-  const permitted = looked.releases.filter((it) => desk.verdict(it).permitted);
+  const permitted = looked.releases.filter((it) => isOpen(desk.verdict(it)));
   const best = permitted.find((it) => isTaken(naming, it, desk)) ?? permitted[0];
   if (best) return described(best);
   return desk.refuse({ name, version: highest.version }, desk.verdict(highest).reason);
@@ -125,8 +126,8 @@ interface Asked {
 async function info({ name, version }: Asked, upstream: GoUpstream, desk: Desk): Promise<Reply> {
   const release = await one(name, version, upstream);
   if (!release) return notFound();
-  const { permitted, reason } = desk.verdict(release);
-  return permitted ? described(release) : desk.refuse({ name, version }, reason);
+  const verdict = desk.verdict(release);
+  return isOpen(verdict) ? described(release) : desk.refuse({ name, version }, verdict.reason);
 }
 
 async function zip(

@@ -1,3 +1,4 @@
+import { isOpen } from "../../policy/verdict.ts";
 import type { Artifact, Desk, RegistryRequest, Release, Reply } from "../registry.ts";
 
 /** A file that was asked for: on its way in, or, for HEAD, what would be answered. */
@@ -9,7 +10,7 @@ export function handOver(
   others: readonly Release[],
 ): Promise<Reply> | Reply {
   if (request.method === "GET") return desk.deliver(release, artifact, others);
-  const { permitted, reason } = desk.verdict(release, artifact);
-  if (!permitted) return desk.refuse({ name: release.name, version: release.version }, reason);
+  const verdict = desk.verdict(release, artifact);
+  if (!isOpen(verdict)) return desk.refuse({ name: release.name, version: release.version }, verdict.reason);
   return { status: 200, headers: { "content-type": "application/octet-stream" }, body: "" };
 }

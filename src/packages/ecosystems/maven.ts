@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { mavenNaming } from "../../policy/ecosystems/maven.ts";
+import { isOpen } from "../../policy/verdict.ts";
 import { permitted } from "../permitted.ts";
 import type { Artifact, Desk, Registry, RegistryRequest, Release, Reply } from "../registry.ts";
 import { findDocument, metadata, notFound } from "./documents.ts";
@@ -45,7 +46,7 @@ async function answerMetadata(name: string, checksum: string | undefined, desk: 
   const listing = await findListing(name, desk);
   if (!listing) return notFound();
   const releases = (await mavenRegistry.releases(name, desk)) ?? [];
-  const visible = await permitted(releases, (it) => desk.verdict(it).permitted);
+  const visible = await permitted(releases, (it) => isOpen(desk.verdict(it)));
   const shown = new Set(visible.map((it) => it.version));
   const text = writeMetadata(
     name,
@@ -72,7 +73,7 @@ async function answerFile(
   const artifact = found.publishedMs === undefined ? dated(found, version, await findListing(name, desk)) : found;
   const release = { ...releaseOf(name, version, [artifact]), licenses: await licensesOf(name, version, desk) };
   // What would do instead is looked up only when it is needed.
-  const others = desk.verdict(release, artifact).permitted ? [] : ((await mavenRegistry.releases(name, desk)) ?? []);
+  const others = isOpen(desk.verdict(release, artifact)) ? [] : ((await mavenRegistry.releases(name, desk)) ?? []);
   return handOver(
     request,
     desk,

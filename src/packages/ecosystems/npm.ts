@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Naming } from "../../policy/ecosystems/ecosystem.ts";
+import { isOpen } from "../../policy/verdict.ts";
 import { permitted } from "../permitted.ts";
 import type { Artifact, Desk, Integrity, Registry, Release, Reply } from "../registry.ts";
 import { malformed, metadata, notFound, readIntegrity, readJson, readTime, requireFew } from "./documents.ts";
@@ -173,7 +174,7 @@ async function packument(
   base: string,
   accept: string,
 ): Promise<Reply> {
-  const visible = await permitted(releases, (it) => desk.verdict(it).permitted);
+  const visible = await permitted(releases, (it) => isOpen(desk.verdict(it)));
   const [newest] = releases;
   if (visible.length === 0 && newest) {
     return desk.refuse({ name }, `no version of it is permitted (${newest.version}: ${desk.verdict(newest).reason})`);
@@ -219,13 +220,13 @@ async function manifest(
   desk: Desk,
   base: string,
 ): Promise<Reply> {
-  const visible = await permitted(releases, (it) => desk.verdict(it).permitted);
+  const visible = await permitted(releases, (it) => isOpen(desk.verdict(it)));
   const version = tagsOf(document["dist-tags"], visible, releases)[wanted] ?? wanted;
   const release = releases.find((it) => it.version === version);
   const found = manifests.get(version);
   if (!release || !found) return notFound();
   const verdict = desk.verdict(release);
-  return verdict.permitted ? json(shown(name, found, base, false)) : desk.refuse(release, verdict.reason);
+  return isOpen(verdict) ? json(shown(name, found, base, false)) : desk.refuse(release, verdict.reason);
 }
 
 /** What npm needs to resolve and install (the abbreviated form); other tools read the rest. */

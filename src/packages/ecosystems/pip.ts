@@ -1,4 +1,5 @@
 import { pipNaming } from "../../policy/ecosystems/pip.ts";
+import { isOpen } from "../../policy/verdict.ts";
 import { permitted } from "../permitted.ts";
 import type { Artifact, Desk, Registry, RegistryRequest, Release, Reply } from "../registry.ts";
 import { findDocument, notFound } from "./documents.ts";
@@ -57,9 +58,8 @@ async function answerPage(text: string, request: RegistryRequest, desk: Desk): P
   const listing = name === undefined ? undefined : await findListing(name, desk);
   if (name === undefined || !listing) return notFound();
   const all = listing.releases.flatMap((release) => release.artifacts.map((artifact) => ({ release, artifact })));
-  const visible = await permitted(
-    all,
-    ({ release, artifact }) => desk.verdict(ofFile(release, artifact), artifact).permitted,
+  const visible = await permitted(all, ({ release, artifact }) =>
+    isOpen(desk.verdict(ofFile(release, artifact), artifact)),
   );
   const shown = new Set(visible.map((it) => it.artifact.file));
   return projectPage(

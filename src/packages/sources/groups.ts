@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { PACKAGE_ROOT } from "../../config.ts";
-import { isMissing } from "../../lib/missing.ts";
+import { isMissing } from "../../lib/error.ts";
 import { REGISTRY_TOOLS, registryHosts } from "./registries.ts";
 
 const TOOL = /^tool:(\w+)$/;

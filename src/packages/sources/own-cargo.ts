@@ -1,8 +1,6 @@
-import { execFile } from "node:child_process";
 import { homedir } from "node:os";
-import { promisify } from "node:util";
+import { askTool } from "./ask-tool.ts";
 
-const TIMEOUT_MS = 5_000;
 /** Nothing listens there: cargo says what it would have asked. */
 const NOWHERE = "http://127.0.0.1:1";
 
@@ -12,8 +10,7 @@ const NOWHERE = "http://127.0.0.1:1";
  */
 export async function cargoIndex(): Promise<string[]> {
   const env = { ...process.env, CARGO_HTTP_PROXY: NOWHERE, CARGO_NET_RETRY: "0", CARGO_TERM_COLOR: "never" };
-  const options = { timeout: TIMEOUT_MS, maxBuffer: 1_048_576, cwd: homedir(), env };
-  const told = await promisify(execFile)("cargo", ["info", "glovebox-asks-where"], options).then(
+  const told = await askTool("cargo", ["info", "glovebox-asks-where"], { cwd: homedir(), env }).then(
     ({ stderr }) => stderr,
     (error: { stderr?: string }) => error.stderr ?? "",
   );

@@ -1,19 +1,16 @@
-import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { promisify } from "node:util";
 import { XMLParser } from "fast-xml-parser";
 import { openPromise } from "yauzl";
 import { z } from "zod";
-import { isMissing } from "../../lib/missing.ts";
-
-const TIMEOUT_MS = 10_000;
+import { isMissing } from "../../lib/error.ts";
+import { askTool } from "./ask-tool.ts";
 
 /** A mirror for everything, or for the central repository, of the user's or the installation's settings; else what Maven itself has (its super POM). */
 export async function mavenRepository(): Promise<string[]> {
-  const { stdout } = await promisify(execFile)("mvn", ["--version"], { timeout: TIMEOUT_MS });
+  const { stdout } = await askTool("mvn", ["--version"]);
   const home = /^Maven home: (.+)$/m.exec(stdout)?.[1];
   if (home === undefined) return [];
   for (const file of [join(homedir(), ".m2", "settings.xml"), join(home, "conf", "settings.xml")]) {

@@ -1,15 +1,12 @@
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
 import type { EcosystemName } from "../../policy/ecosystems/ecosystem.ts";
 import { hostOf } from "../http.ts";
+import { askTool } from "./ask-tool.ts";
 import { cargoIndex } from "./own-cargo.ts";
 import { mavenRepository } from "./own-maven.ts";
 
 /** Package managers that can be asked where they get packages. */
 export const REGISTRY_TOOLS = ["npm", "pip", "go", "apt"] as const;
 export type RegistryTool = (typeof REGISTRY_TOOLS)[number];
-
-const TIMEOUT_MS = 5_000;
 
 /** Addresses of the registries that this computer's own tool is configured for, the index first; none when the tool is not there. */
 export async function registryUrls(tool: RegistryTool): Promise<string[]> {
@@ -92,6 +89,6 @@ const ASK: Readonly<Record<RegistryTool, () => Promise<string[]>>> = {
 };
 
 async function answer(program: string, ...args: string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)(program, args, { timeout: TIMEOUT_MS, maxBuffer: 1_048_576 });
+  const { stdout } = await askTool(program, args);
   return stdout.trim();
 }
