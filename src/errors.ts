@@ -75,6 +75,11 @@ export const ERROR_CODES = {
     title: "The audit log cannot be written, so the call was refused.",
     fix: "Free disk space or mend the permissions of the audit directory; `glovebox doctor` shows both.",
   },
+  SINK_FAILED: {
+    retryable: true,
+    title: "A receiver of the audit log did not take records. They stay in the log and are sent again.",
+    fix: "Run `glovebox audit status` for the receiver and its last error; correct `logging` in glovebox.yaml, or mend the receiver.",
+  },
   AUDIT_CORRUPT: {
     retryable: false,
     title: "The audit log does not verify.",
