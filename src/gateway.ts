@@ -32,6 +32,7 @@ import type { ServerPorts } from "./mcp/server.ts";
 import { createMounts } from "./mounts/mounts.ts";
 import { canEverPermit, decide } from "./policy/decide.ts";
 import { holdPolicy } from "./policy/in-force.ts";
+import { NOBODY_RECEIVES } from "./policy/logging.ts";
 import { createAdmission } from "./session/admission.ts";
 import { openLedger } from "./session/ledger.ts";
 import { reconcile } from "./session/reconcile.ts";
@@ -110,7 +111,11 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   if (config.trustedCa !== undefined) await readOnce();
   const machines = stack.use(engine ?? createQemuEngine({ ...config, cacheDirectory: config.stateDirectory, log }));
   const accounts = stack.use(
-    createAccounts(policy, () => openBudgets({ file: config.budgetsFile, nowMs: Date.now, log })),
+    createAccounts(
+      policy,
+      () => openBudgets({ file: config.budgetsFile, nowMs: Date.now, log }),
+      () => NOBODY_RECEIVES,
+    ),
   );
   const upstreamProxy =
     config.upstreamProxy === undefined ? undefined : tunnelThrough(new URL(config.upstreamProxy), authorities);

@@ -1,6 +1,7 @@
 import { decide } from "../policy/decide.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { PolicyInForce } from "../policy/layer.ts";
+import { type LoggingFacts, readsLag } from "../policy/logging.ts";
 import type { PolicyRequest } from "../policy/request.ts";
 import type { UsageFacts } from "../policy/usage.ts";
 import { readsUsage } from "../policy/usage-read.ts";
@@ -35,7 +36,8 @@ export interface Accounts extends Disposable {
   relief(decision: Decision, of: Spender): string | undefined;
 }
 
-export function createAccounts(policy: PolicyInForce, open: () => Budgets): Accounts {
+/** @param lag how far central logging is behind now; asked only where something in force depends on it */
+export function createAccounts(policy: PolicyInForce, open: () => Budgets, lag: () => LoggingFacts): Accounts {
   let budgets: Budgets | undefined;
   const meters = new Map<string, Meter>();
   /** Those that are open, also while nothing is counted: a policy that counts them may come. */
@@ -61,16 +63,20 @@ export function createAccounts(policy: PolicyInForce, open: () => Budgets): Acco
     sessionId,
   });
 
+  const withLag = (request: PolicyRequest): PolicyRequest =>
+    readsLag(policy.current) ? { ...request, logging: lag() } : request;
+
   const asked = (request: PolicyRequest, sessionId: string): PolicyRequest => {
     const usage = inUse()?.usage(spender(request, sessionId));
-    return usage ? { ...request, usage } : request;
+    return withLag(usage ? { ...request, usage } : request);
   };
 
   return {
     asked,
     decide: (request, sessionId) => decide(policy.current, asked(request, sessionId)),
-    reserve: (request, sessionId, runs) => {
+    reserve: (plain, sessionId, runs) => {
       const { current } = policy;
+      const request = withLag(plain);
       const used = inUse();
       if (!used) return { decision: decide(current, request), request };
       let decided = request;

@@ -7,6 +7,7 @@ import { bundleNameSchema, versionSchema } from "./distribution/manifest.ts";
 import { type Egress, grantPolicy, readGroupLine } from "./egress.ts";
 import { evaluate } from "./evaluate.ts";
 import { LAYERS } from "./layer.ts";
+import { loggingPolicies } from "./logging-policies.ts";
 import { packagePolicies } from "./package-policies.ts";
 import { prepareSets } from "./prepare.ts";
 import { profileSchema } from "./profile.ts";
@@ -77,7 +78,8 @@ export function assembleBundle(
   problems.push(...grants.problems);
   const packages = profile?.value.packages ? packagePolicies(profile.value.packages) : [];
   const budgets = profile?.value.budgets ? budgetPolicies(profile.value.budgets) : [];
-  const text = [grants.text, ...packages, ...budgets].join("\n");
+  const logging = profile?.value.logging ? loggingPolicies(profile.value.logging) : [];
+  const text = [grants.text, ...packages, ...budgets, ...logging].join("\n");
   const { parts, problems: inPolicies } = readCedar([...cedar, { name: PROFILE, text }], {
     narrows: manifest?.value.narrows === true,
     vocabulary,

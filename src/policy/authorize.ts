@@ -9,6 +9,7 @@ import { messageOf } from "../lib/error.ts";
 import { namingOf, samePurl } from "./ecosystems/naming.ts";
 import { normalisePath, pathAncestors } from "./facts.ts";
 import { hostAncestors, readHost } from "./host.ts";
+import { NO_LAG } from "./logging.ts";
 import { type PackageFacts, purlAncestors } from "./package.ts";
 import type { Fact, PolicyRequest, Resource } from "./request.ts";
 import { NO_USAGE } from "./usage.ts";
@@ -64,7 +65,7 @@ function failureText(error: unknown): string {
 }
 
 function cedarRequest(
-  { principal, action, resource, context, usage = NO_USAGE }: PolicyRequest,
+  { principal, action, resource, context, usage = NO_USAGE, logging = NO_LAG }: PolicyRequest,
   { name: preparsedSchemaName, factTypes }: Vocabulary,
 ) {
   const types = factTypes(action);
@@ -112,6 +113,7 @@ function cedarRequest(
     session: { ...usage.session },
     openSessions: usage.openSessions,
     sessionIsOpen: usage.sessionIsOpen,
+    logging: { ...logging },
   };
   entities.push({ uid: who, attrs, parents: [] });
   const facts = Object.entries(context).map(([name, fact]): [string, CedarValueJson] => {

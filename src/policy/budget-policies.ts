@@ -1,19 +1,9 @@
 import type { BudgetLimits } from "./budget-schema.ts";
 import { CONNECT } from "./connect.ts";
+import { actionEntity, NEW_CALLS } from "./new-calls.ts";
 import { INSTALL_PACKAGE } from "./package.ts";
 import { ACTIONS, SKILLS } from "./schema.ts";
 import type { UsageFact } from "./usage.ts";
-
-/** They look, or end things: whoever has used up a budget still has to see that, and to be able to stop. */
-const ALWAYS = [
-  "sessionStatus",
-  "listSessions",
-  "listProcesses",
-  "readProcess",
-  "stopProcess",
-  "closeSession",
-  "explainPolicy",
-];
 
 /** They open no session, whatever they are called for. */
 const OPENING_NONE = [CONNECT, "sessionStatus", "listSessions", "closeSession", "explainPolicy", "deleteSnapshot"];
@@ -37,7 +27,7 @@ type Limit = Exclude<keyof BudgetLimits["principal"], "sessions">;
 
 const CALLS = {
   unit: 1,
-  actions: [...ACTIONS.filter((it) => it !== CONNECT && !ALWAYS.includes(it)), SKILLS],
+  actions: NEW_CALLS,
   callsOnly: true,
 };
 const EGRESS = { unit: MIB, actions: [CONNECT, INSTALL_PACKAGE], callsOnly: false };
@@ -92,8 +82,4 @@ function forbid(id: string, reason: string, actions: readonly string[], when: st
   const head = `principal, action in [${actions.map(actionEntity).join(", ")}], resource`;
   const unless = callsOnly ? "\nunless { resource is Glovebox::Package }" : "";
   return `@id("budgets.${id}")\n@reason(${JSON.stringify(reason)})\nforbid (${head})\nwhen { ${when} }${unless};\n`;
-}
-
-function actionEntity(name: string): string {
-  return `Glovebox::Action::${JSON.stringify(name)}`;
 }

@@ -18,6 +18,8 @@ export interface BundlePolicy extends DecidingPolicy {
   readonly usage: readonly string[];
   /** Of a policy that applies only while a counter, the only one that it reads, has come to a number: that number. */
   readonly usageLimit?: number;
+  /** Whether it depends on how far central logging is behind. */
+  readonly readsLag: boolean;
   /** Tools that it can apply to. */
   readonly actions: ReadonlySet<string>;
   /** Whether it applies to every request for these tools: any principal, any resource, no condition. */

@@ -11,6 +11,7 @@ import { CONNECT } from "./connect.ts";
 import { connectPolicy, overBroad } from "./connect-policy.ts";
 import { constantsOf } from "./constants.ts";
 import { deadLiterals } from "./literals.ts";
+import { lagRead } from "./logging.ts";
 import { INSTALL_PACKAGE } from "./package.ts";
 import { packageScope } from "./package-scope.ts";
 import { actionFinder, type FindActions } from "./policy-actions.ts";
@@ -136,7 +137,7 @@ function partOf(source: CedarFile, statement: Statement, index: number, reading:
   const about = { ...(connect && { connect }), ...(packages !== undefined && { packages }) };
   const limit = usageLimit(policy);
   const read = { usage: usageRead(policy), ...(limit !== undefined && { usageLimit: limit }) };
-  const meant = { ...annotated(policy), ...read };
+  const meant = { ...annotated(policy), ...read, readsLag: lagRead(policy) };
   return [{ ...named, ...meant, actions, unconditional, ...about, text, offset, source }];
 }
 

@@ -32,6 +32,7 @@ export const PROFILE_RULES = section({
   } satisfies Record<keyof Profile["egress"], MergeNode>),
   packages: PACKAGES,
   budgets: section({ principal: limits, session: limits }),
+  logging: limits,
   secrets: rule(profileSecrets, mergeSecrets),
   writableRoot: rule(z.boolean(), (outer, inner) => ({ value: outer && inner })),
 } satisfies Record<keyof Profile, MergeNode>);

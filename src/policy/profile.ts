@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { budgetsSchema } from "./budget-schema.ts";
 import { egressSchema } from "./egress.ts";
+import { loggingSchema } from "./logging.ts";
 import { mountsSchema } from "./mount.ts";
 import { packagesSchema } from "./packages.ts";
 import { profileSecrets } from "./profile-secrets.ts";
@@ -70,6 +71,8 @@ const shape = z.strictObject({
   packages: packagesSchema.optional(),
   /** How much may be used: without this there is no limit but the others of the profile. Compiled to Cedar (`budget-policies.ts`). */
   budgets: budgetsSchema.optional(),
+  /** How far central logging may be behind before new calls are denied. Compiled to Cedar (`logging-policies.ts`). */
+  logging: loggingSchema.optional(),
   /** What the sandbox's programs may use without having it. */
   secrets: profileSecrets.default([]),
   /** Whether the container's root file system can be written; the machine confines it all the same. */

@@ -29,6 +29,7 @@ export function recordedRequest(
     resource: resource.type === "package" ? { ...resource, facts: { ...resource.facts } } : { ...resource },
     ...recordedContext(request),
     ...(usage && request.usage && { usage: { ...request.usage } }),
+    ...(request.logging && { logging: { ...request.logging } }),
   };
 }
 
@@ -52,11 +53,12 @@ export function readRecorded(
   if (recorded === undefined) return { problem: "no-request" };
   const read = recordedSchema.safeParse(recorded);
   if (!read.success) return { problem: holdsDigest(recorded) ? "too-large" : "malformed" };
-  const { action, resource, context, argv, usage } = read.data;
+  const { action, resource, context, argv, usage, logging } = read.data;
   // Of an empty argv, whose first argument is longer than any prefix, `argv0` stands in the context.
   const { argv0, argvPrefixes } = argvFacts(argv ?? []);
   const program = argv === undefined ? {} : { ...(argv.length > 0 && { argv0 }), argvPrefixes };
-  return { principal, action, resource, context: { ...context, ...program }, ...(usage && { usage }) };
+  const then = { ...(usage && { usage }), ...(logging && { logging }) };
+  return { principal, action, resource, context: { ...context, ...program }, ...then };
 }
 
 /** The log puts the size and digest of what is too large in its place: see `audit/redact.ts`. */
@@ -109,6 +111,7 @@ const recordedSchema = z
     usage: z
       .strictObject({ principal: usageSchema, session: usageSchema, openSessions: z.int(), sessionIsOpen: z.boolean() })
       .exactOptional(),
+    logging: z.strictObject({ lagRecords: z.int(), lagSeconds: z.int() }).exactOptional(),
   })
   // What follows from `argv` is never taken from a record: nothing would say that it is the JSON of an argv.
   .refine(({ action, context, argv }) => (action === EXEC ? !("argvPrefixes" in context) : argv === undefined));

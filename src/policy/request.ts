@@ -1,3 +1,4 @@
+import type { LoggingFacts } from "./logging.ts";
 import type { PackageFacts } from "./package.ts";
 import type { UsageFacts } from "./usage.ts";
 
@@ -33,4 +34,6 @@ export interface PolicyRequest {
   readonly context: { readonly [name: string]: Fact };
   /** What has been used so far; absent for a would-be request: nothing. */
   readonly usage?: UsageFacts;
+  /** How far central logging is behind; absent for a would-be request: not at all. */
+  readonly logging?: LoggingFacts;
 }

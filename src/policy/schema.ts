@@ -18,6 +18,8 @@ ${USAGE_FACTS.map((it) => `    ${it}: Long,`).join("\n")}
     usage: Usage, session: Usage,
     // Sessions that are open now, and whether the one that the request is for is among them.
     openSessions: Long, sessionIsOpen: Bool,
+    // How far the slowest receiver of the audit log is behind it; 1000000000 where nobody receives it.
+    logging: { lagRecords: Long, lagSeconds: Long },
   };
   // The sandbox as a whole.
   entity Session;

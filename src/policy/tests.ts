@@ -40,6 +40,8 @@ export const testsSchema = z.array(
       })
       .transform(({ sessionIsOpen, ...used }) => ({ ...used, sessionIsOpen: sessionIsOpen ?? used.openSessions > 0 }))
       .optional(),
+    /** How far central logging is behind when the call comes. */
+    logging: z.strictObject({ lagRecords: amount, lagSeconds: amount }).optional(),
   }),
 );
 
@@ -74,8 +76,9 @@ function failureOf(bundle: Bundle, test: PolicyTest, describe: Describe): string
   const { principal: id, client } = test;
   const described = describe(test.tool, test.arguments, { id, client, transport: "stdio" });
   if ("problem" in described) return described.problem;
-  const { request } = described;
-  const decision = evaluate(bundle, test.usage ? { ...request, usage: test.usage } : request);
+  const { usage: used, logging } = test;
+  const request = { ...described.request, ...(used && { usage: used }), ...(logging && { logging }) };
+  const decision = evaluate(bundle, request);
   const ids = decision.policies.map((it) => it.id);
   const why = [...ids, ...decision.problems].join(", ") || "no policy applies";
   if (decision.outcome !== test.expect) return `expected ${test.expect}, got ${decision.outcome} (${why})`;

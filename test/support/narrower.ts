@@ -46,6 +46,8 @@ const NARROWER: Readonly<Record<string, Check>> = {
   "budgets.principal.callsPerHour": number((it) => it.budgets?.principal.callsPerHour ?? Number.POSITIVE_INFINITY),
   "budgets.principal.sessions": number((it) => it.budgets?.principal.sessions ?? Number.POSITIVE_INFINITY),
   "budgets.session.egressMiBPerDay": number((it) => it.budgets?.session.egressMiBPerDay ?? Number.POSITIVE_INFINITY),
+  "logging.maxLagSeconds": number((it) => it.logging?.maxLagSeconds ?? Number.POSITIVE_INFINITY),
+  "logging.maxLagRecords": number((it) => it.logging?.maxLagRecords ?? Number.POSITIVE_INFINITY),
   writableRoot: (a, b) => b.writableRoot || !a.writableRoot,
   mounts: (a, b) => a.mounts.every((it) => b.mounts.some((other) => isNarrowerMount(it, other))),
   secrets: (a, b) => boundTo(a.secrets).isSubsetOf(boundTo(b.secrets)),

@@ -120,6 +120,7 @@ export const statedProfiles: fc.Arbitrary<Readonly<Record<string, unknown>>> = f
         },
         { requiredKeys: [] },
       ),
+      logging: section(["maxLagSeconds", "maxLagRecords"], [1, 60, 9000]),
       mounts,
       egress,
       packages,

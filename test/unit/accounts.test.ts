@@ -3,6 +3,7 @@ import { createAccounts } from "../../src/budget/accounts.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { alone } from "../../src/policy/decide.ts";
 import { holdPolicy } from "../../src/policy/in-force.ts";
+import { NO_LAG } from "../../src/policy/logging.ts";
 import type { PolicyRequest } from "../../src/policy/request.ts";
 import { scratch } from "../support/audit.ts";
 import { openTestBudgets, SPENDER } from "../support/budgets.ts";
@@ -25,15 +26,19 @@ test("sessions that were open before anything was counted are counted, although 
   const file = `${scratch()}/budgets.sqlite`;
   const holder = holdPolicy(FREE);
   let tries = 0;
-  using accounts = createAccounts(holder, () => {
-    const budgets = openTestBudgets(file);
-    tries += 1;
-    if (tries > 1) return budgets;
-    const openSession = () => {
-      throw new GatewayError("BUDGETS_UNREADABLE");
-    };
-    return { ...budgets, openSession };
-  });
+  using accounts = createAccounts(
+    holder,
+    () => {
+      const budgets = openTestBudgets(file);
+      tries += 1;
+      if (tries > 1) return budgets;
+      const openSession = () => {
+        throw new GatewayError("BUDGETS_UNREADABLE");
+      };
+      return { ...budgets, openSession };
+    },
+    () => NO_LAG,
+  );
   for (const sessionId of ["ses-1", "ses-2"]) accounts.openSession({ ...SPENDER, sessionId });
   holder.replace(COUNTING);
   expect(() => accounts.asked(REQUEST, "ses-1")).toThrow();
