@@ -1,16 +1,15 @@
-import { createSecrets } from "../egress/secret-cache.ts";
+import { readAsItAges } from "../egress/secret-value.ts";
 import type { TunnelThrough } from "../egress/upstream-proxy.ts";
+import { GatewayError } from "../errors.ts";
+import { createOutbound } from "../lib/outbound.ts";
 import type { Logger } from "../log.ts";
 import type { SecretSource } from "../policy/secret.ts";
 import type { Channel } from "./approval.ts";
-import { createOutbound } from "./outbound.ts";
 import type { ApprovalsSettings, SlackSettings, WebhookSettings } from "./settings.ts";
 import { createSlack, type SlackChannel } from "./slack.ts";
 import { createSlackApi } from "./slack-api.ts";
 import { createWebhook } from "./webhook.ts";
 
-/** How old the value of a secret may be, in ms. */
-const SECRET_MS = 300_000;
 const SLACK_API = new URL("https://slack.com/api/");
 
 export interface ChannelPorts {
@@ -38,8 +37,11 @@ export async function openChannels(
   await using stack = new AsyncDisposableStack();
   const closing = new AbortController();
   stack.defer(() => closing.abort());
-  const send = createOutbound(ports);
-  const secretIn = (name: string, source: SecretSource) => readFrom(name, source, closing.signal);
+  const send = createOutbound({
+    ...ports,
+    failed: (message, cause) => new GatewayError("APPROVAL_CHANNEL_FAILED", message, { cause }),
+  });
+  const secretIn = (name: string, source: SecretSource) => readAsItAges(name, source, closing.signal);
   const channels: Channel[] = [];
   if (webhook) channels.push(stack.use(openWebhook(webhook)));
   if (slack) channels.push(stack.use(await openSlack(slack)));
@@ -66,12 +68,4 @@ export async function openChannels(
     }
     return channel;
   }
-}
-
-/** One secret's value, read when it is needed and again as it ages. It goes to no host by the sandbox's ways. */
-function readFrom(name: string, source: SecretSource, signal: AbortSignal): (signal: AbortSignal) => Promise<string> {
-  const secret = { name, source, refreshMs: SECRET_MS, hosts: [] };
-  // Whoever asks is told of a failure: there is nobody else to tell.
-  const secrets = createSecrets([secret], { signal, onFailure: () => undefined });
-  return (asking) => secrets.value(name, asking);
 }

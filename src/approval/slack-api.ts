@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
-import type { Reply, SendOutbound } from "./outbound.ts";
+import type { Reply, SendOutbound } from "../lib/outbound.ts";
 
 const REQUEST_MS = 10_000;
 /** Times that Slack may ask for patience. */

@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { GatewayError } from "../errors.ts";
+import type { Reply, SendOutbound } from "../lib/outbound.ts";
+import { readWebhookKey, signWebhook, WEBHOOK_KEY_WANTED, webhookProblem } from "../lib/webhook-signature.ts";
 import type { Logger } from "../log.ts";
 import type { Answer, Channel, Question } from "./approval.ts";
 import { createErrands, howItEnded } from "./errands.ts";
-import type { Reply, SendOutbound } from "./outbound.ts";
 import type { WebhookSettings } from "./settings.ts";
 import { closedMessage, readAnswer, readPoll, requestedMessage } from "./webhook-message.ts";
-import { readWebhookKey, signWebhook, webhookProblem } from "./webhook-signature.ts";
 
 /** A receiver may hold a request open for a while before it says that there is no answer yet. */
 const REQUEST_MS = 30_000;
@@ -42,7 +42,7 @@ export function createWebhook(settings: WebhookSettings, { send, secret, log }: 
   async function ask(question: Question, signal: AbortSignal): Promise<Answer | undefined> {
     try {
       signal.throwIfAborted();
-      const key = readWebhookKey(await secret(signal));
+      const key = keyIn(await secret(signal));
       return await answerTo(question, key, signal).catch((error: unknown) => {
         tellClosed(question, key, signal.aborted ? howItEnded(signal) : "it could not be asked");
         throw error;
@@ -117,6 +117,13 @@ export function createWebhook(settings: WebhookSettings, { send, secret, log }: 
     [Symbol.asyncDispose]: () => errands[Symbol.asyncDispose](),
   };
   return channel;
+}
+
+/** @throws GatewayError APPROVAL_CHANNEL_FAILED, without any part of the secret */
+function keyIn(secret: string): Buffer {
+  const key = readWebhookKey(secret);
+  if (key) return key;
+  throw new GatewayError("APPROVAL_CHANNEL_FAILED", `the webhook's secret ${WEBHOOK_KEY_WANTED}`);
 }
 
 function newMessageId(): string {

@@ -1,7 +1,23 @@
 import { createHash, randomUUID } from "node:crypto";
 import type { Question } from "../../src/approval/approval.ts";
+import { GatewayError } from "../../src/errors.ts";
+import { createOutbound, type OutboundPorts, type SendOutbound } from "../../src/lib/outbound.ts";
+import { readWebhookKey } from "../../src/lib/webhook-signature.ts";
 
 export const WEBHOOK_SECRET = `whsec_${Buffer.from("0123456789abcdef0123456789abcdef").toString("base64")}`;
+
+/** The key in `WEBHOOK_SECRET`, or in another. */
+export function webhookKey(secret = WEBHOOK_SECRET): Buffer {
+  const key = readWebhookKey(secret);
+  if (!key) throw new Error("no key in it");
+  return key;
+}
+
+/** Requests as approvals send them. */
+export function approvalsOutbound(ports: Omit<OutboundPorts, "failed">): SendOutbound {
+  const failed = (message: string, cause?: unknown) => new GatewayError("APPROVAL_CHANNEL_FAILED", message, { cause });
+  return createOutbound({ ...ports, failed });
+}
 
 /** A question as the desk would put it. */
 export function questionOf(over: Partial<Question> = {}): Question {

@@ -7,12 +7,11 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
-import { createOutbound } from "../../src/approval/outbound.ts";
 import { approvalsSchema } from "../../src/approval/settings.ts";
 import { SLACK_PATH } from "../../src/approval/slack-door.ts";
 import { createWebhook } from "../../src/approval/webhook.ts";
 import { createSessionAuthority } from "../../src/egress/session-authority.ts";
-import { questionOf, testLog, WEBHOOK_SECRET } from "../support/approvals.ts";
+import { approvalsOutbound, questionOf, testLog, WEBHOOK_SECRET } from "../support/approvals.ts";
 import { listen, openOrigin } from "../support/egress.ts";
 
 const page = await readFile(join(import.meta.dirname, "..", "..", "docs", "approvals-channels.md"), "utf8");
@@ -78,7 +77,7 @@ test("the receiver on the page receives: its terminal's answers are the webhook'
     createWebhook(
       { url: `https://localhost:${front.port}/glovebox`, secret: { env: "UNUSED" }, pollSeconds: 0.05 },
       {
-        send: createOutbound({ authorities: async () => [authority.certificate] }),
+        send: approvalsOutbound({ authorities: async () => [authority.certificate] }),
         secret: async () => WEBHOOK_SECRET,
         log: testLog(),
       },

@@ -1,9 +1,10 @@
 import { createServer } from "node:http";
 import { connect } from "node:net";
 import { beforeAll, expect, test } from "vitest";
-import { createOutbound, type OutboundPorts } from "../../src/approval/outbound.ts";
 import { createSessionAuthority, type SessionAuthority } from "../../src/egress/session-authority.ts";
 import { tunnelThrough } from "../../src/egress/upstream-proxy.ts";
+import type { OutboundPorts } from "../../src/lib/outbound.ts";
+import { approvalsOutbound } from "../support/approvals.ts";
 import { type Answer, listen, openOrigin } from "../support/egress.ts";
 
 let authority: SessionAuthority;
@@ -15,7 +16,7 @@ const never = new AbortController().signal;
 
 async function open(answer: Answer, ports: Partial<OutboundPorts> = {}) {
   const origin = await openOrigin(answer, authority);
-  const send = createOutbound({ authorities: async () => [authority.certificate], ...ports });
+  const send = approvalsOutbound({ authorities: async () => [authority.certificate], ...ports });
   return {
     origin,
     send: (address = `https://localhost:${origin.port}/x?y=1`, signal = never, timeoutMs = 5_000) =>

@@ -1,11 +1,10 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Question } from "../../src/approval/approval.ts";
-import { createOutbound } from "../../src/approval/outbound.ts";
 import type { SlackSettings } from "../../src/approval/settings.ts";
 import { createSlack } from "../../src/approval/slack.ts";
 import { createSlackApi } from "../../src/approval/slack-api.ts";
 import { createSessionAuthority, type SessionAuthority } from "../../src/egress/session-authority.ts";
-import { questionOf, testLog } from "../support/approvals.ts";
+import { approvalsOutbound, questionOf, testLog } from "../support/approvals.ts";
 import { textsOf } from "../support/block-kit.ts";
 import { clickOf, knock, openSlackApi, SLACK, signed, tsOf } from "../support/slack.ts";
 
@@ -19,7 +18,7 @@ const never = new AbortController().signal;
 async function open(settings: Partial<SlackSettings> = {}, token: string = SLACK.token) {
   const api = await openSlackApi(authority);
   const log = testLog();
-  const send = createOutbound({ authorities: async () => [authority.certificate] });
+  const send = approvalsOutbound({ authorities: async () => [authority.certificate] });
   const channel = createSlack(
     {
       channel: SLACK.channel,

@@ -2,12 +2,11 @@ import fc from "fast-check";
 import { Webhook } from "standardwebhooks";
 import { beforeAll, expect, test } from "vitest";
 import type { Answer, Question } from "../../src/approval/approval.ts";
-import { createOutbound } from "../../src/approval/outbound.ts";
 import { createWebhook } from "../../src/approval/webhook.ts";
 import { readPoll } from "../../src/approval/webhook-message.ts";
-import { readWebhookKey, signWebhook, webhookProblem } from "../../src/approval/webhook-signature.ts";
 import { createSessionAuthority, type SessionAuthority } from "../../src/egress/session-authority.ts";
-import { questionOf, testLog, WEBHOOK_SECRET } from "../support/approvals.ts";
+import { signWebhook, webhookProblem } from "../../src/lib/webhook-signature.ts";
+import { approvalsOutbound, questionOf, testLog, WEBHOOK_SECRET, webhookKey } from "../support/approvals.ts";
 import { openReceiver, type Received, type Sent, signedReply } from "../support/receiver.ts";
 
 let authority: SessionAuthority;
@@ -25,7 +24,7 @@ async function open(answer: (received: Received, at: number) => Sent | Promise<S
   const channel = createWebhook(
     // Of a schema that takes whole seconds: no test waits for one.
     { url: receiver.url, secret: { env: "UNUSED" }, pollSeconds: 0.01 },
-    { send: createOutbound({ authorities: async () => [authority.certificate] }), secret: async () => secret, log },
+    { send: approvalsOutbound({ authorities: async () => [authority.certificate] }), secret: async () => secret, log },
   );
   return {
     channel,
@@ -141,7 +140,7 @@ test("a session that was not offered can't be allowed", async () => {
 test("our own signed question is no answer when it comes back", async () => {
   await using it = await open(({ id, message }) => {
     const body = JSON.stringify(message);
-    return { status: 200, headers: signWebhook(readWebhookKey(WEBHOOK_SECRET), id, body), body };
+    return { status: 200, headers: signWebhook(webhookKey(WEBHOOK_SECRET), id, body), body };
   });
   await expect(it.ask()).rejects.toThrow("is not an answer");
 });
@@ -205,11 +204,11 @@ test("signatures are those of Standard Webhooks, and several may be given", () =
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 24, maxLength: 64 }), fc.string({ unit: "grapheme" }), (bytes, body) => {
       const secret = `whsec_${Buffer.from(bytes).toString("base64")}`;
-      const headers = signWebhook(readWebhookKey(secret), "msg_1", body);
+      const headers = signWebhook(webhookKey(secret), "msg_1", body);
       expect(() => new Webhook(secret).verify(body, headers, { jsonParse: false })).not.toThrow();
       const several = { ...headers, "webhook-signature": `v1,AAAA v1a,x ${headers["webhook-signature"]}` };
-      expect(webhookProblem(readWebhookKey(secret), several, Buffer.from(body))).toBeUndefined();
-      expect(webhookProblem(readWebhookKey(secret), several, Buffer.from(`${body}.`))).toBe(
+      expect(webhookProblem(webhookKey(secret), several, Buffer.from(body))).toBeUndefined();
+      expect(webhookProblem(webhookKey(secret), several, Buffer.from(`${body}.`))).toBe(
         "is not signed with the secret",
       );
     }),

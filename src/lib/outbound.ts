@@ -1,15 +1,14 @@
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { request as requestHttps } from "node:https";
 import { isIP } from "node:net";
-import { connect, createSecureContext } from "node:tls";
-import type { TunnelThrough } from "../egress/upstream-proxy.ts";
-import { GatewayError } from "../errors.ts";
-import { deadline } from "../lib/deadline.ts";
-import { messageOf } from "../lib/error.ts";
-import { once } from "../lib/once.ts";
-import { printable } from "../lib/text.ts";
+import type { Duplex } from "node:stream";
+import { connect, createSecureContext, type SecureContextOptions } from "node:tls";
+import { deadline } from "./deadline.ts";
+import { messageOf } from "./error.ts";
+import { once } from "./once.ts";
+import { printable } from "./text.ts";
 
-/** The most that an answer may hold. */
+/** The most that an answer may hold, where the caller names nothing else. */
 const MAX_BYTES = 64 * 1024;
 
 export interface OutboundRequest {
@@ -17,7 +16,7 @@ export interface OutboundRequest {
   /** `https:` only. */
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
+  readonly body: string | Uint8Array;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
@@ -30,7 +29,7 @@ export interface Reply {
 
 /**
  * One request; a redirect is an answer like any other, and is not followed.
- * @throws GatewayError APPROVAL_CHANNEL_FAILED, or the signal's reason
+ * @throws what the caller's `failed` makes, or the signal's reason
  */
 export type SendOutbound = (request: OutboundRequest) => Promise<Reply>;
 
@@ -38,16 +37,27 @@ export interface OutboundPorts {
   /** In PEM: the system's and the configured ones. */
   readonly authorities: () => Promise<readonly string[]>;
   /** Where the network's own proxy is the only way out. */
-  readonly upstreamProxy?: TunnelThrough;
+  readonly upstreamProxy?: ((host: string, port: number, signal: AbortSignal) => Promise<Duplex>) | undefined;
+  /** The error that a request ends with; the message may be shown. */
+  readonly failed: (message: string, cause?: unknown) => Error;
+  /** What proves to the server who asks. */
+  readonly identity?: Pick<SecureContextOptions, "cert" | "key"> | undefined;
+  /** The most that an answer may hold; 64 KiB by default. */
+  readonly maxBytes?: number;
 }
 
-/** Requests of the gateway itself to where people are asked: an administrator has named it, so it may be in the private network. */
-export function createOutbound({ authorities, upstreamProxy }: OutboundPorts): SendOutbound {
-  const trusted = once(async () => createSecureContext({ ca: [...(await authorities())] }));
+/** Requests of the gateway itself to where an administrator wants it to turn: that may be in the private network. */
+export function createOutbound({
+  authorities,
+  upstreamProxy,
+  failed,
+  identity,
+  maxBytes = MAX_BYTES,
+}: OutboundPorts): SendOutbound {
+  const trusted = once(async () => createSecureContext({ ca: [...(await authorities())], ...identity }));
   return async ({ method, url, headers, body, timeoutMs, signal }) => {
     signal.throwIfAborted();
-    const fail = (problem: string, cause?: unknown) =>
-      new GatewayError("APPROVAL_CHANNEL_FAILED", `\`${url.host}\` ${problem}`, { cause });
+    const fail = (problem: string, cause?: unknown) => failed(`\`${url.host}\` ${problem}`, cause);
     if (url.protocol !== "https:") throw fail("is not asked without TLS");
     const limit = deadline(timeoutMs, signal);
     const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
@@ -69,7 +79,7 @@ export function createOutbound({ authorities, upstreamProxy }: OutboundPorts): S
           createConnection: () => connect({ ...way, ...name, secureContext, ALPNProtocols: ["http/1.1"] }),
           signal: limit,
         },
-        (message) => void contentOf(message).then(result.resolve, result.reject),
+        (message) => void contentOf(message, maxBytes).then(result.resolve, result.reject),
       );
       asking.on("error", result.reject);
       asking.end(body);
@@ -83,13 +93,13 @@ export function createOutbound({ authorities, upstreamProxy }: OutboundPorts): S
   };
 }
 
-async function contentOf(message: IncomingMessage): Promise<Reply> {
+async function contentOf(message: IncomingMessage, maxBytes: number): Promise<Reply> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of message as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     // Leaving the loop ends the connection.
-    if (bytes > MAX_BYTES) throw new Error(`its answer has more than ${MAX_BYTES} bytes`);
+    if (bytes > maxBytes) throw new Error(`its answer has more than ${maxBytes} bytes`);
     chunks.push(chunk);
   }
   return { status: message.statusCode ?? 0, headers: message.headers, body: Buffer.concat(chunks) };

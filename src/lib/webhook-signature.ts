@@ -1,7 +1,8 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
-import { GatewayError } from "../errors.ts";
 
+export const WEBHOOK_KEY_WANTED =
+  "must be `whsec_` and base64 of 24 to 64 random bytes: make one with `echo whsec_$(openssl rand -base64 32)`";
 /** How far a message's clock may be from ours, in seconds: what Standard Webhooks' own libraries allow. */
 const TOLERANCE_SECONDS = 300;
 /** More than one is for a secret that is being replaced. */
@@ -9,16 +10,12 @@ const MAX_SIGNATURES = 8;
 
 /**
  * The key in a secret: `whsec_` and base64 of 24 to 64 bytes, as Standard Webhooks says.
- * @throws GatewayError APPROVAL_CHANNEL_FAILED, without any part of the secret
+ * `undefined` for anything else: `WEBHOOK_KEY_WANTED` says what is wanted.
  */
-export function readWebhookKey(secret: string): Buffer {
+export function readWebhookKey(secret: string): Buffer | undefined {
   const [, encoded = ""] = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(secret) ?? [];
   const key = Buffer.from(encoded, "base64");
-  if (key.length >= 24 && key.length <= 64 && key.toString("base64") === encoded) return key;
-  throw new GatewayError(
-    "APPROVAL_CHANNEL_FAILED",
-    "the webhook's secret must be `whsec_` and base64 of 24 to 64 random bytes: make one with `echo whsec_$(openssl rand -base64 32)`",
-  );
+  return key.length >= 24 && key.length <= 64 && key.toString("base64") === encoded ? key : undefined;
 }
 
 /**
