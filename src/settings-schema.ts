@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { loggingSchema } from "./audit/sinks/settings.ts";
 import { publicKeySchema } from "./policy/distribution/keys.ts";
 import { bundleNameSchema, versionSchema } from "./policy/distribution/manifest.ts";
 import { policySourceSchema } from "./policy/policy-source.ts";
@@ -33,6 +34,8 @@ const ownLayer = layer.superRefine(({ policy, keys }, context) => {
 const shared = {
   /** Read by whoever asks people. */
   approvals: z.unknown().optional(),
+  /** Where the audit log goes besides. */
+  logging: loggingSchema.optional(),
   /** How often bundles from elsewhere are looked for anew, in s. */
   pollSeconds: z.int().min(10).max(86_400).optional(),
 };

@@ -1,5 +1,6 @@
 import { lstat } from "node:fs/promises";
 import { join } from "node:path";
+import type { SinkSettings } from "./audit/sinks/settings.ts";
 import { GatewayError } from "./errors.ts";
 import { isMissing } from "./lib/error.ts";
 import { printable } from "./lib/text.ts";
@@ -31,6 +32,8 @@ export interface Settings {
   readonly layers: readonly LayerSource[];
   /** As it is written, for the schema of approvals; `usersOwn` where it is the user who states it, and an organisation does not. */
   readonly approvals?: { readonly stated: unknown; readonly statedIn: string; readonly usersOwn?: true };
+  /** Where the audit log goes besides: the system's, which nobody else can take away or replace, and the user's. */
+  readonly sinks: readonly SinkSettings[];
   /** How often bundles from elsewhere are looked for anew, in s. */
   readonly pollSeconds?: number;
   /** What was said and does not hold. */
@@ -67,6 +70,7 @@ export async function loadSettings(places: SettingsPlaces): Promise<Settings> {
     ...(organisation && { organisation: organisation.name }),
     layers: layersOf(system, user, places),
     ...(approvals && { approvals: { stated: approvals.value.approvals, statedIn: approvals.file, ...usersOwn } }),
+    sinks: sinksOf(system, user),
     ...(pollSeconds !== undefined && { pollSeconds }),
     warnings,
   };
@@ -140,6 +144,17 @@ function layersOf(
   if (!policy && user?.value.user) return [...layers, layer("user", user.value.user, user)];
   const { directory, statedIn } = policy ?? { directory: defaultPolicy, statedIn: "what Glovebox comes with" };
   return [...layers, { name: "user", source: { directory }, trust: {}, statedIn, ownedByRoot: false }];
+}
+
+/** @throws GatewayError CONFIG_INVALID when the user's has a name of the system's */
+function sinksOf(system: FileOf<SystemFile> | undefined, user: FileOf<UserFile> | undefined): SinkSettings[] {
+  const [stated = [], own = []] = [system?.value.logging?.sinks, user?.value.logging?.sinks];
+  const taken = own.find(({ name }) => stated.some((it) => it.name === name));
+  if (taken && system && user) {
+    const message = `logging.sinks: \`${taken.name}\` is the name of a sink of ${system.file}, which can't be replaced`;
+    throw invalid([{ file: user.file, message, fix: "give it another name" }]);
+  }
+  return [...stated, ...own];
 }
 
 function invalid(problems: readonly Problem[]): GatewayError {

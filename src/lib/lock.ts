@@ -12,9 +12,10 @@ export interface Lock extends Disposable {
  * Takes the lock file at `path` (made when missing), or answers `undefined` when another process, or this one, holds it.
  * Node has no `flock`; SQLite's exclusive transaction is an `fcntl` lock on the file, so a crashed holder leaves nothing
  * stale behind. Only SQLite may open the file: closing any other descriptor of it would drop the lock (POSIX).
+ * @param contentionMs how long the process stands still for a lock that is taken; 0 for who will look again anyway
  */
-export function tryLock(path: string): Lock | undefined {
-  const database = new DatabaseSync(path, { timeout: CONTENTION_MS });
+export function tryLock(path: string, contentionMs = CONTENTION_MS): Lock | undefined {
+  const database = new DatabaseSync(path, { timeout: contentionMs });
   try {
     database.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
   } catch (error) {

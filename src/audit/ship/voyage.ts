@@ -1,0 +1,177 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { abortable, deadline } from "../../lib/deadline.ts";
+import { isHeld } from "../chain.ts";
+import { listChains, listSegments, segmentName } from "../files.ts";
+import { readHead } from "../head.ts";
+import { type Batch, DeliveryFailed, type Sink } from "../sinks/sink.ts";
+import { waitMs } from "./backoff.ts";
+import { type Cursor, type Place, writeCursor } from "./cursor.ts";
+import type { Health } from "./health.ts";
+import { type Damage, type NextBatch, nextBatch } from "./next-batch.ts";
+import { Turn } from "./turns.ts";
+
+/** What a driver may take to let go of a delivery that was aborted. */
+const LET_GO_MS = 5_000;
+
+export interface VoyageOptions {
+  readonly auditDirectory: string;
+  /** The sink's own. */
+  readonly directory: string;
+  readonly cursor: Cursor;
+  readonly sink: Sink;
+  readonly health: Health;
+  readonly deliveryMs: number;
+  /** Aborts what is under way. */
+  readonly signal: AbortSignal;
+}
+
+/** Shipping to a sink that is open, from a cursor on: all chains of the log, a batch of each in turn. */
+export class Voyage {
+  readonly #options: VoyageOptions;
+  readonly #turns = new Map<string, Turn>();
+  #cursor: Cursor;
+  /** The receiver has asked to be left alone until then. */
+  #quietUntilMs = 0;
+
+  constructor(options: VoyageOptions) {
+    this.#options = options;
+    this.#cursor = options.cursor;
+  }
+
+  get cursor(): Cursor {
+    return this.#cursor;
+  }
+
+  /** Deliveries in a row that failed, of the chain that has most. */
+  get failures(): number {
+    return Math.max(0, ...[...this.#turns.values()].map((it) => it.failures));
+  }
+
+  /** Of which nothing more can be shipped. */
+  get stopped(): { chain: string; problem: string }[] {
+    return [...this.#turns].flatMap(([chain, { damage }]) =>
+      damage === undefined ? [] : [{ chain, problem: damage }],
+    );
+  }
+
+  /** Whether something is to be tried again soon. */
+  get isUnsettled(): boolean {
+    return [...this.#turns.values()].some((it) => it.failures > 0 || it.isSuspect);
+  }
+
+  /** Nothing is waited for in the next round, but what the receiver has asked for. */
+  hurry(): void {
+    for (const turn of this.#turns.values()) turn.hurry();
+  }
+
+  /** Delivers a batch of each chain that has one; says whether any was confirmed. @throws when the cursor or the log can't be read or written */
+  async round(): Promise<boolean> {
+    const { auditDirectory, signal } = this.#options;
+    const chains = await listChains(auditDirectory);
+    for (const [chain, { seq }] of this.#cursor) {
+      if (!chains.includes(chain))
+        this.#turn(chain).damaged(`${chain}, of which ${seq + 1} records were shipped, is missing`);
+    }
+    let moved = false;
+    for (const chain of chains) {
+      if (signal.aborted) break;
+      const now = performance.now();
+      if (now < this.#quietUntilMs || !this.#turn(chain).mayTry(now)) continue;
+      if (await this.#take(chain)) moved = true;
+    }
+    return moved;
+  }
+
+  #turn(chain: string): Turn {
+    const known = this.#turns.get(chain);
+    if (known) return known;
+    const turn = new Turn();
+    this.#turns.set(chain, turn);
+    return turn;
+  }
+
+  async #take(chain: string): Promise<boolean> {
+    const turn = this.#turn(chain);
+    const next = await this.#next(chain, turn);
+    if (next === undefined) return false;
+    if ("damage" in next) {
+      turn.damaged(next.damage);
+      return false;
+    }
+    turn.sound();
+    const { batch, place } = next;
+    try {
+      await this.#deliver(batch);
+    } catch (error) {
+      if (!this.#options.signal.aborted) this.#failed(error, turn, batch.entries.length);
+      return false;
+    }
+    turn.succeeded();
+    this.#options.health.succeeded();
+    await this.#move(chain, place);
+    return true;
+  }
+
+  /** A cursor moves only once it is on disk: whatever happens in between, the batch is shipped twice rather than never. */
+  async #move(chain: string, place: Place): Promise<void> {
+    const cursor = new Map(this.#cursor).set(chain, place);
+    await writeCursor(this.#options.directory, cursor);
+    this.#cursor = cursor;
+  }
+
+  async #next(chain: string, turn: Turn): Promise<NextBatch | Damage | undefined> {
+    const { auditDirectory, sink } = this.#options;
+    const directory = join(auditDirectory, chain);
+    const after = this.#cursor.get(chain);
+    const head = await readHead(directory);
+    if (typeof head === "string") {
+      const isNew = !after && (await listSegments(directory)).length === 0;
+      return isNew ? undefined : { damage: `${chain}/head is ${head}` };
+    }
+    const max = { ...sink.maxBatch, records: turn.repeat ?? sink.maxBatch.records };
+    const options = { auditDirectory, chain, after, max };
+    // What the head does not name may be in no file tomorrow: a group that could not be synced is cut off again.
+    if (head.seq > (after?.seq ?? -1)) return await nextBatch({ ...options, upToSeq: head.seq });
+    if (!turn.mayCheckEnd(performance.now()) || (await endsAt(directory, after)) || isHeld(directory)) return undefined;
+    // A gateway that died, or a computer that lost its power, may have left the head behind the log: that is how the next one finds it.
+    return await nextBatch({ ...options, upToSeq: Number.POSITIVE_INFINITY });
+  }
+
+  #failed(error: unknown, turn: Turn, records: number): void {
+    const retryAfterMs = error instanceof DeliveryFailed ? error.retryAfterMs : undefined;
+    turn.failed(records, retryAfterMs);
+    if (retryAfterMs !== undefined) this.#quietUntilMs = performance.now() + waitMs(1, retryAfterMs, 0);
+    this.#options.health.failed(error);
+  }
+
+  async #deliver(batch: Batch): Promise<void> {
+    const { sink, deliveryMs, signal } = this.#options;
+    const limit = deadline(deliveryMs, signal);
+    const delivering = sink.deliver(batch, limit);
+    try {
+      await abortable(delivering, limit);
+    } catch (error) {
+      if (!limit.aborted) throw error;
+      // There are never two deliveries at a time.
+      await settled(delivering, LET_GO_MS, signal);
+      throw new DeliveryFailed(`\`${sink.target}\` did not confirm within ${deliveryMs / 1000} s`, { cause: error });
+    }
+  }
+}
+
+/** Whether there is nothing behind a place, nor less than there was. */
+async function endsAt(directory: string, place: Place | undefined): Promise<boolean> {
+  const last = (await listSegments(directory)).at(-1);
+  if (last === undefined) return place === undefined;
+  const { size } = await stat(join(directory, segmentName(last)));
+  return place ? last === place.segment && size === place.end : size === 0;
+}
+
+async function settled(promise: Promise<unknown>, withinMs: number, signal: AbortSignal): Promise<void> {
+  const enough = new AbortController();
+  const patience = sleep(withinMs, undefined, { signal: AbortSignal.any([signal, enough.signal]) });
+  await Promise.race([promise, patience]).catch(() => undefined);
+  enough.abort();
+}

@@ -1,0 +1,10 @@
+import type { SinkSettings } from "./settings.ts";
+import type { Sink, SinkPorts } from "./sink.ts";
+
+/** Which driver a type of sink has; each is loaded when it is used. @throws GatewayError CONFIG_INVALID, or what the driver throws */
+export async function openSink(settings: SinkSettings, ports: SinkPorts): Promise<Sink> {
+  switch (settings.type) {
+    case "https":
+      return (await import("./https.ts")).openHttpsSink(settings, ports);
+  }
+}
