@@ -31,6 +31,8 @@ export interface ConfiguredPolicy {
   readonly approvals: ApprovalsSettings;
   /** It is the user who has set them up, on an organisation's computer. */
   readonly usersOwnApprovals: boolean;
+  /** Where the audit log goes besides. */
+  readonly sinks: Settings["sinks"];
   /** The user's settings, and folders that bundles are read from: no agent may write there. */
   readonly ownPlaces: () => readonly string[];
   /** All layers as they are now. What is older than what was loaded before is refused from then on. @throws GatewayError */
@@ -80,6 +82,7 @@ export async function configuredPolicy(ports: ConfiguredPorts): Promise<Configur
   return {
     approvals: approvalsOf(settings),
     usersOwnApprovals: settings.approvals?.usersOwn ?? false,
+    sinks: settings.sinks,
     ownPlaces: () => [config.settings.user.file, ...(latest?.sources ?? []).map((it) => it.directory)],
     load,
     watch: (replace, failed) => {

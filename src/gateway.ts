@@ -4,6 +4,7 @@ import { createElicitation } from "./approval/elicitation.ts";
 import { openApprovals } from "./approval/open.ts";
 import { asJson } from "./audit/as-json.ts";
 import { type AuditLog, openAuditLog } from "./audit/log.ts";
+import { openShipping, type SinkChange } from "./audit/ship/shipping.ts";
 import { createAccounts } from "./budget/accounts.ts";
 import { openBudgets } from "./budget/store.ts";
 import { call } from "./call/call.ts";
@@ -14,6 +15,7 @@ import { agentContainer } from "./container/agent-container.ts";
 import { hardenedOptions } from "./container/hardening.ts";
 import { readAuthorities } from "./egress/authorities.ts";
 import { grantsOf } from "./egress/gate.ts";
+import { readAsItAges } from "./egress/secret-value.ts";
 import { tunnelThrough } from "./egress/upstream-proxy.ts";
 import { attest, readHostBootId } from "./engine/attest.ts";
 import type { Engine } from "./engine/engine.ts";
@@ -26,7 +28,7 @@ import { newId } from "./lib/id.ts";
 import { once } from "./lib/once.ts";
 import { userName } from "./lib/user.ts";
 import { livePolicy } from "./live-policy.ts";
-import { createLog } from "./log.ts";
+import { createLog, type Logger } from "./log.ts";
 import { instructions } from "./mcp/instructions.ts";
 import type { ServerPorts } from "./mcp/server.ts";
 import { createMounts } from "./mounts/mounts.ts";
@@ -85,6 +87,23 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
       ending: AbortSignal.any([closing.signal, stopping]),
     }),
   );
+  const upstreamProxy =
+    config.upstreamProxy === undefined ? undefined : tunnelThrough(new URL(config.upstreamProxy), authorities);
+  // Before what follows, so that it ends after it: the farewell is shipped, too.
+  stack.use(
+    openShipping({
+      sinks: configured.sinks,
+      dataDirectory: config.dataDirectory,
+      auditDirectory: config.auditDirectory,
+      ports: {
+        authorities,
+        secret: (name, source) => readAsItAges(`logging.sinks.${name}`, source, closing.signal),
+        ...(upstreamProxy && { through: upstreamProxy }),
+        version: VERSION,
+      },
+      tell: (change) => tellOfSink(change, audit, log),
+    }),
+  );
   const policy = holdPolicy(await onRecord(audit, configured.load));
   log.info(policy.current.identity, "policy loaded");
   const ledger = stack.use(await openLedger(config.stateDirectory, id));
@@ -117,8 +136,6 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
       () => NOBODY_RECEIVES,
     ),
   );
-  const upstreamProxy =
-    config.upstreamProxy === undefined ? undefined : tunnelThrough(new URL(config.upstreamProxy), authorities);
   const elicitation = createElicitation(Date.now);
   const approvals = stack.use(
     await openApprovals(configured.approvals, {
@@ -261,6 +278,15 @@ async function onRecord<T>(audit: AuditLog, get: () => Promise<T>): Promise<T> {
     }
     throw error;
   }
+}
+
+/** Not waited for: a log that can't be written is told of by every call. */
+function tellOfSink({ event, ...facts }: SinkChange, audit: AuditLog, log: Logger): void {
+  if (event === "logging-failed") log.warn(facts, "a receiver of the audit log gets nothing; calls go on");
+  else log.info(facts, "a receiver of the audit log gets records again");
+  audit
+    .append({ kind: "event", event, facts: { ...facts } })
+    .catch((err: unknown) => log.warn({ err }, "not on record"));
 }
 
 /** The state is passable for the machines' own users, the audit log for nobody else. */

@@ -16,10 +16,13 @@ import { snapshotCommand } from "./cli/snapshot.ts";
 import { loadConfig, PACKAGE_ROOT, VERSION } from "./config.ts";
 import { readAuthorities } from "./egress/authorities.ts";
 import { secretProblem } from "./egress/secret-probe.ts";
+import { readAsItAges } from "./egress/secret-value.ts";
+import { tunnelThrough } from "./egress/upstream-proxy.ts";
 import { examineHost } from "./engine/qemu/host.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
 import { findGroup } from "./packages/sources/groups.ts";
 import { fetchLayers } from "./policy/fetch-layer.ts";
+import { loadSettings } from "./settings.ts";
 import { settingsPlaces } from "./settings-places.ts";
 import { skillPlaces } from "./skill-places.ts";
 import { openTools, TOOL_NAMES } from "./tools.ts";
@@ -44,6 +47,11 @@ First steps:
 const FETCH_MS = 120_000;
 const config = (dataDir?: string) => loadConfig(dataDir === undefined ? {} : { dataDir }, process.env);
 
+const authorities = async () => {
+  const { trustedCa } = config();
+  return (await readAuthorities(trustedCa === undefined ? [] : [trustedCa])).all;
+};
+
 /** Without QEMU the image is built for the newest. */
 async function qemuMajor(): Promise<number | undefined> {
   try {
@@ -66,10 +74,10 @@ const configured: Configured = {
   settings: (options) => settingsPlaces(options, process.env, PACKAGE_ROOT),
   dataDirectory: (dataDir) => config(dataDir).dataDirectory,
   fetch: (dataDirectory) => {
-    const { trustedCa, upstreamProxy } = config();
+    const { upstreamProxy } = config();
     return fetchLayers({
       dataDirectory,
-      authorities: async () => (await readAuthorities(trustedCa === undefined ? [] : [trustedCa])).all,
+      authorities,
       ...(upstreamProxy !== undefined && { upstreamProxy }),
       signal: AbortSignal.timeout(FETCH_MS),
     });
@@ -91,6 +99,17 @@ program.addCommand(
   auditCommand({
     version: VERSION,
     directory: (dataDir) => config(dataDir).auditDirectory,
+    dataDirectory: (dataDir) => config(dataDir).dataDirectory,
+    sinks: async (file) => (await loadSettings(configured.settings(file === undefined ? {} : { config: file }))).sinks,
+    ports: (signal) => {
+      const { upstreamProxy } = config();
+      return {
+        authorities,
+        secret: (name, source) => readAsItAges(`logging.sinks.${name}`, source, signal),
+        ...(upstreamProxy !== undefined && { through: tunnelThrough(new URL(upstreamProxy), authorities) }),
+        version: VERSION,
+      };
+    },
   }),
 );
 program.addCommand(snapshotCommand({ directories: config }));

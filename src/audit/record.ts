@@ -71,6 +71,10 @@ export const EVENTS = [
   "port-closed",
   /** By a person, at the command line; an agent's deletion is a call. */
   "snapshot-deleted",
+  /** A receiver of the log takes nothing, or a chain can't be shipped; once an outage; facts `{ sink, target?, problem }`. */
+  "logging-failed",
+  /** Facts `{ sink, target?, outageMs }`. */
+  "logging-recovered",
   "reconciled",
   "log-recovered",
   /** First record of every segment but the first; facts `{ openCalls: string[] }`: permitted and without an outcome so far. */

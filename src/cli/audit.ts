@@ -6,12 +6,13 @@ import { verifyLog } from "../audit/verify.ts";
 import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
 import { print, readable } from "./audit-io.ts";
+import type { LoggingContext } from "./audit-logging.ts";
 import { sbomCommand } from "./audit-sbom.ts";
+import { shipCommand } from "./audit-ship.ts";
+import { statusCommand } from "./audit-status.ts";
 import { jsonLine, recordLine, storyLines, verificationLines } from "./audit-text.ts";
 
-export interface AuditContext {
-  /** The audit directory below a data directory, or below the configured one. */
-  readonly directory: (dataDir: string | undefined) => string;
+export interface AuditContext extends LoggingContext {
   /** Glovebox's own. */
   readonly version: string;
 }
@@ -25,9 +26,9 @@ interface Options {
 
 const MAX_LINES = 10_000;
 
-/** `glovebox audit verify|tail|show|sbom`. They read, and never change, the log; a gateway may be writing it. */
+/** `glovebox audit verify|tail|show|sbom|status|ship`. They read, and never change, the log; a gateway may be writing it. */
 export function auditCommand(context: AuditContext): Command {
-  const command = new Command("audit").description("verify and read the audit log").addHelpText(
+  const command = new Command("audit").description("verify, read and ship the audit log").addHelpText(
     "after",
     `
 Every call leaves an intent with its decision, on disk before anything runs, and an outcome. docs/audit.md says what is recorded.
@@ -38,7 +39,8 @@ Examples:
   $ glovebox audit tail -n 50 --follow        what agents do, as they do it
   $ glovebox audit tail --json | jq 'select(.body.decision == "deny")'
   $ glovebox audit show call-0mwplkhc8c2b36263ab4f8dbd
-  $ glovebox audit sbom --output sbom.json    which packages entered sandboxes?`,
+  $ glovebox audit sbom --output sbom.json    which packages entered sandboxes?
+  $ glovebox audit status                     does everything arrive where it is shipped to?`,
   );
   const dataDir = ["--data-dir <dir>", "where the log is kept (env GLOVEBOX_DATA_DIR)"] as const;
   const jsonLines = ["--json", "one record a line, as it is in the log"] as const;
@@ -66,7 +68,7 @@ Examples:
     .option(...dataDir)
     .option(...jsonLines)
     .action((callId: string, options: Options) => show(context.directory(options.dataDir), callId, options));
-  return command.addCommand(sbomCommand(context));
+  return command.addCommand(sbomCommand(context)).addCommand(statusCommand(context)).addCommand(shipCommand(context));
 }
 
 async function verify(path: string, { json }: Options): Promise<void> {

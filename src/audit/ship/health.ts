@@ -8,8 +8,8 @@ const MAX_CHARS = 1_000;
 
 /** Something about a sink that belongs on record: an outage begins or ends, once each. */
 export type SinkNews =
-  | { readonly event: "logging-failed"; readonly target: string | undefined; readonly problem: string }
-  | { readonly event: "logging-recovered"; readonly target: string | undefined; readonly outageMs: number };
+  | { readonly event: "logging-failed"; readonly target?: string; readonly problem: string }
+  | { readonly event: "logging-recovered"; readonly target?: string; readonly outageMs: number };
 
 /** How a sink does, over all chains. */
 export interface Health {
@@ -46,15 +46,16 @@ export function createHealth(): Health {
     },
     review: ({ failures, stopped, target }) => {
       const [damage] = stopped;
+      const to = target === undefined ? {} : { target };
       if (outageSinceMs === undefined) {
         if (damage === undefined && failures < OUTAGE_FAILURES) return undefined;
         outageSinceMs = performance.now();
-        return { event: "logging-failed", target, problem: damage ?? lastError?.message ?? "" };
+        return { event: "logging-failed", ...to, problem: damage ?? lastError?.message ?? "" };
       }
       if (damage !== undefined || failures > 0) return undefined;
       const outageMs = Math.round(performance.now() - outageSinceMs);
       outageSinceMs = undefined;
-      return { event: "logging-recovered", target, outageMs };
+      return { event: "logging-recovered", ...to, outageMs };
     },
   };
 }

@@ -1,8 +1,8 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { listChains, listSegments, readLines, segmentName } from "../files.ts";
+import { timeAt } from "../extent.ts";
+import { listChains, listSegments, segmentName } from "../files.ts";
 import { readHead } from "../head.ts";
-import { readLine } from "../line.ts";
 import type { Cursor, Place } from "./cursor.ts";
 
 /** What of the log a receiver has not confirmed. */
@@ -35,7 +35,7 @@ export async function measureBacklog(auditDirectory: string, cursor: Cursor): Pr
 
 async function measureChain(directory: string, place: Place | undefined) {
   let bytes = 0;
-  let oldestMs: number | undefined;
+  let oldest: string | undefined;
   for (const segment of await listSegments(directory)) {
     if (segment < (place?.segment ?? 1)) continue;
     const path = join(directory, segmentName(segment));
@@ -43,17 +43,7 @@ async function measureChain(directory: string, place: Place | undefined) {
     const behind = (await stat(path)).size - start;
     if (behind <= 0) continue;
     bytes += behind;
-    oldestMs ??= await timeAt(path, start);
+    oldest ??= await timeAt(path, start);
   }
-  return { bytes, oldestMs };
-}
-
-/** When the record that stands there was written, in epoch ms. */
-async function timeAt(path: string, start: number): Promise<number | undefined> {
-  for await (const [line] of readLines(path, start)) {
-    if (!line?.terminated) return undefined;
-    const read = readLine(line.bytes);
-    return read.sound ? Date.parse(read.record.time) : undefined;
-  }
-  return undefined;
+  return { bytes, oldestMs: oldest === undefined ? undefined : Date.parse(oldest) };
 }

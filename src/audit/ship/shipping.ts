@@ -5,13 +5,16 @@ import type { SinkPorts } from "../sinks/sink.ts";
 import type { SinkNews } from "./health.ts";
 import { type Lag, Shipper } from "./shipper.ts";
 
+/** An outage of one sink begins or ends. */
+export type SinkChange = SinkNews & { readonly sink: string };
+
 export interface ShippingOptions {
   readonly sinks: readonly SinkSettings[];
   readonly dataDirectory: string;
   readonly auditDirectory: string;
   readonly ports: SinkPorts;
   /** Told when a sink's outage begins, and when it is over. */
-  readonly tell: (sink: string, news: SinkNews) => void;
+  readonly tell: (change: SinkChange) => void;
 }
 
 export interface Shipping extends AsyncDisposable {
@@ -32,7 +35,7 @@ export function openShipping({ sinks, dataDirectory, auditDirectory, ports, tell
         auditDirectory,
         directory: sinkDirectory(dataDirectory, settings.name),
         open: () => openSink(settings, ports),
-        tell: (news) => tell(settings.name, news),
+        tell: (news) => tell({ sink: settings.name, ...news }),
       }),
   );
   return {

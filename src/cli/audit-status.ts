@@ -1,0 +1,111 @@
+import { Command } from "commander";
+import pc from "picocolors";
+import { type Extent, measureLog } from "../audit/extent.ts";
+import { sinkDirectory } from "../audit/ship/shipping.ts";
+import { type SinkStatus, statusOf } from "../audit/ship/status.ts";
+import { print, readable } from "./audit-io.ts";
+import { type LoggingContext, meantSinks } from "./audit-logging.ts";
+import { prometheusText } from "./audit-prometheus.ts";
+import { oneLine } from "./audit-text.ts";
+
+interface Options {
+  readonly dataDir?: string;
+  readonly config?: string;
+  readonly json?: boolean;
+  readonly prometheus?: boolean;
+}
+
+const colour = pc.createColors(process.stdout.isTTY === true && pc.isColorSupported);
+const COLOURS = { current: colour.green, behind: colour.yellow, failing: colour.red, stopped: colour.red } as const;
+
+/** `glovebox audit status`: how large the log is, and how far it has been shipped. */
+export function statusCommand(context: LoggingContext): Command {
+  return new Command("status")
+    .description("how large the log is, and what each receiver of it has; exit code 1 when one fails")
+    .option("--json", "print it as JSON")
+    .option("--prometheus", "print it for a node exporter's textfile collector")
+    .option("--config <file>", "your glovebox.yaml (env GLOVEBOX_CONFIG)")
+    .option("--data-dir <dir>", "where the log is kept (env GLOVEBOX_DATA_DIR)")
+    .addHelpText(
+      "after",
+      `
+A sink is \`current\`, \`behind\` (records wait to be shipped), \`failing\` (it is tried again) or \`stopped\` (a chain of the log is damaged).
+The lag is measured in the log, so it is right also when no gateway runs. docs/logging.md says how sinks are set up.
+
+Examples:
+  $ glovebox audit status
+  $ glovebox audit status --json | jq '.sinks[] | select(.lag.seconds > 60)'
+  $ glovebox audit status --prometheus > /var/lib/node_exporter/glovebox.prom.new &&
+      mv /var/lib/node_exporter/glovebox.prom.new /var/lib/node_exporter/glovebox.prom`,
+    )
+    .action((options: Options) => status(context, options));
+}
+
+async function status(context: LoggingContext, { dataDir, config, json, prometheus }: Options): Promise<void> {
+  const auditDirectory = context.directory(dataDir);
+  const settings = await meantSinks(context, config === undefined ? {} : { config });
+  const log = await readable(auditDirectory, measureLog(auditDirectory));
+  const sinks: SinkStatus[] = [];
+  for (const { name } of settings) {
+    const directory = sinkDirectory(context.dataDirectory(dataDir), name);
+    sinks.push(await readable(directory, statusOf(name, { directory, auditDirectory })));
+  }
+  if (sinks.some(({ state }) => state === "failing" || state === "stopped")) process.exitCode = 1;
+  if (json) await print([JSON.stringify({ log, sinks }, null, 2)]);
+  else
+    await print(
+      prometheus ? prometheusText(log, sinks) : [...logLines(log), ...sinks.flatMap(sinkLines), ...hint(sinks)],
+    );
+}
+
+function logLines({ chains, records, bytes, oldest, newest }: Extent): string[] {
+  const span = oldest === undefined ? "" : `, from ${oldest} to ${newest ?? "?"}`;
+  return [`log: ${records} records in ${chains} chains, ${size(bytes)}${span}`];
+}
+
+function sinkLines({
+  name,
+  target,
+  state,
+  lag,
+  delivered,
+  lastSuccess,
+  lastError,
+  stopped,
+  notes,
+  pid,
+}: SinkStatus): string[] {
+  const behind =
+    lag.records === 0 ? "" : `, ${lag.records} records (${size(lag.bytes)}) behind, the oldest ${age(lag.seconds)} old`;
+  const who =
+    pid === undefined ? "no process ships: start a gateway, or `glovebox audit ship`" : `shipped by process ${pid}`;
+  const lines = [
+    "",
+    `${colour.bold(name)} ${oneLine(target ?? "(never reached)", 200)}: ${COLOURS[state](state)}${behind}`,
+    `  ${delivered} records confirmed${lastSuccess === undefined ? "" : `, the last at ${lastSuccess}`}; ${who}`,
+  ];
+  if (lastError) {
+    const row = lastError.failures > 0 ? `, ${lastError.failures} in a row` : ", and it succeeded since";
+    lines.push(`  last error at ${lastError.time}${row}: ${oneLine(lastError.message, 500)}`);
+  }
+  for (const { problem } of stopped) {
+    lines.push(
+      `  ${colour.red("stopped")}: ${oneLine(problem, 500)}; run \`glovebox audit verify\`, and put the file back from a copy`,
+    );
+  }
+  return [...lines, ...notes.map((it) => `  note: ${oneLine(it, 500)}`)];
+}
+
+function hint(sinks: readonly SinkStatus[]): string[] {
+  return sinks.length > 0 ? [] : ["no sinks: it stays on this computer; docs/logging.md shows how to set one up"];
+}
+
+export function size(bytes: number): string {
+  const [unit, of] = bytes >= 1024 ** 2 ? (["MiB", 1024 ** 2] as const) : (["KiB", 1024] as const);
+  return `${(bytes / of).toFixed(1)} ${unit}`;
+}
+
+function age(seconds: number): string {
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  return seconds < 7_200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3_600)} h`;
+}
