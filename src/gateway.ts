@@ -34,7 +34,6 @@ import type { ServerPorts } from "./mcp/server.ts";
 import { createMounts } from "./mounts/mounts.ts";
 import { canEverPermit, decide } from "./policy/decide.ts";
 import { holdPolicy } from "./policy/in-force.ts";
-import { NOBODY_RECEIVES } from "./policy/logging.ts";
 import { createAdmission } from "./session/admission.ts";
 import { openLedger } from "./session/ledger.ts";
 import { reconcile } from "./session/reconcile.ts";
@@ -90,7 +89,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   const upstreamProxy =
     config.upstreamProxy === undefined ? undefined : tunnelThrough(new URL(config.upstreamProxy), authorities);
   // Before what follows, so that it ends after it: the farewell is shipped, too.
-  stack.use(
+  const shipping = stack.use(
     openShipping({
       sinks: configured.sinks,
       dataDirectory: config.dataDirectory,
@@ -130,11 +129,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   if (config.trustedCa !== undefined) await readOnce();
   const machines = stack.use(engine ?? createQemuEngine({ ...config, cacheDirectory: config.stateDirectory, log }));
   const accounts = stack.use(
-    createAccounts(
-      policy,
-      () => openBudgets({ file: config.budgetsFile, nowMs: Date.now, log }),
-      () => NOBODY_RECEIVES,
-    ),
+    createAccounts(policy, () => openBudgets({ file: config.budgetsFile, nowMs: Date.now, log }), shipping.lag),
   );
   const elicitation = createElicitation(Date.now);
   const approvals = stack.use(

@@ -1,9 +1,10 @@
 import { join } from "node:path";
+import { type LoggingFacts, NO_LAG, NOBODY_RECEIVES } from "../../policy/logging.ts";
 import { openSink } from "../sinks/open.ts";
 import type { SinkSettings } from "../sinks/settings.ts";
 import type { SinkPorts } from "../sinks/sink.ts";
 import type { SinkNews } from "./health.ts";
-import { type Lag, Shipper } from "./shipper.ts";
+import { Shipper } from "./shipper.ts";
 
 /** An outage of one sink begins or ends. */
 export type SinkChange = SinkNews & { readonly sink: string };
@@ -18,8 +19,8 @@ export interface ShippingOptions {
 }
 
 export interface Shipping extends AsyncDisposable {
-  /** Of the sink that has most to catch up with; undefined: it is not known of one of them. */
-  lag(): Lag | undefined;
+  /** Of the sink that has most to catch up with. Where there is none, and where it is not known of one of them, as far as can be. */
+  lag(): LoggingFacts;
 }
 
 /** Where a sink keeps its cursor, lock and status. */
@@ -40,11 +41,13 @@ export function openShipping({ sinks, dataDirectory, auditDirectory, ports, tell
   );
   return {
     lag: () => {
-      let most: Lag = { records: 0, seconds: 0 };
+      if (shippers.length === 0) return NOBODY_RECEIVES;
+      let most = NO_LAG;
       for (const shipper of shippers) {
         const lag = shipper.lag();
-        if (!lag) return undefined;
-        most = { records: Math.max(most.records, lag.records), seconds: Math.max(most.seconds, lag.seconds) };
+        if (!lag) return NOBODY_RECEIVES;
+        const lagRecords = Math.max(most.lagRecords, lag.records);
+        most = { lagRecords, lagSeconds: Math.max(most.lagSeconds, Math.floor(lag.seconds)) };
       }
       return most;
     },
