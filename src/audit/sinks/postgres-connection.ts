@@ -1,0 +1,168 @@
+import { readFile, stat } from "node:fs/promises";
+import { Socket } from "node:net";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import type { Duplex } from "node:stream";
+import type { ConnectionOptions } from "node:tls";
+import { Client, type QueryResultRow } from "pg";
+import { GatewayError } from "../../errors.ts";
+import { abortable } from "../../lib/deadline.ts";
+import { messageOf } from "../../lib/error.ts";
+import { isSocket, type PostgresSettings } from "./postgres-settings.ts";
+import type { SinkPorts } from "./sink.ts";
+
+const CONNECT_MS = 15_000;
+const KEEP_ALIVE_MS = 30_000;
+
+export interface Answer<Row> {
+  readonly rows: readonly Row[];
+  /** Rows that a statement found or changed. */
+  readonly count: number;
+  /** What the server says it did: `COMMIT` may be answered with `ROLLBACK`. */
+  readonly command: string;
+}
+
+/** One connection to the store. Disposing cuts it: whatever was not committed has not happened. */
+export interface StoreConnection extends Disposable {
+  /** False when the server or the network has ended it. */
+  readonly isUsable: boolean;
+  /** @throws the server's error, the network's, or the signal's reason, with which the connection is cut */
+  query<Row extends QueryResultRow>(
+    text: string,
+    values: readonly unknown[],
+    signal: AbortSignal,
+  ): Promise<Answer<Row>>;
+}
+
+/**
+ * Connects, and logs in. Nothing is taken from the environment (`PGHOST`, `.pgpass` and the like): what is not in the settings is not used.
+ * @throws GatewayError CONFIG_INVALID for files that can't be used; the server's error, TLS's, the network's, or the signal's reason
+ */
+export async function connectToStore(
+  settings: PostgresSettings,
+  ports: SinkPorts,
+  signal: AbortSignal,
+): Promise<StoreConnection> {
+  const { host, port, user, database } = settings;
+  signal.throwIfAborted();
+  const ssl = settings.tls === "local" ? false : await tlsOptions(settings, ports);
+  const readPassword = settings.password && ports.secret(settings.name, settings.password);
+  const proxied = isSocket(host) ? undefined : await ports.through?.(host, port, signal);
+  const stream = proxied ? asSocket(proxied) : new Socket();
+  const client = new Client({
+    host,
+    port,
+    user,
+    database,
+    ssl,
+    stream: () => stream,
+    // Always given: `pg` would look for one in the environment and in files else.
+    password: async () => {
+      if (readPassword) return await readPassword(signal);
+      throw new GatewayError(
+        "CONFIG_INVALID",
+        `the server asks for a password, and sink \`${settings.name}\` has none`,
+      );
+    },
+    sslnegotiation: "postgres",
+    // Of SCRAM: binds the login to this TLS connection, so that nobody in between can use it, where the server offers that.
+    enableChannelBinding: true,
+    // `pg` takes PGOPTIONS where none are given. Poolers know no options, so that there are none where there need be none.
+    ...(process.env["PGOPTIONS"] === undefined ? {} : { options: " " }),
+    application_name: `glovebox ${ports.version}`,
+    client_encoding: "UTF8",
+    connectionTimeoutMillis: CONNECT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
+  });
+  let isUsable = true;
+  // Also between queries: the server shuts down, or the network is gone. Whoever uses it next finds out.
+  client.on("error", () => {
+    isUsable = false;
+  });
+  client.on("end", () => {
+    isUsable = false;
+  });
+  const cut = () => {
+    isUsable = false;
+    stream.destroy();
+  };
+  const whole = async <T>(work: Promise<T>, until: AbortSignal): Promise<T> => {
+    try {
+      return await abortable(work, until);
+    } catch (error) {
+      if (until.aborted) cut();
+      throw error;
+    }
+  };
+  try {
+    await whole(client.connect(), signal);
+  } catch (error) {
+    cut();
+    throw error;
+  }
+  return {
+    get isUsable() {
+      return isUsable;
+    },
+    query: async (text, values, until) => {
+      // Of several statements there are several answers, which its types don't say.
+      const answers = [await whole(client.query(text, [...values]), until)].flat();
+      const { rows, rowCount, command } = answers.at(-1) ?? { rows: [], rowCount: 0, command: "" };
+      return { rows, count: rowCount ?? 0, command };
+    },
+    [Symbol.dispose]: cut,
+  };
+}
+
+async function tlsOptions({ ca, clientCertificate }: PostgresSettings, ports: SinkPorts): Promise<ConnectionOptions> {
+  const own = ca === undefined ? [] : [await pem("ca", ca)];
+  const identity = clientCertificate && {
+    cert: await pem("clientCertificate.certificate", clientCertificate.certificate),
+    key: await privateKey(clientCertificate.key),
+  };
+  return {
+    ca: [...(await ports.authorities()), ...own],
+    rejectUnauthorized: true,
+    minVersion: "TLSv1.2",
+    ...identity,
+  };
+}
+
+async function privateKey(path: string): Promise<string> {
+  const { mode } = await stat(place(path)).catch((cause: unknown) => {
+    throw unreadable("clientCertificate.key", path, messageOf(cause), cause);
+  });
+  if ((mode & 0o007) !== 0)
+    throw unreadable("clientCertificate.key", path, "anybody may read it: run `chmod o= ` on it");
+  return pem("clientCertificate.key", path);
+}
+
+async function pem(key: string, path: string): Promise<string> {
+  const content = await readFile(place(path), "utf8").catch((cause: unknown) => {
+    throw unreadable(key, path, messageOf(cause), cause);
+  });
+  if (!content.includes("-----BEGIN ")) throw unreadable(key, path, "there is no PEM in it");
+  return content;
+}
+
+function place(path: string): string {
+  return path.startsWith("~/") ? join(homedir(), path.slice(2)) : path;
+}
+
+function unreadable(key: string, path: string, why: string, cause?: unknown): GatewayError {
+  return new GatewayError("CONFIG_INVALID", `${key}: \`${path}\` can't be used: ${why}`, { cause });
+}
+
+/** `pg` connects by itself; what is connected already it gets as a socket that says so when it is told to connect. */
+function asSocket(stream: Duplex): Duplex {
+  const connected = Object.assign(stream, {
+    connect: () => {
+      process.nextTick(() => stream.emit("connect"));
+      return connected;
+    },
+    setNoDelay: () => connected,
+    setKeepAlive: () => connected,
+  });
+  return connected;
+}

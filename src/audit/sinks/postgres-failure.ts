@@ -1,0 +1,39 @@
+import { GatewayError } from "../../errors.ts";
+import { codeOf, messageOf } from "../../lib/error.ts";
+import { printable } from "../../lib/text.ts";
+import { type PostgresSettings, targetOf } from "./postgres-settings.ts";
+
+const MAX_CHARS = 300;
+const MAKE_SCHEMA = "let its owner run the SQL that `glovebox audit store schema` prints";
+
+/** What a person can do about an error of the server's, by its SQLSTATE (PostgreSQL's documentation, appendix A). */
+const KNOWN: { readonly [sqlState: string]: (settings: PostgresSettings) => string } = {
+  "28P01": ({ user }) => `the server refuses the password of \`${user}\``,
+  "28000": ({ user }) => `the server does not let \`${user}\` in (pg_hba.conf decides)`,
+  "3D000": ({ database }) => `there is no database \`${database}\``,
+  "3F000": ({ schema }) => `there is no schema \`${schema}\`: ${MAKE_SCHEMA}`,
+  "42P01": ({ schema }) => `schema \`${schema}\` lacks a table: ${MAKE_SCHEMA}`,
+  "42883": ({ schema }) => `schema \`${schema}\` lacks a function, or is not there: ${MAKE_SCHEMA}`,
+  "42501": ({ user }) => `the role \`${user}\` lacks a right: ${MAKE_SCHEMA}, and grant it one of the two roles`,
+  "25006": () => "the server is read-only, a standby perhaps",
+  "53100": () => "the server's disk is full",
+  "53300": () => "the server has too many connections already",
+  "55P03": () => "another transaction holds the chain's position, or a table, for too long",
+  "57014": () => "the server took too long",
+  "57P01": () => "the server shuts down",
+  "57P03": () => "the server starts up or shuts down",
+};
+
+/** What went wrong with a store, for people: no secret, nothing that could act on a terminal. */
+export function failureText(error: unknown, settings: PostgresSettings): string {
+  const place = `${settings.name} (PostgreSQL at ${targetOf(settings)})`;
+  if (error instanceof GatewayError) return `${place}: ${error.message}`;
+  const said = printable(messageOf(error), MAX_CHARS).replaceAll(/[\n\t]/g, " ");
+  const code = codeOf(error) ?? "";
+  const known = KNOWN[code]?.(settings);
+  if (known !== undefined) return `${place}: ${known} (${said})`;
+  if (/CERT|TLS|SSL|SELF_SIGNED|UNABLE_TO|ISSUER|ERR_OSSL/.test(code)) {
+    return `${place}: its certificate is not accepted: ${said}`;
+  }
+  return `${place}: ${said === "" ? code : said}`;
+}
