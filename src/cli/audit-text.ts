@@ -135,6 +135,6 @@ export function oneLine(text: string, maxChars: number): string {
   return printable(text, maxChars).replaceAll(/[\n\t]/g, " ");
 }
 
-function counted(count: number, what: string): string {
+export function counted(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? "" : "s"}`;
 }

@@ -10,6 +10,7 @@ import type { LoggingContext } from "./audit-logging.ts";
 import { sbomCommand } from "./audit-sbom.ts";
 import { shipCommand } from "./audit-ship.ts";
 import { statusCommand } from "./audit-status.ts";
+import { auditStoreCommand } from "./audit-store.ts";
 import { jsonLine, recordLine, storyLines, verificationLines } from "./audit-text.ts";
 
 export interface AuditContext extends LoggingContext {
@@ -26,7 +27,7 @@ interface Options {
 
 const MAX_LINES = 10_000;
 
-/** `glovebox audit verify|tail|show|sbom|status|ship`. They read, and never change, the log; a gateway may be writing it. */
+/** `glovebox audit verify|tail|show|sbom|status|ship|store`. They read, and never change, the log; a gateway may be writing it. */
 export function auditCommand(context: AuditContext): Command {
   const command = new Command("audit").description("verify, read and ship the audit log").addHelpText(
     "after",
@@ -68,7 +69,11 @@ Examples:
     .option(...dataDir)
     .option(...jsonLines)
     .action((callId: string, options: Options) => show(context.directory(options.dataDir), callId, options));
-  return command.addCommand(sbomCommand(context)).addCommand(statusCommand(context)).addCommand(shipCommand(context));
+  return command
+    .addCommand(sbomCommand(context))
+    .addCommand(statusCommand(context))
+    .addCommand(shipCommand(context))
+    .addCommand(auditStoreCommand(context));
 }
 
 async function verify(path: string, { json }: Options): Promise<void> {

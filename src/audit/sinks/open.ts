@@ -6,5 +6,7 @@ export async function openSink(settings: SinkSettings, ports: SinkPorts): Promis
   switch (settings.type) {
     case "https":
       return (await import("./https.ts")).openHttpsSink(settings, ports);
+    case "postgres":
+      return (await import("./postgres.ts")).openPostgresSink(settings, ports);
   }
 }

@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { httpsSchema } from "./https-settings.ts";
+import { postgresSchema } from "./postgres-settings.ts";
 
 /** One sink of `logging.sinks`; a line for each driver. */
-export const sinkSchema = z.discriminatedUnion("type", [httpsSchema]);
+export const sinkSchema = z.discriminatedUnion("type", [httpsSchema, postgresSchema]);
 export type SinkSettings = z.infer<typeof sinkSchema>;
 
 /** `logging` of glovebox.yaml: where the audit log goes besides. */
