@@ -1,7 +1,7 @@
 // Installs the system packages that Glovebox needs and this machine lacks, through apt where it is there and allowed. Runs on Node 20
 // without packages.
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 
 const QEMU =
@@ -23,9 +23,20 @@ function isInstalled(program) {
   return folders.some((folder) => folder !== "" && existsSync(join(folder, program)));
 }
 
-/** Installs what is missing, or ends the process with the commands that would. */
-export async function setUpSystem({ log }) {
+/** A server is not on the path: each version has a folder of its own. */
+function hasPostgres() {
+  const place = "/usr/lib/postgresql";
+  return existsSync(place) && readdirSync(place).some((version) => existsSync(join(place, version, "bin", "postgres")));
+}
+
+/**
+ * Installs what is missing, or ends the process with the commands that would.
+ * @param forTests besides, what only tests need: a PostgreSQL server, of which they start their own
+ */
+export async function setUpSystem({ log, forTests = false }) {
   const missing = [...new Set(PROGRAMS.filter(([program]) => !isInstalled(program)).map(([, name]) => name))];
+  const lacksPostgres = forTests && !hasPostgres();
+  if (lacksPostgres) missing.push("postgresql");
   if (missing.length === 0) return;
   const isRoot = process.getuid?.() === 0;
   const hasApt = isInstalled("apt-get");
@@ -51,5 +62,24 @@ export async function setUpSystem({ log }) {
   log("updating the list of system packages");
   apt(["update"]);
   log(`installing system packages: ${missing.join(" ")}`);
-  apt(["install", "-y", "--no-install-recommends", ...missing]);
+  const install = (names) => apt(["install", "-y", "--no-install-recommends", ...names]);
+  if (!lacksPostgres) return install(missing);
+  install(["postgresql-common"]);
+  withoutCluster({ isRoot }, () => install(missing));
+}
+
+/** The server's package makes and starts a database of its own, unless postgresql-common is told before that none is wanted. */
+function withoutCluster({ isRoot }, install) {
+  const place = "/etc/postgresql-common/createcluster.conf";
+  const before = existsSync(place) ? readFileSync(place, "utf8") : "";
+  const write = (text) => {
+    if (isRoot) writeFileSync(place, text);
+    else spawnSync("sudo", ["-n", "tee", place], { input: text, stdio: ["pipe", "ignore", "inherit"] });
+  };
+  write(`${before}\ncreate_main_cluster = false\n`);
+  try {
+    install();
+  } finally {
+    write(before);
+  }
 }

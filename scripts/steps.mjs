@@ -41,11 +41,11 @@ export function installPackages(directory) {
   run("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: directory });
 }
 
-/** Everything up to a built guest image. */
-export async function prepare() {
+/** Everything up to a built guest image; `forTests`: and what only tests need. */
+export async function prepare({ forTests = false } = {}) {
   installPackages(root);
   say("checking system packages");
-  await setUpSystem({ log: say });
+  await setUpSystem({ log: say, forTests });
   say("building the guest image (minutes the first time, nothing when it is there)");
   run(node, ["bin/glovebox.js", "image", "build"]);
 }

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { installPackages, node, prepare, root, run, say } from "./steps.mjs";
 
-await prepare();
+await prepare({ forTests: true });
 installPackages(join(root, "test", "clients"));
 say("running the tests");
 run(node, ["node_modules/vitest/vitest.mjs", "run", ...process.argv.slice(2)]);
