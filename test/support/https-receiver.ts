@@ -19,6 +19,8 @@ type Answer = (delivery: Delivery, response: ServerResponse) => boolean | Promis
 export interface HttpsReceiver extends AsyncDisposable {
   readonly port: number;
   readonly deliveries: readonly Delivery[];
+  /** How many records it keeps. */
+  readonly size: () => number;
   readonly received: () => Promise<readonly ReceivedRecord[]>;
   stop(): Promise<void>;
   start(): Promise<void>;
@@ -117,6 +119,7 @@ export async function openHttpsReceiver(
   const receiver: HttpsReceiver = {
     port,
     deliveries,
+    size: () => kept.size,
     received: async () => {
       const [problem] = problems;
       if (problem) throw problem;

@@ -6,7 +6,9 @@ import { type HttpsShape, jsonIn } from "./https-shape.ts";
 /** Only what is looked at; a batch's answer has an item for each record. */
 const FILTER = "errors,items.*.status,items.*.error.type,error.type";
 const answerSchema = z.object({
-  items: z.array(z.record(z.string(), z.object({ status: z.int(), error: z.object({ type: z.string() }).optional() }))),
+  items: z.array(
+    z.record(z.string(), z.object({ status: z.int(), error: z.object({ type: z.string().optional() }).optional() })),
+  ),
 });
 const refusalSchema = z.object({ error: z.object({ type: z.string() }) });
 

@@ -1,0 +1,318 @@
+import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import type { ServerResponse } from "node:http";
+import { join } from "node:path";
+import { Webhook } from "standardwebhooks";
+import { beforeAll, expect, onTestFinished, test } from "vitest";
+import { readChain } from "../../src/audit/read.ts";
+import { openSink } from "../../src/audit/sinks/open.ts";
+import { sinkSchema } from "../../src/audit/sinks/settings.ts";
+import type { Batch } from "../../src/audit/sinks/sink.ts";
+import { createSessionAuthority, type SessionAuthority } from "../../src/egress/session-authority.ts";
+import { WEBHOOK_SECRET } from "../support/approvals.ts";
+import { onlyChain, scratch } from "../support/audit.ts";
+import { openHttpsReceiver, SPEECH } from "../support/https-receiver.ts";
+import { logged, spawnShipper, testData, testPorts, until, writeRecords } from "../support/shipping.ts";
+
+let authority: SessionAuthority;
+beforeAll(async () => {
+  authority = await createSessionAuthority();
+});
+
+const TOKEN = "s3cret-token-of-the-test";
+process.env["GLOVEBOX_TEST_TOKEN"] = TOKEN;
+process.env["GLOVEBOX_TEST_SECRET"] = WEBHOOK_SECRET;
+const token = { env: "GLOVEBOX_TEST_TOKEN" };
+const never = new AbortController().signal;
+
+type Shape = keyof typeof SPEECH;
+
+interface Options {
+  readonly settings?: object;
+  readonly shape?: Shape;
+  readonly authorities?: readonly string[];
+  /** Answers in place of the receiver. */
+  readonly answer?: (response: ServerResponse, at: number) => void;
+}
+
+/** A receiver, a driver for it, and a batch of eight records. */
+async function stand({ settings, shape = "json", authorities = [authority.certificate], answer }: Options = {}) {
+  const receiver = await openHttpsReceiver(authority, SPEECH[shape]);
+  onTestFinished(() => receiver[Symbol.asyncDispose]());
+  if (answer) {
+    receiver.instead = (_, response) => {
+      answer(response, receiver.deliveries.length);
+      return true;
+    };
+  }
+  const own = {
+    json: {},
+    splunk: { splunk: {}, token },
+    elasticsearch: { elasticsearch: { index: "glovebox" }, token },
+  };
+  const parsed = sinkSchema.parse({
+    name: "central",
+    type: "https",
+    url: `https://localhost:${receiver.port}/logs`,
+    ...own[shape],
+    ...settings,
+  });
+  const closing = new AbortController();
+  onTestFinished(() => closing.abort());
+  const sink = await openSink(parsed, testPorts(authorities, closing.signal));
+  const directory = scratch();
+  const chain = await writeRecords(directory, 8, { text: "é" });
+  const [first, ...others] = await Array.fromAsync(readChain(onlyChain(directory), () => true));
+  if (!first) throw new Error("no record");
+  const batch: Batch = { chain, entries: [first, ...others] };
+  return { receiver, sink, batch, deliver: () => sink.deliver(batch, never) };
+}
+
+test("a batch has the records as they stand in the log, and says which", async () => {
+  const { receiver, batch, deliver, sink } = await stand({ settings: { token, headers: { "x-tenant": "a" } } });
+  await deliver();
+  await deliver();
+  const [{ request, body } = { request: undefined, body: "" }, again] = receiver.deliveries;
+  expect(request?.headers).toMatchObject({
+    "content-type": "application/json",
+    "content-encoding": "gzip",
+    authorization: `Bearer ${TOKEN}`,
+    "x-tenant": "a",
+    "user-agent": "glovebox/0.0.0",
+  });
+  expect([request?.method, request?.url]).toEqual(["POST", "/logs"]);
+  expect(JSON.parse(body)).toMatchObject({ version: 1, chain: batch.chain, first: 0, last: 7 });
+  for (const { text } of batch.entries) expect(body).toContain(text);
+  expect(request?.headers["idempotency-key"]).toMatch(/^[0-9a-f]{64}$/);
+  expect(again?.request.headers["idempotency-key"]).toBe(request?.headers["idempotency-key"]);
+  expect(sink.target).toBe(`localhost:${receiver.port}`);
+});
+
+test("a signed batch is one that the library of Standard Webhooks believes", async () => {
+  const { receiver, deliver } = await stand({
+    settings: { signingSecret: { env: "GLOVEBOX_TEST_SECRET" }, gzip: false },
+  });
+  await deliver();
+  const [delivery] = receiver.deliveries;
+  const headers = delivery?.request.headers as Record<string, string>;
+  expect(headers["content-encoding"]).toBeUndefined();
+  expect(() => new Webhook(WEBHOOK_SECRET).verify(delivery?.body ?? "", headers)).not.toThrow();
+  expect(() => new Webhook(WEBHOOK_SECRET).verify(`${delivery?.body} `, headers)).toThrow();
+
+  const wrong = await stand({ settings: { signingSecret: token } });
+  await expect(wrong.deliver()).rejects.toMatchObject({
+    code: "SINK_FAILED",
+    message: expect.stringContaining("whsec_"),
+  });
+  expect(wrong.receiver.deliveries).toEqual([]);
+});
+
+const answers: [string, (response: ServerResponse) => void, string][] = [
+  ["500", (it) => it.writeHead(500).end("{"), "answered 500"],
+  ["a redirect", (it) => it.writeHead(307, { location: "/x" }).end(), "redirects are not followed"],
+  ["401", (it) => it.writeHead(401).end(), "does not accept who asks (401)"],
+  ["a huge answer", (it) => it.end(Buffer.alloc(5_000_000, "a")), "its answer has more than"],
+  ["garbage", (it) => it.socket?.end("SSH-2.0-OpenSSH\r\n"), "did not answer"],
+  [
+    "half an answer",
+    (it) => it.writeHead(200, { "content-length": "9" }).write("a", () => it.destroy()),
+    "did not answer",
+  ],
+];
+test.each(answers)("%s is no confirmation", async (_, answer, message) => {
+  const { deliver, receiver } = await stand({ answer, settings: { token } });
+  const error = await deliver().catch((it: unknown) => it);
+  expect(error).toMatchObject({ code: "SINK_FAILED", message: expect.stringContaining(message) });
+  expect(String(error)).not.toContain(TOKEN);
+  expect(receiver.deliveries).toHaveLength(1);
+});
+
+test("Retry-After counts in seconds and as a date, and not when it is something else", async () => {
+  const after = async (status: number, value: string) => {
+    const { deliver } = await stand({ answer: (it) => it.writeHead(status, { "retry-after": value }).end() });
+    return ((await deliver().catch((it: unknown) => it)) as { retryAfterMs?: number }).retryAfterMs;
+  };
+  expect(await after(429, "7")).toBe(7_000);
+  expect(await after(503, "0")).toBe(0);
+  const date = await after(503, new Date(Date.now() + 3_600_000).toUTCString());
+  expect(date).toBeGreaterThan(3_500_000);
+  expect(await after(503, new Date(Date.now() - 3_600_000).toUTCString())).toBe(0);
+  for (const other of ["", "soon", "-1", "1e9", "99999999999"]) expect(await after(429, other)).toBeUndefined();
+  expect(await after(500, "7")).toBeUndefined();
+});
+
+test("a batch that is too large is halved, in order, until it fits; a record that never fits is told of", async () => {
+  const { receiver, batch, deliver } = await stand();
+  receiver.instead = ({ body }, response) => {
+    if (JSON.parse(body).records.length <= 2) return false;
+    response.writeHead(413).end();
+    return true;
+  };
+  await deliver();
+  expect(receiver.deliveries.map(({ body }) => JSON.parse(body).records.length)).toEqual([8, 4, 2, 2, 2, 2]);
+  const received = await receiver.received();
+  expect(received.map(({ hash }) => hash)).toEqual(batch.entries.map(({ record }) => record.hash));
+  receiver.instead = (_, response) => {
+    response.writeHead(413).end();
+    return true;
+  };
+  await expect(deliver()).rejects.toThrow("finds a single record too large");
+});
+
+test("a server whose certificate nobody here trusts gets nothing", async () => {
+  const other = await createSessionAuthority();
+  const { receiver, deliver } = await stand({ authorities: [other.certificate] });
+  await expect(deliver()).rejects.toMatchObject({
+    code: "SINK_FAILED",
+    message: expect.stringMatching(/certificate|signature/),
+  });
+  expect(receiver.deliveries).toEqual([]);
+});
+
+test("a sink's own authority counts instead of all others, and is read again after a failure", async () => {
+  const other = await createSessionAuthority();
+  const ca = join(scratch(), "ca.pem");
+  writeFileSync(ca, other.certificate);
+  const { receiver, deliver } = await stand({ settings: { ca } });
+  await expect(deliver()).rejects.toMatchObject({ code: "SINK_FAILED" });
+  expect(receiver.deliveries).toEqual([]);
+  writeFileSync(ca, authority.certificate);
+  await deliver();
+  expect(receiver.deliveries).toHaveLength(1);
+  const missing = await stand({ settings: { ca: "/nonexistent/ca.pem" } });
+  await expect(missing.deliver()).rejects.toThrow("`/nonexistent/ca.pem` cannot be read");
+});
+
+test("Splunk gets events one behind the other, and only its code 0 is a yes", async () => {
+  const settings = { url: "https://localhost/", splunk: { index: "agents" } };
+  const { receiver, deliver, batch } = await stand({ shape: "splunk", settings: { splunk: settings.splunk } });
+  await deliver();
+  const [delivery] = receiver.deliveries;
+  expect(delivery?.request.headers.authorization).toBe(`Splunk ${TOKEN}`);
+  const events = (delivery?.body ?? "").split("\n").map((it) => JSON.parse(it));
+  expect(events[3]).toEqual({
+    event: batch.entries[3]?.record,
+    time: Date.parse(batch.entries[3]?.record.time ?? "") / 1000,
+    host: expect.any(String),
+    source: "glovebox",
+    sourcetype: "glovebox:audit",
+    index: "agents",
+  });
+  const answer = (status: number, body: string) =>
+    stand({ shape: "splunk", answer: (it) => it.writeHead(status).end(body) });
+  for (const body of ["", "{}", '{"text":"Success"}', '{"code":9}', '{"code":"0"}', "<html>"]) {
+    await expect((await answer(200, body)).deliver()).rejects.toThrow("without the code 0");
+  }
+  await expect((await answer(403, '{"text":"Invalid token","code":4}')).deliver()).rejects.toThrow(
+    "(403): it does not know the token",
+  );
+  await expect((await answer(400, '{"text":"x","code":10}')).deliver()).rejects.toThrow("indexer acknowledgement");
+});
+
+test("Splunk's address is known when only the host is given", async () => {
+  const open = (url: string) =>
+    openSink(sinkSchema.parse({ name: "a", type: "https", url, splunk: {}, token }), testPorts([], never));
+  expect((await open("https://splunk.example.com:8088")).target).toBe("splunk.example.com:8088");
+  const { receiver } = await stand();
+  const sink = await openSink(
+    sinkSchema.parse({ name: "a", type: "https", url: `https://localhost:${receiver.port}`, splunk: {}, token }),
+    testPorts([authority.certificate], never),
+  );
+  const { batch } = await stand();
+  await sink.deliver(batch, never).catch(() => undefined);
+  expect(receiver.deliveries[0]?.request.url).toBe("/services/collector/event");
+});
+
+test("Elasticsearch gets documents by their ids, and has to answer for each", async () => {
+  const { receiver, deliver, batch } = await stand({ shape: "elasticsearch" });
+  await deliver();
+  // Conflicts, each of them: it has them already.
+  await deliver();
+  const [delivery] = receiver.deliveries;
+  expect(delivery?.request.url).toMatch(/^\/logs\/glovebox\/_bulk\?filter_path=/);
+  expect(delivery?.request.headers).toMatchObject({
+    authorization: `ApiKey ${TOKEN}`,
+    "content-type": "application/x-ndjson",
+  });
+  const lines = (delivery?.body ?? "").split("\n");
+  expect(lines.at(-1)).toBe("");
+  expect(JSON.parse(lines[2] ?? "")).toEqual({ create: { _id: `${batch.chain}.1` } });
+  const second = batch.entries[1];
+  expect(JSON.parse(lines[3] ?? "")).toMatchObject({
+    "@timestamp": second?.record.time,
+    event: { id: `${batch.chain}/1`, original: second?.text },
+    glovebox: { chain: batch.chain, seq: 1, hash: second?.record.hash, kind: "event", event: "process-ended" },
+  });
+  const items = (status: number, type?: string) =>
+    JSON.stringify({
+      items: Array.from({ length: 8 }, (_, at) => ({
+        create: at === 5 ? { status, error: { type } } : { status: 201 },
+      })),
+    });
+  const answer = (body: string) => stand({ shape: "elasticsearch", answer: (it) => it.end(body) });
+  await expect((await answer(items(400, "document_parsing_exception"))).deliver()).rejects.toThrow(
+    "refused record 5: 400 document_parsing_exception",
+  );
+  await expect((await answer(items(429, "\u001b[2J"))).deliver()).rejects.toThrow(/refused record 5: 429 $/);
+  await expect((await answer(items(409))).deliver()).resolves.toBeUndefined();
+  for (const body of [
+    "",
+    "{}",
+    '{"errors":false}',
+    '{"items":[]}',
+    '{"errors":false,"items":[{"create":{"status":201}}]}',
+  ]) {
+    await expect((await answer(body)).deliver()).rejects.toThrow("without saying what became of each record");
+  }
+});
+
+test("a user and a password are for who has no tokens", async () => {
+  const { receiver, deliver } = await stand({ shape: "elasticsearch", settings: { user: "ada" } });
+  await deliver();
+  const expected = `Basic ${Buffer.from(`ada:${TOKEN}`).toString("base64")}`;
+  expect(receiver.deliveries[0]?.request.headers.authorization).toBe(expected);
+});
+
+test("settings that would frame the request, leave TLS or say two things are refused", () => {
+  const good = { name: "central", type: "https", url: "https://logs.example.com/" };
+  const problem = (more: object) => sinkSchema.safeParse({ ...good, ...more }).error?.issues[0]?.message;
+  expect(problem({})).toBeUndefined();
+  for (const url of ["http://a.example/", "https://u:p@a.example/", "https://a.example/#x", "file:///x", "x"]) {
+    expect([url, problem({ url })]).toEqual([url, expect.stringContaining("https://")]);
+  }
+  for (const it of [
+    "Host",
+    "content-length",
+    "Transfer-Encoding",
+    "proxy-x",
+    "Authorization",
+    "webhook-id",
+    "a b",
+    "a\n",
+  ]) {
+    expect([it, problem({ headers: { [it]: "x" } })]).toEqual([it, expect.any(String)]);
+  }
+  expect(problem({ headers: { a: "b\r\nc: d" } })).toBe("must be printable ASCII");
+  expect(problem({ splunk: {}, elasticsearch: { index: "a" }, token })).toContain("not both");
+  expect(problem({ splunk: {} })).toContain("token");
+  expect(problem({ name: "../x" })).toContain("small letters");
+  expect(problem({ retries: 3 })).toContain("retries");
+});
+
+test("a backlog of 100,000 records takes the memory of a batch", { timeout: 180_000 }, async () => {
+  const data = testData();
+  const receiver = await openHttpsReceiver(authority);
+  onTestFinished(() => receiver[Symbol.asyncDispose]());
+  await writeRecords(data.auditDirectory, 100_000, { text: "x".repeat(200) });
+  const settings = { name: "central", type: "https", url: `https://localhost:${receiver.port}/` };
+  const shipper = await spawnShipper(data, settings, [authority.certificate]);
+  const held = await logged(data.auditDirectory);
+  await until(receiver.size, (it) => it >= held.length);
+  const digest = (all: readonly { id: string; hash: string }[]) =>
+    createHash("sha256").update(JSON.stringify(all)).digest("hex");
+  expect(digest(await receiver.received())).toBe(digest(held));
+  const line = shipper.line();
+  await shipper.close();
+  // The log has 60 MB, which would take more than that as objects.
+  expect(Number(await line)).toBeLessThan(150 * 1024 * 1024);
+});

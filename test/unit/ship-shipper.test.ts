@@ -1,0 +1,300 @@
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { openAuditLog } from "../../src/audit/log.ts";
+import type { SinkNews } from "../../src/audit/ship/health.ts";
+import { Shipper } from "../../src/audit/ship/shipper.ts";
+import { type Batch, DeliveryFailed, type Sink } from "../../src/audit/sinks/sink.ts";
+import { chains, onlyChain, segments } from "../support/audit.ts";
+import { event } from "../support/audit-bodies.ts";
+import { central, logged, type TestData, testData, until, writeRecords } from "../support/shipping.ts";
+
+type Deliver = (batch: Batch, signal: AbortSignal) => Promise<void> | void;
+
+/** A sink that is a list, and a shipper to it. */
+function stand(data: TestData, deliver: Deliver = () => undefined, more: { once?: boolean; deliveryMs?: number } = {}) {
+  const kept: string[] = [];
+  const batches: Batch[] = [];
+  const news: SinkNews[] = [];
+  let running = 0;
+  const sink: Sink = {
+    target: "a list",
+    maxBatch: { records: 100, bytes: 1_000_000 },
+    deliver: async (batch, signal) => {
+      running += 1;
+      try {
+        if (running > 1) throw new Error("two deliveries at a time");
+        batches.push(batch);
+        await deliver(batch, signal);
+        kept.push(...batch.entries.map(({ record }) => `${record.chain}/${record.seq}`));
+      } finally {
+        running -= 1;
+      }
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+  const shipper = new Shipper({
+    auditDirectory: data.auditDirectory,
+    directory: data.sinkDirectory,
+    open: async () => sink,
+    tell: (it) => news.push(it),
+    ...more,
+  });
+  onTestFinished(() => shipper[Symbol.asyncDispose]());
+  return { kept, batches, news, shipper };
+}
+
+const ids = async (data: TestData) => (await logged(data.auditDirectory)).map(({ id }) => id);
+
+test("each record is delivered once when nothing goes wrong, also across restarts", async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 250);
+  const first = stand(data, undefined, { once: true });
+  await first.shipper.ended;
+  expect(first.kept).toEqual(await ids(data));
+  await writeRecords(data.auditDirectory, 20);
+  const second = stand(data, undefined, { once: true });
+  await second.shipper.ended;
+  expect([...first.kept, ...second.kept]).toEqual(await ids(data));
+  expect(await central(data)).toMatchObject({ state: "current", target: "a list", pid: undefined });
+});
+
+test("a chain with a large backlog does not starve the others", async () => {
+  const data = testData();
+  await Promise.all([writeRecords(data.auditDirectory, 2_000), writeRecords(data.auditDirectory, 150)]);
+  const { batches, shipper } = stand(data, undefined, { once: true });
+  await shipper.ended;
+  const [one, other] = chains(data.auditDirectory);
+  const order = batches.map(({ chain }) => (chain === one ? 1 : chain === other ? 2 : 0));
+  expect(order.slice(0, 4).toSorted()).toEqual([1, 1, 2, 2]);
+});
+
+test("a batch that failed is delivered again with the same records, whatever was written meanwhile", async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 5);
+  let fails = 2;
+  const { batches, kept, shipper } = stand(
+    data,
+    async () => {
+      if (fails-- <= 0) return;
+      await writeRecords(data.auditDirectory, 5);
+      throw new DeliveryFailed("not now", { retryAfterMs: 10 });
+    },
+    { once: true },
+  );
+  await shipper.ended;
+  expect(batches.slice(0, 3).map((it) => it.entries.map(({ record }) => record.seq))).toEqual(
+    Array(3).fill([0, 1, 2, 3, 4]),
+  );
+  expect(kept).toEqual(await ids(data));
+});
+
+test("a record that a receiver never takes holds up its own chain, and no other", async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 3);
+  await using held = await openAuditLog({ directory: data.auditDirectory, gateway: "gw-held" });
+  const other = await writeRecords(data.auditDirectory, 3);
+  const { kept } = stand(data, ({ chain }) => {
+    if (chain === held.chain) throw new DeliveryFailed("never this one");
+  });
+  await until(
+    () => kept.length,
+    (it) => it === 3,
+  );
+  for (let seq = 3; seq < 6; seq += 1) {
+    await writeRecords(data.auditDirectory, 1);
+    await until(
+      () => kept.length,
+      (it) => it > seq,
+    );
+  }
+  expect(kept.every((it) => it.startsWith(`${other}/`))).toBe(true);
+  const status = await until(
+    () => central(data),
+    ({ state }) => state === "failing",
+  );
+  expect(status).toMatchObject({ lag: { records: 3 }, lastError: { message: "never this one" } });
+});
+
+test("an outage is told once when it begins and once when it is over", async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 3);
+  let fails = 5;
+  const { news, shipper } = stand(data, () => {
+    if (fails-- > 0) throw new DeliveryFailed("away");
+  });
+  await until(
+    () => news.length,
+    (it) => it === 2,
+  );
+  expect(news).toEqual([
+    { event: "logging-failed", target: "a list", problem: "away" },
+    { event: "logging-recovered", target: "a list", outageMs: expect.any(Number) },
+  ]);
+  await until(
+    () => shipper.lag()?.records,
+    (it) => it === 0,
+  );
+});
+
+test("damage stops its chain, with the place, and no other; put right, it goes on", { timeout: 60_000 }, async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 30);
+  const damaged = onlyChain(data.auditDirectory);
+  const file = join(damaged, "000001.jsonl");
+  const sound = readFileSync(file, "utf8");
+  const lines = sound.split("\n");
+  lines[20] = (lines[20] ?? "").replace('"seq":20', '"seq":21');
+  await using held = await openAuditLog({ directory: data.auditDirectory, gateway: "gw-held" });
+  await writeRecords(data.auditDirectory, 30);
+  writeFileSync(file, lines.join("\n"));
+  const { kept, news } = stand(data);
+  const status = await until(
+    () => central(data),
+    ({ state }) => state === "stopped",
+  );
+  expect(damaged).toContain(held.chain);
+  expect(status.stopped).toEqual([
+    { chain: held.chain, problem: expect.stringContaining(`${held.chain}/000001.jsonl, byte `) },
+  ]);
+  expect(status.lag.records).toBe(10);
+  await until(
+    () => kept.length,
+    (it) => it === 50,
+  );
+  expect(news).toMatchObject([{ event: "logging-failed" }]);
+  writeFileSync(file, sound);
+  await until(
+    () => kept.length,
+    (it) => it === 60,
+  );
+  await until(
+    () => news.length,
+    (it) => it === 2,
+  );
+  expect(kept.toSorted()).toEqual((await ids(data)).toSorted());
+});
+
+test("a chain that was shipped and is gone is told of", async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 3);
+  const before = stand(data, undefined, { once: true });
+  await before.shipper.ended;
+  rmSync(onlyChain(data.auditDirectory), { recursive: true });
+  stand(data);
+  const { stopped } = await until(
+    () => central(data),
+    ({ state }) => state === "stopped",
+  );
+  expect(stopped[0]?.problem).toMatch(/^chain-\w+, of which 3 records were shipped, is missing$/);
+});
+
+test("with a damaged cursor everything is shipped again, and the status says so", async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 3);
+  const before = stand(data, undefined, { once: true });
+  await before.shipper.ended;
+  writeFileSync(join(data.sinkDirectory, "cursor.json"), "{");
+  expect((await central(data)).notes).toEqual([expect.stringContaining("its cursor is damaged")]);
+  const after = stand(data, undefined, { once: true });
+  await after.shipper.ended;
+  expect(after.kept).toEqual(before.kept);
+  expect((await central(data)).notes).toEqual([expect.stringContaining("everything is shipped again")]);
+  expect(readFileSync(join(data.sinkDirectory, "cursor.damaged"), "utf8")).toBe("{");
+});
+
+test("what the head does not name yet is not shipped while its gateway lives, and is when it has died", async () => {
+  const [data, copy] = [testData(), testData()];
+  const log = await openAuditLog({ directory: data.auditDirectory, gateway: "gw-test" });
+  await log.append(event({ n: 1 }));
+  const chain = onlyChain(data.auditDirectory);
+  const head = readFileSync(join(chain, "head"));
+  await log.append(event({ n: 2 }));
+  // As a power failure, or a death between two writes, leaves it.
+  writeFileSync(join(chain, "head"), head);
+  const { kept } = stand(data);
+  await until(
+    () => kept.length,
+    (it) => it === 1,
+  );
+  cpSync(data.auditDirectory, copy.auditDirectory, { recursive: true, filter: (it) => !it.endsWith("/lock") });
+  const ofDead = stand(copy, undefined, { once: true });
+  await ofDead.shipper.ended;
+  expect(ofDead.kept).toEqual(await ids(copy));
+  expect(kept).toHaveLength(1);
+  await log[Symbol.asyncDispose]();
+});
+
+test("closing ships what is left, and does not wait for a receiver that does not answer", async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 1);
+  const quick = stand(data);
+  await until(
+    () => quick.kept.length,
+    (it) => it === 1,
+  );
+  await writeRecords(data.auditDirectory, 300);
+  await quick.shipper[Symbol.asyncDispose]();
+  expect(quick.kept).toEqual(await ids(data));
+
+  await writeRecords(data.auditDirectory, 1);
+  const deaf = stand(data, () => new Promise<void>(() => undefined));
+  await until(
+    () => deaf.batches.length,
+    (it) => it === 1,
+  );
+  await deaf.shipper[Symbol.asyncDispose]();
+  await deaf.shipper.ended;
+  expect(await central(data)).toMatchObject({ state: "behind", pid: undefined });
+});
+
+test("a delivery has a time limit", async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 1);
+  const aborted: unknown[] = [];
+  const { batches } = stand(
+    data,
+    (_, signal) =>
+      new Promise((_resolve, reject) =>
+        signal.addEventListener("abort", () => {
+          aborted.push(signal.reason);
+          reject(signal.reason);
+        }),
+      ),
+    { deliveryMs: 50 },
+  );
+  await until(
+    () => batches.length,
+    (it) => it === 2,
+  );
+  expect(aborted.length).toBeGreaterThan(0);
+  const status = await until(
+    () => central(data),
+    ({ state }) => state === "failing",
+  );
+  expect(status.lastError?.message).toBe("`a list` did not confirm within 0.05 s");
+});
+
+test("who ships once gives up on a receiver that stays away", async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 1);
+  const { batches, shipper } = stand(
+    data,
+    () => {
+      throw new DeliveryFailed("away");
+    },
+    { once: true },
+  );
+  await shipper.ended;
+  expect(batches).toHaveLength(5);
+  expect(await central(data)).toMatchObject({ state: "failing", lag: { records: 1 }, lastError: { failures: 5 } });
+});
+
+test("records of many segments are shipped over their boundaries", async () => {
+  const data = testData();
+  for (let n = 0; n < 5; n += 1) await writeRecords(data.auditDirectory, 600);
+  expect(segments(onlyChain(data.auditDirectory)).length).toBeGreaterThan(3);
+  const { kept, shipper } = stand(data, undefined, { once: true });
+  await shipper.ended;
+  expect(kept).toEqual(await ids(data));
+});
