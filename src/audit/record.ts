@@ -1,3 +1,4 @@
+import type { TraceContext } from "../lib/trace-context.ts";
 import type { BundleIdentity, DecidingPolicy, ShadowDecision } from "../policy/decision.ts";
 import type { Principal } from "../policy/request.ts";
 
@@ -22,6 +23,10 @@ export interface IntentBody {
   readonly shadow?: readonly ShadowDecision[];
   /** What policy saw besides the principal, so that the decision can be made again: see `policy/replay.ts`. */
   readonly request?: Json;
+  /** Where the caller's trace goes on, by the caller's word; policy never sees it. */
+  readonly trace?: TraceContext;
+  /** The client's own number for the request; its word as well. */
+  readonly requestId?: string;
 }
 
 /** How a call ended: exactly one for each permitted intent. */
@@ -29,6 +34,10 @@ export interface OutcomeBody {
   readonly kind: "outcome";
   readonly callId: string;
   readonly sessionId?: string;
+  /** The machine in which it ran, of a call that used one: a session may have had another before. */
+  readonly machineId?: string;
+  /** As the intent has it. */
+  readonly trace?: TraceContext;
   readonly status: "ok" | "error" | "interrupted";
   /** Error code, when `status` is `error`. */
   readonly code?: string;

@@ -19,6 +19,11 @@ const policies = z
   .readonly();
 const identity = { name: z.string(), version: z.string(), digest: z.string() };
 
+/** Redaction may have changed the state: whoever uses it reads it anew. */
+const trace = z
+  .strictObject({ traceparent: z.string().max(55), tracestate: z.string().max(1_024).exactOptional() })
+  .readonly();
+
 const intent = z.strictObject({
   kind: z.literal("intent"),
   callId: z.string().min(1),
@@ -45,12 +50,16 @@ const intent = z.strictObject({
     .readonly()
     .exactOptional(),
   request: json.exactOptional(),
+  trace: trace.exactOptional(),
+  requestId: z.string().exactOptional(),
 });
 
 const outcome = z.strictObject({
   kind: z.literal("outcome"),
   callId: z.string().min(1),
   sessionId: z.string().exactOptional(),
+  machineId: z.string().exactOptional(),
+  trace: trace.exactOptional(),
   status: z.enum(["ok", "error", "interrupted"]),
   code: z.string().exactOptional(),
   durationMs: z.number(),

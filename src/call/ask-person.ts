@@ -10,7 +10,7 @@ import type { CallPorts, CallRequest, Denial } from "./ports.ts";
  */
 export async function askPerson(
   asked: Asked,
-  { signal, progress }: CallRequest,
+  { signal, progress, trace }: CallRequest,
   ports: Pick<CallPorts, "approvals" | "accounts" | "policy" | "audit">,
 ): Promise<Denial | undefined> {
   const { request, decision, sessionId, callId = "" } = asked;
@@ -21,7 +21,8 @@ export async function askPerson(
   if (runs(now)) return undefined;
   // What was approved is open on record: this is how it ended.
   const code = signal.aborted ? "CANCELLED" : (undecided?.code ?? "DENIED");
-  const ended = { kind: "outcome", callId, sessionId, status: "error", code, durationMs: 0 } as const;
+  const known = { callId, sessionId, ...(trace && { trace }) };
+  const ended = { kind: "outcome", ...known, status: "error", code, durationMs: 0 } as const;
   await ports.audit.append({ ...ended, facts: { policies: now.policies.map((it) => it.id) } });
   signal.throwIfAborted();
   if (undecided) throw undecided;

@@ -57,7 +57,7 @@ async function carryOut(
 ): Promise<CallResult> {
   const startedMs = performance.now();
   await using lease = ports.sessions.lease(request.principal, sessionArgument(args), callId);
-  const { principal, signal, progress } = request;
+  const { principal, signal, progress, trace } = request;
   const { sessions, mounts } = ports;
   const context: CallContext = {
     callId,
@@ -82,23 +82,32 @@ async function carryOut(
       ? { status: "ok" as const, facts: result.outcome.facts }
       : { status: "error" as const, code: result.error.code, facts: { message: keepable(result.error.message) } };
   const durationMs = Math.round(performance.now() - startedMs);
-  await ports.audit.append({ kind: "outcome", callId, sessionId, durationMs, ...ended });
+  const { machineId } = lease;
+  const place = { sessionId, ...(machineId !== undefined && { machineId }) };
+  await ports.audit.append({ kind: "outcome", callId, ...place, ...(trace && { trace }), durationMs, ...ended });
   return result;
 }
 
 type Described = Pick<Decided, "decision" | "asked"> & { readonly description: Description };
 
-function intent(callId: string, { principal, tool }: CallRequest, sessionId: string, described: Described): IntentBody {
+function intent(callId: string, request: CallRequest, sessionId: string, described: Described): IntentBody {
+  const { principal, tool } = request;
   const { outcome, policies, problems, bundle, shadow } = described.decision;
   const call = { kind: "intent" as const, callId, principal, tool, arguments: described.description.audit, sessionId };
   const seen = { ...(shadow && { shadow }), request: recordedRequest(described.asked, { usage: true }) };
-  return { ...call, decision: outcome, policies, problems, bundle, ...seen };
+  return { ...call, decision: outcome, policies, problems, bundle, ...seen, ...namesOf(request) };
 }
 
 function refusedIntent(callId: string, request: CallRequest, ports: CallPorts, problem: string): IntentBody {
   const asked = { kind: "intent" as const, callId, principal: request.principal, tool: request.tool.slice(0, 100) };
   const kept = { arguments: keepable(request.args), decision: "invalid" as const };
-  return { ...asked, ...kept, policies: [], problems: [problem], bundle: ports.policy.current.identity };
+  const bundle = ports.policy.current.identity;
+  return { ...asked, ...kept, policies: [], problems: [problem], bundle, ...namesOf(request) };
+}
+
+/** By what the client knows the call: for the record, and never for a decision. */
+function namesOf({ requestId, trace }: CallRequest) {
+  return { ...(requestId !== undefined && { requestId }), ...(trace && { trace }) };
 }
 
 function sessionArgument(args: Record<string, unknown>): string | undefined {

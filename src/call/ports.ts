@@ -3,6 +3,7 @@ import type { AuditWriter } from "../audit/record.ts";
 import type { Accounts } from "../budget/accounts.ts";
 import type { Capability, Outcome } from "../capability/capability.ts";
 import type { GatewayError } from "../errors.ts";
+import type { TraceContext } from "../lib/trace-context.ts";
 import type { Logger } from "../log.ts";
 import type { Mounts } from "../mounts/mounts.ts";
 import type { Decision } from "../policy/decision.ts";
@@ -28,6 +29,10 @@ export interface CallRequest {
   /** As the client sent them: nothing about them is known. */
   readonly args: unknown;
   readonly principal: Principal;
+  /** For the record alone. */
+  readonly trace?: TraceContext;
+  /** For the record alone. */
+  readonly requestId?: string;
   readonly signal: AbortSignal;
   readonly progress: (message: string) => void;
 }

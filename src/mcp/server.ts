@@ -4,6 +4,7 @@ import type { Elicitation } from "../approval/elicitation.ts";
 import type { CallRequest, CallResult } from "../call/ports.ts";
 import type { Capability } from "../capability/capability.ts";
 import { printable } from "../lib/text.ts";
+import { readTraceContext } from "../lib/trace-context.ts";
 import type { Logger } from "../log.ts";
 import type { Principal } from "../policy/request.ts";
 import type { Skill } from "../skill/skill.ts";
@@ -32,6 +33,8 @@ export interface ServerPorts {
 
 /** Progress notes faster than this are dropped: they are for a person's eye. */
 const PROGRESS_INTERVAL_MS = 200;
+/** Of a request's id as it is recorded. */
+const MAX_ID_CHARS = 100;
 
 /** Capabilities as MCP tools. The low-level server, so that bad arguments reach the spine and its audit record too. */
 export function createServer(ports: ServerPorts): Server {
@@ -67,7 +70,10 @@ export function createServer(ports: ServerPorts): Server {
         ports.log.debug({ err: error }, "progress not delivered");
       });
     };
-    return toToolResult(await ports.call({ tool: name, args, principal: principal(), signal, progress }));
+    const trace = readTraceContext(_meta);
+    const requestId = printable(String(extra.requestId), MAX_ID_CHARS);
+    const request = { tool: name, args, principal: principal(), requestId, ...(trace && { trace }), signal, progress };
+    return toToolResult(await ports.call(request));
   });
   serveSkills(server, () => ports.skills(principal()));
   let attached: Disposable | undefined;

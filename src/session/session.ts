@@ -109,6 +109,8 @@ export interface SessionSnapshots {
 
 /** One call's hold on its session: while it lasts the session does not expire. */
 export interface Lease extends AsyncDisposable {
+  /** Of the machine that the session is in, once the call has asked for it and it is open. */
+  readonly machineId: string | undefined;
   /**
    * The open session, opened now if need be. While it takes long, rejects with STILL_PREPARING after a while (the opening goes
    * on for the next call). @throws GatewayError SESSION_NOT_FOUND, MACHINE_LOST, and whatever opening throws

@@ -159,6 +159,9 @@ export function createSessions(ports: SessionsPorts): SessionTable & Reviewed & 
   function lease(principal: Principal, sessionId: string | undefined): Lease {
     let held: Tenancy | undefined;
     return {
+      get machineId() {
+        return held?.machineId;
+      },
       session: (signal, progress) => {
         if (!held) {
           held = enter(principal, sessionId);

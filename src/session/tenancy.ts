@@ -131,6 +131,10 @@ export class Tenancy {
     await this.#opening;
   }
 
+  get machineId(): string | undefined {
+    return this.#open?.sandbox.machineId;
+  }
+
   /** Lets a sandbox rest that nobody uses. */
   rest(): void {
     this.#open?.rest.rest(performance.now() - this.#lastUsedAt);

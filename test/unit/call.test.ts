@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { RecordBody } from "../../src/audit/record.ts";
 import { call } from "../../src/call/call.ts";
 import { keepable } from "../../src/call/keepable.ts";
-import type { CallPorts } from "../../src/call/ports.ts";
+import type { CallPorts, CallRequest } from "../../src/call/ports.ts";
 import { type Capability, capability } from "../../src/capability/capability.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { createLog } from "../../src/log.ts";
@@ -24,6 +24,7 @@ function spine(
     accounts?: Partial<CallPorts["accounts"]>;
     approvals?: CallPorts["approvals"];
     failDecide?: GatewayError;
+    machineId?: string;
   } = {},
 ) {
   const events: string[] = [];
@@ -49,12 +50,14 @@ function spine(
   const sessions = {
     idOf: () => "ses-1",
     lease: () => ({
+      machineId: options.machineId,
       session: async () => {
         throw new GatewayError("IMAGE_MISSING");
       },
       [Symbol.asyncDispose]: async () => void events.push("release"),
     }),
   } as unknown as SessionTable;
+  const seen: unknown[] = [];
   const decided = (): Decision => {
     events.push("decide");
     if (options.failDecide) throw options.failDecide;
@@ -64,7 +67,10 @@ function spine(
     find: (name) => (name === "probe" ? probe : undefined),
     accounts: {
       asked: (request) => request,
-      reserve: (request) => ({ decision: decided(), request }),
+      reserve: (request) => {
+        seen.push(request);
+        return { decision: decided(), request };
+      },
       relief: () => undefined,
       run: () => {
         events.push("count");
@@ -94,9 +100,9 @@ function spine(
   };
   const principal = { id: "local:test", client: { name: "t", version: "1" }, transport: "stdio" as const };
   const controller = new AbortController();
-  const ask = (tool: string, args: unknown) =>
-    call({ tool, args, principal, signal: controller.signal, progress: () => undefined }, ports);
-  return { events, records, ask, controller };
+  const ask = (tool: string, args: unknown, names: Pick<CallRequest, "trace" | "requestId"> = {}) =>
+    call({ tool, args, principal, ...names, signal: controller.signal, progress: () => undefined }, ports);
+  return { events, records, seen, ask, controller };
 }
 
 test("the order is describe, decide, intent, run, outcome [G3] [G5]", async () => {
@@ -104,6 +110,32 @@ test("the order is describe, decide, intent, run, outcome [G3] [G5]", async () =
   expect(await ask("probe", { word: "hi" })).toMatchObject({ kind: "done", outcome: { result: { echo: "hi" } } });
   expect(events).toEqual(["describe", "decide", "intent", "count", "run", "outcome", "release"]);
   expect(records[1]).toMatchObject({ kind: "outcome", status: "ok", facts: { length: 2 }, sessionId: "ses-1" });
+});
+
+test("the caller's trace and number are on record, and policy sees neither", async () => {
+  const trace = { traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", tracestate: "a=1" };
+  const { ask, records, seen } = spine({ machineId: "mach-1" });
+  await ask("probe", { word: "hi" }, { trace, requestId: "7" });
+  await ask("probe", { word: 1 }, { trace, requestId: "8" });
+  await ask("probe", { word: "hi" });
+  expect(records.map((it) => ("trace" in it ? it.trace : undefined))).toEqual([
+    trace,
+    trace,
+    trace,
+    undefined,
+    undefined,
+  ]);
+  expect(records.map((it) => ("requestId" in it ? it.requestId : undefined))).toEqual([
+    "7",
+    undefined,
+    "8",
+    undefined,
+    undefined,
+  ]);
+  expect(records[1]).toMatchObject({ kind: "outcome", machineId: "mach-1" });
+  expect(seen).toHaveLength(2);
+  expect(seen[0]).toEqual(seen[1]);
+  expect(JSON.stringify(records.map((it) => ("request" in it ? it.request : "")))).not.toContain("4bf92f");
 });
 
 test("a denied call runs nothing and has an intent only [G4]", async () => {
