@@ -1,5 +1,5 @@
 import { mkdir } from "node:fs/promises";
-import { availableParallelism } from "node:os";
+import { arch, availableParallelism, hostname, platform, release } from "node:os";
 import { createElicitation } from "./approval/elicitation.ts";
 import { openApprovals } from "./approval/open.ts";
 import { asJson } from "./audit/as-json.ts";
@@ -115,6 +115,8 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
     version: VERSION,
     pid: process.pid,
     user: userName(),
+    host: hostname(),
+    platform: `${platform()} ${release()} ${arch()}`,
     bundle: asJson(policy.current.identity),
     skills: tools.skills,
   };

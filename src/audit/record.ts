@@ -47,8 +47,10 @@ export interface OutcomeBody {
 }
 
 export const EVENTS = [
+  /** Facts `{ version, pid, user, host, platform, bundle, skills }`. */
   "gateway-started",
   "gateway-stopped",
+  /** Facts `{ name?, principal, machineId, image, pooled, machine, attestation }`: `image` is the digest of the guest's image, `machine` names the engine. */
   "session-opened",
   "session-closed",
   /** Its sandbox was written to disk, and its machine ended; facts `{ machineId }`. */

@@ -88,7 +88,7 @@ async function edit(target: string, args: Input, context: CallContext) {
   const { diff, diffTruncated } = diffOf(target, before, after);
   const done = written ? "written" : args.dryRun ? "dry run, nothing written" : "nothing changed";
   const text = `${oneLine(target, 4_096)}: ${replacements} replacements, ${done}\n${readable(diff)}`;
-  return { result: { ...facts, diff, diffTruncated }, text, facts };
+  return { result: { ...facts, diff, diffTruncated }, text, facts: { ...facts, before: digest(file) } };
 }
 
 /** @throws GatewayError EDIT_NO_MATCH, naming the edit and how often its text occurs */

@@ -17,6 +17,8 @@ const MIB = 1024 * 1024;
 /** New and changed files that are named. */
 const MAX_LISTED = 200;
 const MAX_DIFFS = 50;
+/** Of the paths that a record names: a record that is too long would keep a digest of all its facts instead. */
+const MAX_RECORDED_CHARS = 65_536;
 
 const input = z.strictObject({
   path: path.describe("In the sandbox: a file or directory."),
@@ -68,6 +70,8 @@ export const exportFiles = capability({
     const report = new Report();
     const counts: Record<FileState, number> = { new: 0, changed: 0, same: 0 };
     const states: { path: string; state: "new" | "changed" }[] = [];
+    const changes: { path: string; state: "new" | "changed"; sha256: string; before?: string }[] = [];
+    let recordedChars = 0;
     const diffs = diffCollector();
     const { maxTransferFiles: maxEntries, maxTransferBytes: maxBytes } = profile.files;
     const prune = open.mount.allowSensitive.length === 0 ? PRUNED : [];
@@ -78,9 +82,14 @@ export const exportFiles = capability({
       dryRun: args.dryRun,
       report,
       signal,
-      onFile: (path, state) => {
+      onFile: (path, state, { after, before }) => {
         counts[state] += 1;
-        if (state !== "same" && states.length < MAX_LISTED) states.push({ path, state });
+        if (state !== "same" && states.length < MAX_LISTED) {
+          states.push({ path, state });
+          recordedChars += path.length;
+          const sha256 = { sha256: after, ...(before !== undefined && { before }) };
+          if (recordedChars <= MAX_RECORDED_CHARS) changes.push({ path, state, ...sha256 });
+        }
         progress(`received ${report.files} files, ${Math.floor(report.bytes / MIB)} MiB`);
       },
       onChanged: diffs.add,
@@ -92,6 +101,7 @@ export const exportFiles = capability({
     const facts = { mount: args.mount, path: target, to: to.path, ...sum };
     const diff = { diff: diffs.text(), diffTruncated: diffs.truncated() };
     const result = { ...facts, states, ...diff, skippedPaths: [...listed] };
+    const recorded = { ...facts, changes };
     const done = written
       ? "written"
       : args.dryRun
@@ -100,7 +110,7 @@ export const exportFiles = capability({
     const head = `${oneLine(target, 4_096)} → ${args.mount}:${oneLine(to.path, 4_096)}: ${counts.new} new, ${counts.changed} changed, ${counts.same} same; ${done}`;
     const named = states.map((it) => `  ${it.state}: ${oneLine(it.path, 500)}`);
     const text = [head, ...named, ...skippedLines(result), readable(diff.diff)].filter((it) => it !== "").join("\n");
-    return { result, text, facts };
+    return { result, text, facts: recorded };
   },
 });
 

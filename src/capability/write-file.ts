@@ -1,7 +1,8 @@
 import { z } from "zod";
+import type { Entry } from "../container/container.ts";
 import { GatewayError } from "../errors.ts";
 import { type CallContext, capability } from "./capability.ts";
-import { digest, octal, path, sessionId, sha256, targetPath, unicode } from "./fields.ts";
+import { digest, octal, path, sessionId, targetPath, unicode } from "./fields.ts";
 import { statIfAny } from "./lookup.ts";
 import { oneLine, present } from "./render.ts";
 
@@ -70,25 +71,42 @@ export const writeFile = capability({
   },
 });
 
+type Replaced = { readonly bytes: number; readonly sha256?: string };
+
 async function write(target: string, content: Buffer, args: Input, context: CallContext) {
   const { container } = await context.session();
   const existing = await statIfAny(container, target, context.signal);
-  if (args.ifHash !== undefined) await checkUnchanged(target, args.ifHash, existing !== undefined, context);
+  const before = existing?.kind === "file" ? await replaced(existing, context) : undefined;
+  if (args.ifHash !== undefined) checkUnchanged(args.ifHash, existing !== undefined, before);
   const mode = args.mode === undefined ? (existing?.mode ?? NEW_FILE_MODE) & 0o777 : Number.parseInt(args.mode, 8);
   await container.writeFile(target, content, { mode, createParents: args.createParents }, context.signal);
   const created = existing === undefined;
   const result = { path: target, ...digest(content), mode: octal(mode), created };
   const text = `${created ? "created" : "replaced"} ${oneLine(target, 4_096)}: ${result.bytes} bytes, sha256 ${result.sha256}`;
-  return { result, text, facts: result };
+  return { result, text, facts: { ...result, ...(before && { before }) } };
 }
 
-async function checkUnchanged(target: string, ifHash: string, exists: boolean, context: CallContext): Promise<void> {
+/** What a file holds that is about to be replaced; without its digest where it is too large to be read. */
+async function replaced(existing: Entry, { session, profile, signal }: CallContext): Promise<Replaced> {
+  const { container } = await session();
+  try {
+    return digest(await container.readFile(existing.path, profile.files.maxReadBytes, signal));
+  } catch (error) {
+    if (error instanceof GatewayError && error.code === "FILE_TOO_LARGE") return { bytes: existing.sizeBytes };
+    throw error;
+  }
+}
+
+/** @throws GatewayError FILE_CHANGED, FILE_TOO_LARGE */
+function checkUnchanged(ifHash: string, exists: boolean, before: Replaced | undefined): void {
   if (!exists && ifHash !== "absent") throw new GatewayError("FILE_CHANGED", "the file does not exist any more");
   if (!exists) return;
   if (ifHash === "absent") throw new GatewayError("FILE_CHANGED", "the file exists already");
-  const { container } = await context.session();
-  const now = sha256(await container.readFile(target, context.profile.files.maxReadBytes, context.signal));
-  if (now !== ifHash) throw new GatewayError("FILE_CHANGED", `the file's sha256 is ${now} now`);
+  if (before && before.sha256 === undefined) {
+    throw new GatewayError("FILE_TOO_LARGE", "the file that is there is too large to be compared");
+  }
+  if (before && before.sha256 !== ifHash)
+    throw new GatewayError("FILE_CHANGED", `the file's sha256 is ${before.sha256} now`);
 }
 
 /** @throws GatewayError INVALID_ARGUMENTS */

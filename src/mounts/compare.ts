@@ -13,8 +13,8 @@ type Found =
   | { readonly state: "new" | "same" }
   /** Something that is no file is there, or something that is no directory above. */
   | { readonly state: "taken" }
-  /** `before`: what it holds, when it is small. */
-  | { readonly state: "changed"; readonly existing: Stats; readonly before?: Buffer };
+  /** `before`: what it holds, when it is small; `beforeSha256`: unless its size alone says that it differs, and it is large. */
+  | { readonly state: "changed"; readonly existing: Stats; readonly before?: Buffer; readonly beforeSha256?: string };
 
 /** @throws GatewayError FILE_CHANGED when it is replaced at this moment; errors of the system */
 export async function compare(
@@ -31,7 +31,12 @@ export async function compare(
   if (!existing.isFile()) return { state: "taken" };
   const before = await readExisting(folder, name, taken.bytes);
   if (before.sha256 === taken.sha256) return { state: "same" };
-  return { state: "changed", existing, ...(before.content && { before: before.content }) };
+  return {
+    state: "changed",
+    existing,
+    ...(before.content && { before: before.content }),
+    ...(before.sha256 !== undefined && { beforeSha256: before.sha256 }),
+  };
 }
 
 async function statIfAny(folder: Folder, name: string): Promise<Stats | undefined> {

@@ -19,9 +19,15 @@ export interface ExportOptions {
   readonly dryRun: boolean;
   readonly report: Report;
   readonly signal: AbortSignal;
-  readonly onFile: (path: string, state: FileState) => void;
+  readonly onFile: (path: string, state: FileState, digests: Digests) => void;
   /** Gets both contents of a file that is changed, when both are small. */
   readonly onChanged: (path: string, before: Buffer, after: Buffer) => Promise<void>;
+}
+
+/** SHA-256 of a file as it came, and of the one of the host's that it would replace, where that was read. */
+export interface Digests {
+  readonly after: string;
+  readonly before?: string;
 }
 
 /**
@@ -86,7 +92,8 @@ async function settled(
     if (found.state === "taken") report.skip(path, "taken");
     else {
       report.add(file.name === "" ? (names.at(-1) ?? "") : file.name, file.sizeBytes, taken.sha256);
-      onFile(path, found.state);
+      const before = found.state === "changed" ? found.beforeSha256 : undefined;
+      onFile(path, found.state, { after: taken.sha256, ...(before !== undefined && { before }) });
     }
     if (found.state === "changed") {
       if (found.before && taken.content) await onChanged(path, found.before, taken.content);

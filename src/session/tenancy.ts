@@ -212,12 +212,12 @@ export class Tenancy {
       const sandbox = stack.use(createSleeper(opened, this.#ports.hibernation, attach));
       stack.use(egress);
       await attach(sandbox, signal);
-      const { machineId, container, facts: machine, attestation, pooled } = sandbox;
+      const { machineId, imageDigest: image, container, facts: machine, attestation, pooled } = sandbox;
       const onEnded = (facts: Json) => this.#recordLater("process-ended", facts);
       const { environment } = egress;
       const processes = stack.use(new Processes({ container, profile: this.#ports.profile, onEnded, environment }));
       running = processes;
-      await this.#record("session-opened", asJson({ name, machineId, pooled, machine, attestation }));
+      await this.#record("session-opened", asJson({ name, principal, machineId, image, pooled, machine, attestation }));
       signal.throwIfAborted();
       // Another policy may have come into force since the sandbox was asked for, and nobody could review what was not there.
       const misfit = this.misfit(this.#ports.profile(), sandbox.facts.level);

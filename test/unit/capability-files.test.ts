@@ -171,6 +171,21 @@ describe("writeFile", () => {
     expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
+  test("the record says what was replaced, and of what is too large to be read how large it was", async () => {
+    await using bench = workbench({ profile: { files: { maxReadBytes: 1_024 } } });
+    const path = file("old");
+    const { facts } = await bench.call("writeFile", { path, content: "new" });
+    expect(facts).toMatchObject({ sha256: hash("new"), before: { bytes: 3, sha256: hash("old") } });
+    writeFileSync(path, "x".repeat(1_025));
+    await expect(bench.call("writeFile", { path, content: "y", ifHash: hash("new") })).rejects.toMatchObject({
+      code: "FILE_TOO_LARGE",
+    });
+    expect(readFileSync(path, "utf8")).toHaveLength(1_025);
+    const { facts: large } = await bench.call("writeFile", { path, content: "" });
+    expect(large).toMatchObject({ sha256: hash(""), before: { bytes: 1_025 } });
+    expect(large).not.toHaveProperty("before.sha256");
+  });
+
   test("writes bytes given as base64", async () => {
     await using bench = workbench();
     const path = join(scratch(), "bytes");
@@ -224,7 +239,9 @@ describe("editFile", () => {
     await using bench = workbench();
     const path = file("one\r\ntwo $& $1\r\nthree\r\n", 0o750);
     const edits = [edit("two $& $1\r\n", "zwei $& $$\r\n"), edit("zwei", "deux")];
-    const { result, text } = await bench.call("editFile", { path, edits });
+    const before = { bytes: 23, sha256: hash("one\r\ntwo $& $1\r\nthree\r\n") };
+    const { result, text, facts } = await bench.call("editFile", { path, edits });
+    expect(facts).toMatchObject({ before, sha256: hash(readFileSync(path)) });
     expect(readFileSync(path, "utf8")).toBe("one\r\ndeux $& $$\r\nthree\r\n");
     expect(statSync(path).mode & 0o777).toBe(0o750);
     expect(result).toMatchObject({ path, replacements: 2, written: true, diffTruncated: false });

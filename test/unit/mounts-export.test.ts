@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { hash } from "node:crypto";
 import { chmodSync, lstatSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -7,6 +8,8 @@ import { GatewayError } from "../../src/errors.ts";
 import { workbench } from "../support/capability-context.ts";
 import { localContainer } from "../support/local-container.ts";
 import { contents, filesOf, fill, scratch } from "../support/mounts.ts";
+
+const sha256 = (content: string) => hash("sha256", content);
 
 type Files = Readonly<Record<string, string | Buffer>>;
 
@@ -56,6 +59,12 @@ test("nothing is written when a file would change, unless overwrite says so; the
     states: [
       { path: "a", state: "changed" },
       { path: "c", state: "new" },
+    ],
+  });
+  expect(done.facts).toMatchObject({
+    changes: [
+      { path: "a", state: "changed", sha256: sha256("one\ntwo\n"), before: sha256("one\n") },
+      { path: "c", state: "new", sha256: sha256("new") },
     ],
   });
   expect(contents(host)).toEqual({ a: "one\ntwo\n", b: "same", c: "new" });

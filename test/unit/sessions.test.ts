@@ -124,6 +124,7 @@ test("the default session opens at first use, once for concurrent calls", async 
   expect(opened.map((it) => it.id)).toEqual([id, id, id]);
   expect(machines).toHaveLength(1);
   expect(events(records)).toEqual(["session-opened"]);
+  expect(records[0]).toMatchObject({ facts: { principal: ada, machineId: leases[0]?.machineId } });
 });
 
 test("another principal's session is as unknown as one that never was [G18]", async () => {
