@@ -31,11 +31,13 @@ function hasPostgres() {
 
 /**
  * Installs what is missing, or ends the process with the commands that would.
- * @param forTests besides, what only tests need: a PostgreSQL server, of which they start their own
+ * @param programs besides Glovebox's own, as in `PROGRAMS`
+ * @param postgres whether a PostgreSQL server is needed, of which tests start their own
  */
-export async function setUpSystem({ log, forTests = false }) {
-  const missing = [...new Set(PROGRAMS.filter(([program]) => !isInstalled(program)).map(([, name]) => name))];
-  const lacksPostgres = forTests && !hasPostgres();
+export async function setUpSystem({ log, programs = [], postgres = false }) {
+  const wanted = [...PROGRAMS, ...programs];
+  const missing = [...new Set(wanted.filter(([program]) => !isInstalled(program)).map(([, name]) => name))];
+  const lacksPostgres = postgres && !hasPostgres();
   if (lacksPostgres) missing.push("postgresql");
   if (missing.length === 0) return;
   const isRoot = process.getuid?.() === 0;

@@ -41,11 +41,11 @@ export function installPackages(directory) {
   run("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: directory });
 }
 
-/** Everything up to a built guest image; `forTests`: and what only tests need. */
-export async function prepare({ forTests = false } = {}) {
+/** Everything up to a built guest image; what tests need besides is named as in setup.mjs. */
+export async function prepare({ programs = [], postgres = false } = {}) {
   installPackages(root);
   say("checking system packages");
-  await setUpSystem({ log: say, forTests });
+  await setUpSystem({ log: say, programs, postgres });
   say("building the guest image (minutes the first time, nothing when it is there)");
   run(node, ["bin/glovebox.js", "image", "build"]);
 }
