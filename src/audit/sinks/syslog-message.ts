@@ -1,5 +1,6 @@
 import type { Entry } from "../read.ts";
 import type { AuditRecord } from "../record.ts";
+import { wantsAttention } from "./attention.ts";
 
 /**
  * Name of the structured data: RFC 5424 §7 wants a private enterprise number behind the `@`, and 32473 is the one that IANA keeps for examples
@@ -53,13 +54,6 @@ function headerOf(record: AuditRecord, { facility, hostName, appName }: SyslogOr
   const messageId = body.kind === "event" ? body.event : body.kind;
   const fields = [field(hostName, 255), appName, field(record.gateway, 64), messageId];
   return `<${priority}>1 ${record.time} ${fields.join(" ")} `;
-}
-
-/** What was refused, failed or lost. */
-function wantsAttention(body: AuditRecord["body"]): boolean {
-  if (body.kind === "intent") return body.decision === "deny" || body.decision === "invalid";
-  if (body.kind === "outcome") return body.status !== "ok";
-  return /-(?:refused|rejected|lost|recovered)$/.test(body.event);
 }
 
 function structuredData(record: AuditRecord, part?: { readonly part: number; readonly parts: number }): string {
