@@ -27,6 +27,7 @@ export class Rsyslog implements AsyncDisposable {
   #process: ChildProcess | undefined;
   #port = 0;
   #said = "";
+  #slowing: NodeJS.Timeout | undefined;
 
   static async start(options: RsyslogOptions = {}): Promise<Rsyslog> {
     const directory = mkdtempSync(join(tmpdir(), "glovebox-rsyslog-"));
@@ -49,6 +50,13 @@ export class Rsyslog implements AsyncDisposable {
   get port(): number {
     return this.#port;
   }
+
+  /** Of a sink that delivers to it, where nobody asks who is sending. */
+  get settings() {
+    const { ca } = this.certificates;
+    return { name: "central", type: "syslog", host: "localhost", port: this.#port, ca, timeoutSeconds: 10 };
+  }
+  readonly authorities: readonly string[] = [];
 
   /** Again at the same port, after `stop` or `kill`. */
   async start(): Promise<void> {
@@ -92,6 +100,27 @@ export class Rsyslog implements AsyncDisposable {
     this.#process?.kill("SIGCONT");
   }
 
+  /** From now on it stands still again and again, for so long; 0: no more. */
+  slow(delayMs: number): void {
+    clearInterval(this.#slowing);
+    this.resume();
+    if (delayMs === 0) return;
+    this.#slowing = setInterval(() => {
+      this.pause();
+      setTimeout(() => this.resume(), delayMs);
+    }, 2 * delayMs);
+  }
+
+  /** The records, each once. @throws Error for one that came again with another hash */
+  async received(): Promise<readonly { readonly id: string; readonly hash: string }[]> {
+    const hashes = new Map<string, string>();
+    for (const { id, hash } of this.records()) {
+      if ((hashes.get(id) ?? hash) !== hash) throw new Error(`${id} has two hashes`);
+      hashes.set(id, hash);
+    }
+    return [...hashes].map(([id, hash]) => ({ id, hash }));
+  }
+
   /** What it has received, message by message. */
   messages(): SyslogMessage[] {
     const file = join(this.directory, "received");
@@ -107,6 +136,7 @@ export class Rsyslog implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#slowing);
     await this.kill();
     rmSync(this.directory, { recursive: true, force: true });
   }

@@ -1,8 +1,6 @@
-import { isAbsolute } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { levels, transport } from "pino";
-import { z } from "zod";
 import { GatewayError } from "../../errors.ts";
 import { abortable } from "../../lib/deadline.ts";
 import { messageOf } from "../../lib/error.ts";
@@ -10,38 +8,12 @@ import { once } from "../../lib/once.ts";
 import { printable } from "../../lib/text.ts";
 import type { Entry } from "../read.ts";
 import { wantsAttention } from "./attention.ts";
-import { sinkName } from "./name.ts";
+import { PINO_FILE, type PinoSettings } from "./pino-settings.ts";
 import { findTransport } from "./pino-target.ts";
 import { DeliveryFailed, type Sink } from "./sink.ts";
 
 const MAX_BATCH = { records: 1000, bytes: 1024 * 1024 };
 const CLOSE_MS = 10_000;
-const PINO_FILE = "pino/file";
-
-const packageName =
-  /^(?:@[a-z0-9][a-z0-9._-]{0,100}\/)?[a-z0-9][a-z0-9._-]{0,100}(?:\/[A-Za-z0-9][A-Za-z0-9._-]{0,100}){0,4}$/;
-
-/** A transport of pino's (a module whose default export makes a stream), which runs in a thread of the gateway. */
-export const pinoSchema = z
-  .strictObject({
-    name: sinkName,
-    type: z.literal("pino"),
-    /** A package's name, or the absolute path of a module. */
-    target: z
-      .string()
-      .max(4096)
-      .refine((it) => isAbsolute(it) || packageName.test(it), "must be the name of a package or an absolute path"),
-    /** For the transport, as its own documentation has them. */
-    options: z.record(z.string(), z.json()).default({}),
-    /** How long the transport may take to say that it has a batch. */
-    timeoutSeconds: z.int().min(1).max(600).default(60),
-  })
-  .superRefine(({ target, options }, context) => {
-    if (target !== PINO_FILE || typeof options["destination"] === "string") return;
-    const message = "must be a path: standard output is what the MCP client reads";
-    context.addIssue({ code: "custom", path: ["options", "destination"], message });
-  });
-export type PinoSettings = z.infer<typeof pinoSchema>;
 
 type Stream = ReturnType<typeof transport>;
 
