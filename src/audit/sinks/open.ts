@@ -6,7 +6,13 @@ export async function openSink(settings: SinkSettings, ports: SinkPorts): Promis
   switch (settings.type) {
     case "https":
       return (await import("./https.ts")).openHttpsSink(settings, ports);
+    case "otlp":
+      return (await import("./otlp.ts")).openOtlpSink(settings, ports);
+    case "pino":
+      return (await import("./pino.ts")).openPinoSink(settings);
     case "postgres":
       return (await import("./postgres.ts")).openPostgresSink(settings, ports);
+    case "syslog":
+      return (await import("./syslog.ts")).openSyslogSink(settings, ports);
   }
 }

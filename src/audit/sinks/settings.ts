@@ -1,9 +1,18 @@
 import { z } from "zod";
 import { httpsSchema } from "./https-settings.ts";
+import { otlpSchema } from "./otlp-settings.ts";
+import { pinoSchema } from "./pino-settings.ts";
 import { postgresSchema } from "./postgres-settings.ts";
+import { syslogSchema } from "./syslog-settings.ts";
 
 /** One sink of `logging.sinks`; a line for each driver. */
-export const sinkSchema = z.discriminatedUnion("type", [httpsSchema, postgresSchema]);
+export const sinkSchema = z.discriminatedUnion("type", [
+  httpsSchema,
+  otlpSchema,
+  pinoSchema,
+  postgresSchema,
+  syslogSchema,
+]);
 export type SinkSettings = z.infer<typeof sinkSchema>;
 
 /** `logging` of glovebox.yaml: where the audit log goes besides. */
