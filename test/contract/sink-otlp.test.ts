@@ -1,5 +1,5 @@
 import { mkdirSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { readLine } from "../../src/audit/line.ts";
@@ -427,10 +427,19 @@ test("headers are secrets that are read for each request, and one that can't be 
 test("a value that no header may have is not shown", async () => {
   const entries = await logOf(calls(1));
   const settings = { headers: { authorization: { env: "OTLP_KEY" } } };
-  await using sink = await openSink(settings, { secret: () => async () => "hunter2\r\nx: y" });
+  const { port } = new URL(receiver.settings.url);
+  const ways: Socket[] = [];
+  const through: SinkPorts["through"] = async () => {
+    const way = connect(Number(port), "127.0.0.1");
+    ways.push(way);
+    return way;
+  };
+  const secret = () => async () => "hunter2\r\nx: y";
+  await using sink = await openSink({ ...settings, url: "https://otel.example.com" }, { secret, through });
   const failure = await sink.deliver(batchOf(entries), signal()).catch((error: unknown) => error);
   expect(failure).toBeInstanceOf(DeliveryFailed);
   expect(String(failure)).not.toContain("hunter2");
+  expect(ways.map((it) => it.destroyed)).toEqual([true]);
   expect(receiver.asked).toEqual([]);
 });
 

@@ -4,6 +4,7 @@ import { request as requestHttps } from "node:https";
 import { isIP } from "node:net";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import type { Duplex } from "node:stream";
 import { connect, createSecureContext, type SecureContext } from "node:tls";
 import { deadline } from "../../lib/deadline.ts";
 import { messageOf } from "../../lib/error.ts";
@@ -39,6 +40,7 @@ export function createPost(
   return async (url, headers, body, signal) => {
     const limit = deadline(TIMEOUT_MS, signal);
     const host = hostOf(url);
+    let socket: Duplex | undefined;
     try {
       limit.throwIfAborted();
       const given = { method: "POST", path: url.pathname, headers: { ...headers, host: url.host }, signal: limit };
@@ -54,7 +56,7 @@ export function createPost(
       }
       trusted ??= contextOf(ca, authorities);
       const secureContext = await trusted;
-      const socket = isLoopback(host) ? undefined : await through?.(host, port, limit);
+      socket = isLoopback(host) ? undefined : await through?.(host, port, limit);
       const way = socket ? { socket, host } : { host, port };
       const name = isIP(host) === 0 ? { servername: host } : {};
       const asking = requestHttps(
@@ -67,11 +69,7 @@ export function createPost(
         },
         onAnswer,
       );
-      asking.on("error", (error) => {
-        socket?.destroy();
-        reject(error);
-      });
-      asking.end(body);
+      asking.on("error", reject).end(body);
       return await promise;
     } catch (error) {
       signal.throwIfAborted();
@@ -82,6 +80,8 @@ export function createPost(
       // A server's certificate has a say in it.
       const message = `\`${url.host}\` did not answer: ${printable(messageOf(error), 300)}`;
       throw new DeliveryFailed(message, { cause: error });
+    } finally {
+      socket?.destroy();
     }
   };
 }
