@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { bodyText } from "../src/audit/body.ts";
 import { GENESIS_HASH, sealLine } from "../src/audit/line.ts";
 import { openAuditLog } from "../src/audit/log.ts";
-import type { RecordBody } from "../src/audit/record.ts";
+import type { IntentBody } from "../src/audit/record.ts";
 import { newId } from "../src/lib/id.ts";
 import { type Row, row } from "./row.ts";
 
@@ -33,7 +33,7 @@ export async function benchAudit(): Promise<Row[]> {
   }
 }
 
-async function bareAppends(path: string): Promise<number> {
+export async function bareAppends(path: string): Promise<number> {
   const envelope = { chain: newId("chain"), gateway: "gw-bench", time: new Date().toISOString() };
   const line = Buffer.from(sealLine(envelope, { seq: 0, hash: GENESIS_HASH }, bodyText(record())).line);
   await using file = await open(path, "a");
@@ -56,7 +56,7 @@ async function perSecond(writers: number, append: () => Promise<void>): Promise<
   return count / SECONDS;
 }
 
-function record(): RecordBody {
+export function record(): IntentBody {
   return {
     kind: "intent",
     callId: "call-0mwplkhc8c2b36263ab4f8dbd",

@@ -73,6 +73,7 @@ test("without any file there is the user's layer alone, with the bundle that shi
         ownedByRoot: false,
       },
     ],
+    sinks: [],
     warnings: [],
   });
 });
@@ -309,4 +310,17 @@ test("who was enrolled stays so until somebody with the right to says otherwise 
   expect(await forgetEnrolment(data)).toBe(true);
   expect(await forgetEnrolment(data)).toBe(false);
   await checkEnrolment(data, undefined);
+});
+
+asRoot("the system's sinks hold, and a user adds others but replaces none", async () => {
+  const sinks = (name: string, host: string) =>
+    `logging:\n  sinks:\n    - { name: ${name}, type: https, url: "https://${host}/" }\n`;
+  const system = sinks("central", "logs.example.com");
+  const added = await stand({ system, user: sinks("mine", "logs.example.org") }).load();
+  expect(added.sinks.map(({ name }) => name)).toEqual(["central", "mine"]);
+  expect((await stand({ system, user: "logging: { sinks: [] }\n" }).load()).sinks).toHaveLength(1);
+  await expect(stand({ system, user: sinks("central", "logs.example.org") }).load()).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    message: expect.stringContaining("which can't be replaced"),
+  });
 });

@@ -1,0 +1,108 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { expect, onTestFinished, test } from "vitest";
+import { createSessionAuthority } from "../../src/egress/session-authority.ts";
+import { loadSettings } from "../../src/settings.ts";
+import { userFilePlace } from "../../src/settings-user.ts";
+import { scratch } from "../support/audit.ts";
+import { openHttpsReceiver } from "../support/https-receiver.ts";
+import { testData, writeRecords } from "../support/shipping.ts";
+
+const ENTRY = join(import.meta.dirname, "..", "..", "bin", "glovebox.js");
+
+/** A data directory, a receiver, and the command line of who has set it up. */
+async function stand() {
+  const data = testData();
+  const authority = await createSessionAuthority();
+  const receiver = await openHttpsReceiver(authority);
+  onTestFinished(() => receiver[Symbol.asyncDispose]());
+  const [ca, config] = [join(data.dataDirectory, "ca.pem"), join(data.dataDirectory, "glovebox.yaml")];
+  writeFileSync(ca, authority.certificate);
+  const sink = `{ name: central, type: https, url: "https://localhost:${receiver.port}/", ca: ${ca} }`;
+  writeFileSync(config, `logging:\n  sinks:\n    - ${sink}\n`);
+  const audit = async (...args: string[]) => {
+    const all = [ENTRY, "audit", ...args, "--data-dir", data.dataDirectory, "--config", config];
+    const child = spawn(process.execPath, all, { env: { ...process.env, NO_COLOR: "1" } });
+    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
+    return { stdout, stderr, status: child.exitCode };
+  };
+  return { data, receiver, audit };
+}
+
+test("ship --once ships all there is, and status says how far it came", async () => {
+  const { data, receiver, audit } = await stand();
+  await writeRecords(data.auditDirectory, 40);
+  const before = await audit("status");
+  expect(before.stdout).toMatch(/^log: 40 records in 1 chains, [\d.]+ KiB, from 20\S+Z to 20\S+Z\n/);
+  expect(before.stdout).toMatch(
+    /\ncentral \(never reached\): behind, 40 records \([\d.]+ KiB\) behind, the oldest \d+ s old\n/,
+  );
+  expect(before.status).toBe(0);
+  const shipped = await audit("ship", "--once");
+  expect([shipped.status, shipped.stdout]).toEqual([0, ""]);
+  expect(shipped.stderr).toContain("central: current, 40 records confirmed, 0 not yet\n");
+  expect(receiver.size()).toBe(40);
+  const after = JSON.parse((await audit("status", "--json")).stdout);
+  expect(after).toMatchObject({
+    log: { chains: 1, records: 40 },
+    sinks: [
+      { name: "central", target: `localhost:${receiver.port}`, state: "current", delivered: 40, lag: { records: 0 } },
+    ],
+  });
+  const metrics = (await audit("status", "--prometheus")).stdout;
+  expect(metrics).toContain('glovebox_sink_state{sink="central",state="current"} 1\n');
+  for (const line of metrics.trimEnd().split("\n")) {
+    expect(line).toMatch(
+      /^(?:# (?:HELP|TYPE) glovebox_\w+ .+|glovebox_\w+(?:\{\w+="[\w-]+"(?:,\w+="\w+")?\})? [\d.e+]+)$/,
+    );
+  }
+});
+
+test("a receiver that stays away makes both end with 1, and the reason", { timeout: 60_000 }, async () => {
+  const { data, receiver, audit } = await stand();
+  await writeRecords(data.auditDirectory, 4);
+  await receiver.stop();
+  const shipped = await audit("ship", "--once");
+  expect(shipped.status).toBe(1);
+  expect(shipped.stderr).toMatch(/central: failing, 0 records confirmed, 4 not yet: .* did not answer: .*ECONNREFUSED/);
+  const status = await audit("status");
+  expect(status.status).toBe(1);
+  expect(status.stdout).toMatch(/central localhost:\d+: failing, 4 records/);
+  expect(status.stdout).toMatch(/last error at \S+, 5 in a row: .*ECONNREFUSED/);
+});
+
+test("a sink that nobody configured is named as such", async () => {
+  const { audit } = await stand();
+  const other = await audit("ship", "--once", "--sink", "other");
+  expect([other.status, other.stderr]).toEqual([1, expect.stringContaining("no sink `other`; configured: `central`")]);
+});
+
+test("glovebox.yaml names sinks strictly, each with a name of its own", async () => {
+  const home = scratch();
+  const load = (yaml: string) => {
+    mkdirSync(join(home, ".config", "glovebox"), { recursive: true });
+    writeFileSync(join(home, ".config", "glovebox", "glovebox.yaml"), yaml);
+    const places = {
+      systemDirectory: join(home, "etc"),
+      user: userFilePlace(undefined, {}, home),
+      defaultPolicy: "/p",
+    };
+    return loadSettings(places);
+  };
+  const sink = (name: string) => `    - { name: ${name}, type: https, url: "https://logs.example.com/" }\n`;
+  expect((await load("")).sinks).toEqual([]);
+  expect((await load(`logging:\n  sinks:\n${sink("a")}${sink("b")}`)).sinks.map(({ name }) => name)).toEqual([
+    "a",
+    "b",
+  ]);
+  await expect(load(`logging:\n  sinks:\n${sink("a")}${sink("a")}`)).rejects.toThrow(
+    /yaml:4:\d+: logging\.sinks\.1\.name: is used twice/,
+  );
+  await expect(load("logging:\n  sinks: [{ name: a, type: carrier-pigeon }]\n")).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+  });
+  await expect(load("logging:\n  sink: []\n")).rejects.toThrow("correct its spelling");
+});
