@@ -111,9 +111,9 @@ test("a record that a receiver never takes holds up its own chain, and no other"
   expect(kept.every((it) => it.startsWith(`${other}/`))).toBe(true);
   const status = await until(
     () => central(data),
-    ({ state }) => state === "failing",
+    ({ state, lag }) => state === "failing" && lag.records === 3,
   );
-  expect(status).toMatchObject({ lag: { records: 3 }, lastError: { message: "never this one" } });
+  expect(status.lastError?.message).toBe("never this one");
 });
 
 test("an outage is told once when it begins and once when it is over", async () => {
@@ -151,13 +151,12 @@ test("damage stops its chain, with the place, and no other; put right, it goes o
   const { kept, news } = stand(data);
   const status = await until(
     () => central(data),
-    ({ state }) => state === "stopped",
+    ({ state, lag }) => state === "stopped" && lag.records === 10,
   );
   expect(damaged).toContain(held.chain);
   expect(status.stopped).toEqual([
     { chain: held.chain, problem: expect.stringContaining(`${held.chain}/000001.jsonl, byte `) },
   ]);
-  expect(status.lag.records).toBe(10);
   await until(
     () => kept.length,
     (it) => it === 50,

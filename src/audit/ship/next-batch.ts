@@ -1,10 +1,14 @@
 import { join } from "node:path";
+import { printable } from "../../lib/text.ts";
 import { type Continuity, continuity } from "../continuity.ts";
 import { listSegments, openForReading, readLines, segmentName } from "../files.ts";
 import { GENESIS_HASH, MAX_LINE_BYTES, readLine } from "../line.ts";
 import type { Entry } from "../read.ts";
 import type { Batch, Sink } from "../sinks/sink.ts";
 import type { Place } from "./cursor.ts";
+
+/** Of what is said about a damage. */
+const MAX_CHARS = 500;
 
 export interface NextBatch {
   readonly batch: Batch;
@@ -103,5 +107,6 @@ function soundLine(check: Continuity, bytes: Buffer) {
 }
 
 function damaged(chain: string, problem: string): Damage {
-  return { damage: `${chain}/${problem}` };
+  // A key of a damaged line may stand in it.
+  return { damage: printable(`${chain}/${problem}`, MAX_CHARS) };
 }

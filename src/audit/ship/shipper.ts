@@ -21,6 +21,8 @@ const DELIVERY_MS = 60_000;
 const DRAIN_MS = 2_000;
 const END_MS = 500;
 const MAX_NOTES = 8;
+/** Chains whose damage the status names. */
+const MAX_STOPPED = 1_000;
 /** Failures in a row after which who ships once gives up. */
 const MAX_FAILURES = 5;
 
@@ -234,7 +236,7 @@ export class Shipper implements AsyncDisposable {
       version: 1,
       pid: process.pid,
       failures: this.#failures,
-      stopped: this.#voyage?.stopped ?? [],
+      stopped: (this.#voyage?.stopped ?? []).slice(0, MAX_STOPPED),
       notes: this.#notes,
       ...(this.#target !== undefined && { target: this.#target }),
       ...(lastSuccess !== undefined && { lastSuccess }),
