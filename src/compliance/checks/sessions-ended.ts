@@ -1,0 +1,18 @@
+import type { Check } from "../check.ts";
+import { codeOf, eventOf, textOf } from "../facts.ts";
+
+/** Sandboxes are taken down, and what dead gateways leave is removed. */
+export const sessionsEnded: Check = {
+  id: "sessions-ended",
+  of: "records",
+  looksFor: "Sessions that ended are on record with why: closed, lost, or removed after their gateway had died.",
+  start: (tally) => (record) => {
+    const event = eventOf(record, "session-opened", "session-closed", "session-lost", "reconciled");
+    if (!event) return;
+    const { facts, sessionId = "" } = event;
+    if (event.event === "session-opened") tally.concerns("sessions opened");
+    else if (event.event === "session-closed") tally.finds("closed", `${sessionId}: ${textOf(facts, "why") ?? ""}`);
+    else if (event.event === "session-lost") tally.finds("lost", `${sessionId}: ${codeOf(facts, "code")}`);
+    else tally.finds("leftovers of dead gateways removed", "what dead gateways had left behind was removed");
+  },
+};

@@ -1,0 +1,303 @@
+import { describe, expect, test } from "vitest";
+import type { AuditRecord, RecordBody } from "../../src/audit/record.ts";
+import type { ChainRead } from "../../src/compliance/chain-read.ts";
+import type { Check, CheckResult } from "../../src/compliance/check.ts";
+import { CHECKS } from "../../src/compliance/checks.ts";
+import { joined, startTally } from "../../src/compliance/tally.ts";
+import { outcome } from "../support/audit-bodies.ts";
+import {
+  admitted,
+  connected,
+  decided,
+  disconnected,
+  given,
+  opened,
+  requested,
+  STARTED,
+  STORY,
+  told,
+} from "../support/compliance.ts";
+
+/** What a check makes of these records, in one chain. `counts` says which of them are in the time that is asked for. */
+function resultOf(
+  check: Check,
+  bodies: readonly RecordBody[],
+  counts: (at: number) => boolean = () => true,
+): CheckResult {
+  const tally = startTally();
+  if (check.of !== "records") throw new Error("it is a check of chains");
+  const see = check.start(tally);
+  for (const [seq, body] of bodies.entries()) {
+    const time = new Date(Date.UTC(2026, 10, 21) + seq * 1_000).toISOString();
+    const record: AuditRecord = {
+      ...{
+        version: 1,
+        chain: "chain-0000000000123456789abcdef",
+        seq,
+        time,
+        gateway: "gw-1",
+        prev: "0".repeat(64),
+        body,
+      },
+      hash: String(seq).padStart(64, "0"),
+    };
+    tally.at(counts(seq) ? record : undefined);
+    see(record);
+  }
+  return tally.result();
+}
+
+function checkOf(id: string): Check {
+  const check = CHECKS.find((it) => it.id === id);
+  if (!check) throw new Error(`there is no check ${id}`);
+  return check;
+}
+
+const denied = decided("call-2", "deny");
+/** Of each check records about which it has nothing good to say; `none` happen without evidence, each of `wrong` contradicts it. */
+const CASES: Readonly<Record<string, { none?: readonly RecordBody[]; wrong?: readonly (readonly RecordBody[])[] }>> = {
+  checkpoints: { none: [STARTED] },
+  "call-intents": {
+    wrong: [
+      [outcome("call-9")],
+      [denied, outcome("call-2")],
+      [decided("call-2", "ask"), outcome("call-2")],
+      [decided("call-1", "permit"), outcome("call-1"), outcome("call-1")],
+    ],
+  },
+  "denied-calls": {
+    none: [decided("call-1", "permit")],
+    wrong: [
+      [denied, outcome("call-2")],
+      [denied, connected({ calls: ["call-2"] })],
+      [denied, admitted({ calls: ["call-2"] })],
+    ],
+  },
+  "invalid-calls": {
+    none: [decided("call-1", "permit")],
+    wrong: [[decided("call-3", "invalid"), outcome("call-3")]],
+  },
+  "decisions-named": {
+    none: [decided("call-1", "deny", { policies: [] })],
+    wrong: [
+      [decided("call-1", "permit", { policies: [] })],
+      [decided("call-1", "permit", { bundle: { name: "default", version: "1.0.0", digest: "" } })],
+    ],
+  },
+  "principals-named": {
+    wrong: [[decided("call-1", "permit", { principal: { ...denied.principal, id: "" } })]],
+  },
+  "interrupted-calls": {
+    none: [decided("call-1", "permit"), outcome("call-1")],
+    wrong: [[STARTED, decided("call-1", "permit"), STARTED]],
+  },
+  "policy-in-force": {
+    none: [decided("call-1", "permit")],
+    wrong: [
+      [STARTED, decided("call-1", "permit", { bundle: { ...denied.bundle, digest: `sha256:${"9".repeat(64)}` } })],
+    ],
+  },
+  "policy-refused": { none: [STARTED] },
+  approvals: {
+    none: [decided("call-4", "ask")],
+    wrong: [
+      [given()],
+      [requested(), given({ digest: `sha256:${"0".repeat(64)}` })],
+      [requested(), given({ approver: "" })],
+      [requested(), given({ approver: "client:local:ada", channel: "webhook" })],
+      [requested(), given({ approver: "local:ada", channel: "slack" })],
+      [given({ channel: "grant" })],
+    ],
+  },
+  "approvals-refused": { none: [requested()] },
+  "session-isolation": {
+    none: [opened({}, { level: "shared-kernel" })],
+    wrong: [
+      [told("session-opened", {}, { sessionId: "ses-1" })],
+      [told("session-opened", { machine: { level: "microvm" } }, { sessionId: "ses-1" })],
+      [told("process-ended", {}, { sessionId: "ses-7" })],
+      [connected()],
+    ],
+  },
+  "session-refused": { none: [opened()] },
+  "sessions-ended": { none: [opened()] },
+  "agent-image": { none: [told("session-opened", {}, { sessionId: "ses-1" })] },
+  "container-user": {
+    none: [opened({ uids: undefined })],
+    wrong: [[opened({ uids: [0, 0, 0, 0] })], [opened({ groups: [1000, 0] })]],
+  },
+  "container-capabilities": {
+    none: [opened({ capabilities: undefined })],
+    wrong: [
+      [opened({ capabilities: { inheritable: "0", permitted: "0", effective: "2", bounding: "0", ambient: "0" } })],
+    ],
+  },
+  "container-no-new-privileges": {
+    none: [opened({ noNewPrivs: undefined })],
+    wrong: [[opened({ noNewPrivs: false })]],
+  },
+  "container-seccomp": { none: [opened({ seccompMode: undefined })], wrong: [[opened({ seccompMode: 0 })]] },
+  "container-read-only-root": {
+    none: [opened({ mounts: [] })],
+    wrong: [[opened({ mounts: [{ target: "/", root: "/", fstype: "overlay", options: ["rw"] }] })]],
+  },
+  "container-pids-limit": { none: [told("session-opened", {})], wrong: [[opened({ pidsMax: undefined })]] },
+  "container-memory-limit": { none: [told("session-opened", {})], wrong: [[opened({ memoryMaxBytes: undefined })]] },
+  "container-mounts": {
+    none: [opened({ mounts: undefined })],
+    wrong: [[opened({ mounts: [{ target: "/host", root: "/", fstype: "virtiofs", options: ["rw"] }] })]],
+  },
+  "container-engine-socket": {
+    none: [opened({ sockets: undefined })],
+    wrong: [
+      [opened({ sockets: ["/var/run/docker.sock"] })],
+      [opened({ mounts: [{ target: "/x/docker.sock", root: "/", fstype: "tmpfs", options: ["ro"] }] })],
+    ],
+  },
+  "container-devices": { none: [opened({ devices: undefined })], wrong: [[opened({ devices: ["/dev/kvm"] })]] },
+  "container-network": {
+    none: [opened({ routes: undefined })],
+    wrong: [[opened({ interfaces: ["lo", "eth0"] })], [opened({ routes: ["eth0 00000000"] })]],
+  },
+  "container-kernel-paths": {
+    none: [opened({ writablePaths: undefined })],
+    wrong: [[opened({ unmaskedPaths: ["/proc/kcore"] })], [opened({ writablePaths: ["/proc/sys"] })]],
+  },
+  limits: { none: [outcome("call-1", { endedBy: "exit" })] },
+  "egress-granted": {
+    wrong: [[connected({ policies: [] })], [connected({ policies: undefined })], [disconnected()]],
+  },
+  "egress-refused": { none: [connected()] },
+  "secrets-absent": {
+    wrong: [[decided("call-1", "permit", { arguments: { argv: ["login", `ghp_${"a1B2".repeat(9)}`] } })]],
+  },
+  "secrets-outside": { none: [disconnected()] },
+  "packages-admitted": { wrong: [[admitted({ sha256: "x" })], [admitted({ policies: [] })]] },
+  "packages-refused": { none: [admitted()] },
+  "skills-pinned": {
+    none: [told("gateway-started", { skills: [{ name: "git", version: "1", digest: "sha256:1", pinned: false }] })],
+  },
+  "skills-refused": { none: [STARTED] },
+};
+
+const clean = STORY.map((it) =>
+  it.kind === "intent" && it.callId === "call-5" ? { ...it, arguments: "[redacted:name]" } : it,
+);
+// A log of this version can't have them yet, or has them in the log itself.
+const checkpoint = {
+  ...told("gateway-stopped", { note: "glovebox/chain-1\n25\nabc=" }),
+  event: "checkpoint",
+} as unknown as RecordBody;
+
+test("every check of records is tried, with evidence and with what is none", () => {
+  expect(Object.keys(CASES).toSorted()).toEqual(
+    CHECKS.flatMap((it) => (it.of === "records" ? [it.id] : [])).toSorted(),
+  );
+  expect(new Set(CHECKS.map((it) => it.id)).size).toBe(CHECKS.length);
+});
+
+test.each(Object.entries(CASES).flatMap(([id, { none }]) => (none ? [[id, none] as const] : [])))(
+  "%s tells what happened without evidence",
+  (id, none) => {
+    expect(resultOf(checkOf(id), none)).toMatchObject({ state: "none", examples: [] });
+  },
+);
+
+describe.each(Object.entries(CASES))("%s", (id, { wrong = [] }) => {
+  const check = checkOf(id);
+
+  test("finds evidence in a log that has it, with records to look up", () => {
+    const { state, examples, counts } = resultOf(check, [...clean, checkpoint]);
+    expect(state).toBe("found");
+    expect(Object.values(counts).every((it) => it > 0)).toBe(true);
+    expect(examples.length).toBeLessThanOrEqual(5);
+    if (id !== "secrets-absent") expect(examples[0]).toMatchObject({ hash: expect.stringMatching(/^\d{64}$/) });
+  });
+
+  test("says nothing where there is nothing to judge by", () => {
+    expect(resultOf(check, [])).toEqual({ state: "no-data", counts: {}, examples: [] });
+    const outside = resultOf(check, [...clean, checkpoint], () => false);
+    expect(outside).toEqual({ state: "no-data", counts: {}, examples: [] });
+  });
+
+  test.each(wrong.map((bodies, at) => [at, bodies] as const))(
+    "is contradicted, whatever evidence there is besides: %i",
+    (_, bodies) => {
+      const alone = resultOf(check, bodies);
+      expect(alone.state).toBe("contradicted");
+      expect(alone.examples.length).toBeGreaterThan(0);
+      const other = resultOf(check, clean);
+      expect(joined([other, alone])).toMatchObject({ state: "contradicted", examples: alone.examples });
+      expect(joined([other, alone])).toEqual(joined([alone, other]));
+    },
+  );
+});
+
+test("what was begun before the time that is asked for is known in it", () => {
+  const bodies = [STARTED, decided("call-1", "permit"), opened(), connected(), outcome("call-1"), disconnected()];
+  for (const id of ["call-intents", "session-isolation", "egress-granted", "policy-in-force"]) {
+    expect(resultOf(checkOf(id), bodies, (at) => at > 3).state).not.toBe("contradicted");
+  }
+  expect(resultOf(checkOf("call-intents"), bodies, (at) => at > 3).state).toBe("found");
+});
+
+test("a policy that was replaced while calls were being decided is still a named one", () => {
+  const next = { ...decided("", "permit").bundle, digest: `sha256:${"7".repeat(64)}` };
+  const loaded = told("policy-loaded", { bundle: next });
+  const bodies = [STARTED, loaded, decided("call-1", "permit"), decided("call-2", "permit", { bundle: next })];
+  expect(resultOf(checkOf("policy-in-force"), bodies)).toMatchObject({ state: "found" });
+});
+
+test("facts of another form than this version knows break no check", () => {
+  const strange = [
+    null,
+    1,
+    "text",
+    [],
+    [null],
+    { bundle: 1, skills: {}, machine: [], attestation: "x", calls: [1], mounts: 1 },
+  ];
+  const events = [
+    "gateway-started",
+    "session-opened",
+    "connection-opened",
+    "package-admitted",
+    "approval-given",
+  ] as const;
+  const bodies = events.flatMap((name) => strange.map((facts) => told(name, facts as object)));
+  for (const check of CHECKS) if (check.of === "records") expect(() => resultOf(check, bodies)).not.toThrow();
+});
+
+test("a check of secrets names the place and never the secret", () => {
+  const secret = `ghp_${"a1B2".repeat(9)}`;
+  const result = resultOf(checkOf("secrets-absent"), [decided("call-1", "permit", { arguments: { argv: [secret] } })]);
+  expect(JSON.stringify(result)).not.toContain(secret);
+  expect(result.examples[0]?.text).toBe("it is in `arguments`");
+});
+
+test("a chain that does not verify contradicts, with the place; one with a torn end does not", () => {
+  const check = checkOf("log-verifies");
+  if (check.of !== "chains") throw new Error("it is a check of records");
+  const problem = {
+    kind: "hash",
+    chain: "chain-1",
+    file: "000001.jsonl",
+    line: 7,
+    message: "its hash is not",
+  } as const;
+  const result = (chain: Partial<ChainRead>) => {
+    const tally = startTally();
+    tally.at({ chain: "chain-1" });
+    check.see(
+      { chain: "chain-1", records: 3, counted: 3, problems: [], problemCount: 0, isWhole: true, ...chain },
+      tally,
+    );
+    return tally.result();
+  };
+  expect(result({}).state).toBe("found");
+  expect(result({ problems: [{ ...problem, kind: "torn" }], problemCount: 1 }).state).toBe("none");
+  expect(result({ problems: [problem], problemCount: 3, isWhole: false })).toMatchObject({
+    state: "contradicted",
+    examples: [{ text: "000001.jsonl:7: its hash is not, and 2 more" }],
+  });
+});
