@@ -5,6 +5,7 @@ import pc from "picocolors";
 import { advisoriesCommand } from "./cli/advisories.ts";
 import { approveCommand } from "./cli/approve.ts";
 import { auditCommand } from "./cli/audit.ts";
+import { complianceCommand } from "./cli/compliance.ts";
 import { doctorCommand } from "./cli/doctor.ts";
 import { imageCommand } from "./cli/image.ts";
 import { installCommand, uninstallCommand } from "./cli/install.ts";
@@ -110,6 +111,13 @@ program.addCommand(
         version: VERSION,
       };
     },
+  }),
+);
+program.addCommand(
+  complianceCommand({
+    version: VERSION,
+    directory: (dataDir) => config(dataDir).auditDirectory,
+    mappings: join(PACKAGE_ROOT, "compliance"),
   }),
 );
 program.addCommand(snapshotCommand({ directories: config }));

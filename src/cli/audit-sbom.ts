@@ -42,7 +42,7 @@ export function sbomCommand({ directory, version }: SbomContext): Command {
     });
 }
 
-async function write(path: string, text: string): Promise<void> {
+export async function write(path: string, text: string): Promise<void> {
   await writeFile(path, text).catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : "";
     throw new GatewayError("INVALID_ARGUMENTS", `\`${printable(path)}\` cannot be written: ${printable(why)}`, {
@@ -51,7 +51,7 @@ async function write(path: string, text: string): Promise<void> {
   });
 }
 
-function parseMoment(text: string): number {
+export function parseMoment(text: string): number {
   const parsed = momentSchema.safeParse(text);
   if (parsed.success) return Date.parse(parsed.data);
   throw new InvalidArgumentError("give a date (2026-11-21, which begins at 0:00 UTC) or a time (2026-11-21T09:30:00Z)");

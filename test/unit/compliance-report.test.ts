@@ -1,0 +1,264 @@
+import { spawnSync } from "node:child_process";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parse } from "parse5";
+import { expect, test } from "vitest";
+import { openAuditLog } from "../../src/audit/log.ts";
+import type { RecordBody } from "../../src/audit/record.ts";
+import { complianceCommand } from "../../src/cli/compliance.ts";
+import { CHECK_IDS, CHECKS } from "../../src/compliance/checks.ts";
+import { loadFrameworks } from "../../src/compliance/framework.ts";
+import { gather } from "../../src/compliance/gather.ts";
+import { htmlReport } from "../../src/compliance/render/html.ts";
+import { markdownReport } from "../../src/compliance/render/markdown.ts";
+import { needsAttention, type Report, reportOf } from "../../src/compliance/report.ts";
+import { chains, onlyChain, recordsOf, scratch } from "../support/audit.ts";
+import { decided, opened, STARTED, STORY, told } from "../support/compliance.ts";
+
+const ROOT = join(import.meta.dirname, "..", "..");
+const ENTRY = join(ROOT, "bin", "glovebox.js");
+const frameworks = await loadFrameworks(join(ROOT, "compliance"), CHECK_IDS);
+const HOSTILE =
+  "<script>alert(1)</script>|`x` ](javascript:alert(1)) [a](javascript:b) <img src=x onerror=alert(1)> **b** \u001b[31m\u202e\n# h\n&amp; http://evil.example www.evil.example a@evil.example";
+
+async function logOf(...stories: readonly (readonly RecordBody[])[]): Promise<string> {
+  const directory = join(scratch(), "audit");
+  mkdirSync(directory);
+  const logs = await Promise.all(
+    stories.map(() => openAuditLog({ directory, gateway: "gw-test", segmentBytes: 4_000 })),
+  );
+  for (const [at, log] of logs.entries()) {
+    for (const body of stories[at] ?? []) await log.append(body);
+    await log[Symbol.asyncDispose]();
+  }
+  return directory;
+}
+
+async function report(directory: string, window = {}, generatedAt = "2026-11-21T12:00:00.000Z"): Promise<Report> {
+  const gathered = await gather(directory, CHECKS, window);
+  return reportOf(gathered, CHECKS, frameworks, { generatedAt, version: "0.1.0", window });
+}
+
+function glovebox(...args: string[]) {
+  return spawnSync(process.execPath, [ENTRY, "compliance", ...args], {
+    encoding: "utf8",
+    env: { ...process.env, NO_COLOR: "1" },
+  });
+}
+
+/** Flips a letter in a record in the middle. */
+function damage(directory: string): void {
+  const path = join(onlyChain(directory), "000002.jsonl");
+  const text = readFileSync(path, "utf8");
+  const at = text.indexOf("call-", text.length / 2);
+  writeFileSync(path, `${text.slice(0, at)}k${text.slice(at + 1)}`);
+}
+
+test("a report of a log has all that was read, and a state for each control", async () => {
+  const directory = await logOf(STORY);
+  const made = await report(directory);
+  const records = recordsOf(onlyChain(directory));
+  const last = records.at(-1);
+  expect(needsAttention(made)).toBe(false);
+  expect(made).toMatchObject({
+    format: 1,
+    glovebox: "0.1.0",
+    window: {},
+    log: { records: records.length, counted: records.length, verifies: true, from: records[0]?.time, to: last?.time },
+    policies: [{ name: "default", version: "1.0.0", digest: `sha256:${"a".repeat(64)}` }],
+    earlierPolicies: 0,
+    checkpoints: [],
+    contradicted: [],
+  });
+  expect(made.log.chains).toMatchObject([
+    { last: { seq: last?.seq, hash: last?.hash }, problemCount: 0, isWhole: true },
+  ]);
+  const states = made.frameworks.map((it) => [it.id, it.controls.map(({ id, state }) => `${id} ${state}`)]);
+  expect(Object.fromEntries(states)).toMatchSnapshot();
+  for (const { chain, seq, hash, time } of made.checks.flatMap((it) => it.examples)) {
+    const found = records.find((it) => it.seq === seq);
+    expect({ chain, hash, time }).toEqual({ chain: found?.chain, hash: found?.hash, time: found?.time });
+  }
+});
+
+test("the same log gives the same report but for when it was made", async () => {
+  const directory = await logOf(STORY, [STARTED, decided("call-b", "permit")]);
+  const [one, two] = [await report(directory), await report(directory, {}, "2027-01-01T00:00:00.000Z")];
+  expect({ ...two, generatedAt: one.generatedAt }).toEqual(one);
+  for (const render of [htmlReport, markdownReport]) {
+    expect(render(two).replaceAll(two.generatedAt, one.generatedAt)).toBe(render(one));
+  }
+});
+
+test("only what is on record in the time that is asked for counts", async () => {
+  const directory = await logOf(STORY);
+  const [first] = recordsOf(onlyChain(directory));
+  const startMs = Date.parse(first?.time ?? "");
+  const before = await report(directory, { untilMs: startMs });
+  expect(before.log).toMatchObject({ counted: 0, verifies: true });
+  const [whole, ...others] = before.checks.filter((it) => it.state !== "no-data").map((it) => it.id);
+  expect([whole, others]).toEqual(["log-verifies", []]);
+  const all = await report(directory, { sinceMs: startMs, untilMs: startMs + 3_600_000 });
+  expect(all.log.counted).toBe(all.log.records);
+  expect(all.window).toEqual({ since: first?.time, until: new Date(startMs + 3_600_000).toISOString() });
+});
+
+test("nothing of a damaged chain counts as evidence, and the report says where the damage is", async () => {
+  const directory = await logOf(STORY);
+  damage(directory);
+  const made = await report(directory);
+  expect(needsAttention(made)).toBe(true);
+  expect(made.log).toMatchObject({ counted: 0, verifies: false });
+  expect(made.policies).toEqual([]);
+  expect(made.contradicted).toEqual(["log-verifies"]);
+  expect(made.checks.filter((it) => it.id !== "log-verifies").every((it) => it.state === "no-data")).toBe(true);
+  for (const text of [markdownReport(made), htmlReport(made)]) {
+    expect(text).toMatch(/000002\\?\.jsonl(\\)?:\d+/);
+    expect(text.indexOf("Look at this first")).toBeLessThan(text.indexOf("What was read"));
+    expect(text).toContain("nothing of it counts as evidence");
+  }
+});
+
+test("one chain's damage leaves the evidence of the others", async () => {
+  const directory = await logOf(STORY, STORY);
+  const [first = ""] = chains(directory);
+  rmSync(join(directory, first, "000001.jsonl"));
+  const made = await report(directory);
+  expect(made.contradicted).toEqual(["log-verifies"]);
+  expect(made.checks.find((it) => it.id === "call-intents")).toMatchObject({ state: "found" });
+  expect(made.log.chains.map((it) => it.isWhole)).toEqual([false, true]);
+});
+
+test("half a record at the end, as a crash leaves it, is told, and the whole ones count", async () => {
+  const directory = await logOf(STORY);
+  const chain = onlyChain(directory);
+  const [last = ""] = made(chain);
+  writeFileSync(last, `${readFileSync(last, "utf8")}{"body":`);
+  const torn = await report(directory);
+  expect(torn.log).toMatchObject({ verifies: false, counted: torn.log.records });
+  expect(torn.checks.find((it) => it.id === "call-intents")?.state).toBe("found");
+  expect(markdownReport(torn)).toContain("Half a record at its end");
+
+  function made(directory: string): string[] {
+    const count = new Set(
+      recordsOf(directory).filter((it) => it.body.kind === "event" && it.body.event === "segment-started"),
+    ).size;
+    return [join(directory, `${String(count + 1).padStart(6, "0")}.jsonl`)];
+  }
+});
+
+test("what the log contradicts comes first, of whichever control, and needs attention", async () => {
+  const made = await report(
+    await logOf([STARTED, opened({ seccompMode: 0 }), told("session-opened", {}, { sessionId: "ses-2" })]),
+  );
+  expect(made.contradicted).toEqual(["session-isolation", "container-seccomp"]);
+  expect(needsAttention(made)).toBe(true);
+  const text = markdownReport(made);
+  expect(text.slice(0, text.indexOf("## What was read"))).toContain("there is no seccomp filter");
+  const { state } = made.frameworks.flatMap((it) => it.controls).find((it) => it.id === "5.22") ?? {};
+  expect(state).toBe("contradicted");
+});
+
+const hostile = async () =>
+  await report(
+    await logOf([
+      STARTED,
+      decided("call-1", "deny", { tool: HOSTILE, policies: [{ id: HOSTILE, effect: "forbid", reason: HOSTILE }] }),
+      decided(HOSTILE, "permit", {
+        principal: { id: HOSTILE, client: { name: HOSTILE, version: HOSTILE }, transport: "stdio" },
+      }),
+      decided("call-3", "invalid", { problems: [HOSTILE] }),
+      told("policy-rejected", { code: HOSTILE, message: HOSTILE }),
+      told("connection-refused", { host: HOSTILE, port: 443, reason: HOSTILE }),
+      told("session-refused", { code: HOSTILE, message: HOSTILE }, { sessionId: HOSTILE }),
+      told("policy-loaded", { bundle: { name: HOSTILE, version: HOSTILE, digest: HOSTILE } }),
+      opened({ devices: [`/dev/${HOSTILE}`] }, { engine: HOSTILE }, HOSTILE),
+    ]),
+  );
+
+interface Node {
+  readonly nodeName: string;
+  readonly attrs?: readonly { readonly name: string; readonly value: string }[];
+  readonly childNodes?: readonly Node[];
+}
+
+function elements(node: Node): Node[] {
+  return [node, ...(node.childNodes ?? []).flatMap(elements)];
+}
+
+test("in HTML nothing of a record is markup: no element, attribute or link comes of it", async () => {
+  const made = await hostile();
+  const found = elements(parse(htmlReport(made)) as Node);
+  const known =
+    /^(#document|#documentType|#text|html|head|meta|title|style|body|section|h1|h2|h3|p|ul|li|table|tbody|tr|th|td|code|span|a)$/;
+  expect(found.map((it) => it.nodeName).filter((it) => !known.test(it))).toEqual([]);
+  const attributes = found.flatMap((it) => it.attrs ?? []);
+  expect(new Set(attributes.map((it) => it.name))).toEqual(
+    new Set(["lang", "charset", "http-equiv", "content", "name", "class", "href", "rel", "id"]),
+  );
+  const sources = new Set(frameworks.map((it) => it.source));
+  const links = attributes.filter((it) => it.name === "href").map((it) => it.value);
+  expect(links.filter((it) => !/^#[a-z-]+$/.test(it) && !sources.has(it))).toEqual([]);
+  const policy = attributes.find((it) => it.value.includes("default-src"))?.value;
+  expect(policy).toMatch(/^default-src 'none'; style-src 'sha256-[\w+/]+=*'; base-uri 'none'; form-action 'none'$/);
+  expect(htmlReport(made)).toContain("&lt;script&gt;alert(1)&lt;/script&gt;");
+});
+
+test("in Markdown every character of a record that could begin markup is escaped", async () => {
+  const text = markdownReport(await hostile());
+  expect(text).toContain(
+    "&lt;script&gt;alert(1)&lt;/script&gt;\\|\\`x\\` \\](javascript:alert(1)) \\[a\\](javascript:b)",
+  );
+  for (const bare of [/<(?!https:)/, /(?<!\\)\]\(/, /\bhttp:\/\/evil/, /\bwww\.evil/, /a@evil/, /^# h/m]) {
+    expect(text).not.toMatch(bare);
+  }
+  const cells = text.split("\n").filter((it) => it.startsWith("| chain-"));
+  expect(cells.map((it) => it.match(/(?<!\\)\|/g)?.length)).toEqual([7]);
+});
+
+test("no control character, and nothing that turns the direction of text, is in any format", async () => {
+  const made = await hostile();
+  for (const text of [markdownReport(made), htmlReport(made), JSON.stringify(made, null, 2)]) {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: that there are none is the point
+    expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/);
+    expect(text).not.toMatch(/compliant/i);
+  }
+});
+
+test("the command prints, writes, lists, and says by its exit code whether to look", async () => {
+  const directory = await logOf(STORY);
+  const plain = glovebox("report", directory, "--framework", "owasp-agentic-2026");
+  expect([plain.status, plain.stderr]).toEqual([0, ""]);
+  expect(plain.stdout).toMatch(/^# Evidence from the audit log\n/);
+  expect(plain.stdout).toContain("### ASI05 Unexpected Code Execution (RCE)");
+  const output = join(scratch(), "report.json");
+  const written = glovebox("report", directory, "--framework", "all", "--format", "json", "--output", output);
+  expect([written.status, written.stdout]).toEqual([0, ""]);
+  expect(JSON.parse(readFileSync(output, "utf8")).frameworks).toHaveLength(frameworks.length);
+  damage(directory);
+  const damaged = glovebox("report", directory, "--framework", "iso-42001", "--format", "html");
+  expect([damaged.status, damaged.stderr]).toEqual([1, expect.stringContaining("the log does not verify")]);
+  expect(damaged.stdout).toContain('class="alarm"');
+  expect(glovebox("list").stdout.split("\n")).toContainEqual(
+    expect.stringMatching(/^nist-800-53 +NIST SP 800-53 Revision 5: 13 controls, 13 with/),
+  );
+});
+
+test("what can't be asked is refused, with what to do", async () => {
+  const directory = await logOf(STORY);
+  const command = complianceCommand({
+    directory: () => directory,
+    mappings: join(ROOT, "compliance"),
+    version: "0.1.0",
+  });
+  const refusals: readonly (readonly [string[], RegExp])[] = [
+    [[directory], /name a framework/],
+    [[directory, "--framework", "soc2"], /no framework `soc2`; there are cis-docker-1\.6/],
+    [[join(directory, "nothing"), "--framework", "all"], /there is no audit log in/],
+    [["--framework", "all", "--since", "2026-11-21", "--until", "2026-11-20"], /later than/],
+  ];
+  for (const [args, message] of refusals) {
+    const asked = command.parseAsync(["report", ...args], { from: "user" });
+    await expect(asked).rejects.toMatchObject({ code: "INVALID_ARGUMENTS", message: expect.stringMatching(message) });
+  }
+});
