@@ -3,6 +3,7 @@ import type { AuditRecord, IntentBody } from "../audit/record.ts";
 
 /** Calls that did not run are remembered so far back, so that one which ran after all can be told from one that nobody asked for. */
 const MAX_REFUSED = 10_000;
+const MAX_TOOL_CHARS = 100;
 
 /** A call that ended: whether its intent, or a person, had let it run by then. */
 export interface Ended {
@@ -43,11 +44,11 @@ export function followCalls(): Calls {
       const callId = opened(body);
       if (callId !== undefined) {
         const person = body.kind === "event";
-        const tool = body.kind === "intent" ? body.tool : (refused.get(callId)?.tool ?? "");
+        const tool = body.kind === "intent" ? body.tool.slice(0, MAX_TOOL_CHARS) : (refused.get(callId)?.tool ?? "");
         refused.delete(callId);
         open.set(callId, { tool, by: person ? "person" : "policy" });
       } else if (body.kind === "intent") {
-        refused.set(body.callId, { tool: body.tool, decision: body.decision });
+        refused.set(body.callId, { tool: body.tool.slice(0, MAX_TOOL_CHARS), decision: body.decision });
         const [oldest] = refused.keys();
         if (refused.size > MAX_REFUSED && oldest !== undefined) refused.delete(oldest);
       }

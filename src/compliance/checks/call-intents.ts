@@ -12,8 +12,8 @@ export const callIntents: Check = {
       const ended = calls.see(record);
       if (!ended) return;
       const { callId, tool, status, by, decision } = ended;
-      if (by === "policy") tally.finds("ran by policy's decision", `${callId}: ${tool}, ended ${status}`);
-      else if (by === "person") tally.finds("ran by a person's approval", `${callId}: ${tool}, ended ${status}`);
+      if (by === "policy") tally.finds("let run by policy", `${callId}: ${tool}, ended ${status}`);
+      else if (by === "person") tally.finds("let run by a person", `${callId}: ${tool}, ended ${status}`);
       else if (decision === undefined) {
         tally.contradicts("ended without an intent", `${callId} has an outcome and no intent that is open`);
       } else {

@@ -18,7 +18,7 @@ export const decisionsNamed: Check = {
       } else if (by !== "") {
         tally.finds(`${decision} by named policies`, `${callId}: ${tool}: ${decision} by ${by} of ${bundle.digest}`);
       } else if (decision === "deny") {
-        tally.concerns("denied by default: no policy permits it");
+        tally.concerns("denied without a policy that forbids it");
       } else {
         tally.contradicts("without a policy", `${callId}: ${tool}: ${decision}, and no policy is named`);
       }

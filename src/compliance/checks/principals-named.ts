@@ -1,4 +1,5 @@
 import type { Check } from "../check.ts";
+import { line } from "../tally.ts";
 
 const MAX_REMEMBERED = 10_000;
 
@@ -16,7 +17,7 @@ export const principalsNamed: Check = {
         tally.contradicts("without a principal", `${body.callId}: ${body.tool} names nobody`);
         return;
       }
-      const who = `${id} through ${client.name} ${client.version}`;
+      const who = line(`${id} through ${client.name} ${client.version}`);
       tally.finds("calls of a named principal", seen.has(who) ? undefined : who);
       if (seen.size < MAX_REMEMBERED) seen.add(who);
     };
