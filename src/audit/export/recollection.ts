@@ -1,0 +1,139 @@
+import type { Principal } from "../../policy/request.ts";
+import type { AuditRecord, EventBody, IntentBody } from "../record.ts";
+import { factsIn, textIn } from "./facts.ts";
+import { type Target, targetOf } from "./tools.ts";
+
+/** Calls without an outcome: at most 4,096 are open at once, and denied ones never have one. */
+const MAX_OPEN_CALLS = 8_192;
+/** Calls that have ended: their processes and connections may go on. */
+const MAX_ENDED_CALLS = 1_024;
+const MAX_SESSIONS = 4_096;
+const MAX_GATEWAYS = 256;
+
+/** Of a call, what its later records do not repeat. */
+export interface KnownCall extends Pick<IntentBody, "principal" | "tool" | "decision"> {
+  readonly sessionId?: string;
+  readonly bundle: { readonly name: string; readonly version: string; readonly digest: string };
+  readonly target?: Target;
+}
+
+/** Of a session, what its later records do not repeat. Each part is absent until the log says it. */
+export interface KnownSession {
+  /** Who called in it first: a session's id is its owner's alone to know at first. */
+  readonly owner?: Principal;
+  readonly machineId?: string;
+  readonly engine?: string;
+  readonly engineVersion?: string;
+  readonly bootId?: string;
+  readonly kernelRelease?: string;
+}
+
+/** What earlier records of the same chain say. Every lookup may come to nothing: records are exported one by one, too. */
+export interface ExportContext {
+  readonly call: (callId: string) => KnownCall | undefined;
+  readonly session: (sessionId: string) => KnownSession | undefined;
+  /** Glovebox's version that a gateway runs. */
+  readonly version: (gateway: string) => string | undefined;
+}
+
+/** For a record on its own. */
+export const NOTHING_KNOWN: ExportContext = {
+  call: () => undefined,
+  session: () => undefined,
+  version: () => undefined,
+};
+
+/** Reads a chain with, record by record. Memory is bounded: what was heard of longest ago is forgotten. */
+export interface Recollection extends ExportContext {
+  /** To be called with every record, before it is exported. */
+  note(record: AuditRecord): void;
+}
+
+export function createRecollection(): Recollection {
+  const open = new Latest<KnownCall>(MAX_OPEN_CALLS);
+  const ended = new Latest<KnownCall>(MAX_ENDED_CALLS);
+  const sessions = new Latest<KnownSession>(MAX_SESSIONS);
+  const versions = new Latest<string>(MAX_GATEWAYS);
+  const learn = (sessionId: string, known: KnownSession) =>
+    sessions.set(sessionId, { ...sessions.get(sessionId), ...known });
+  return {
+    call: (callId) => open.get(callId) ?? ended.get(callId),
+    session: (sessionId) => sessions.get(sessionId),
+    version: (gateway) => versions.get(gateway),
+    note: ({ body, gateway }) => {
+      switch (body.kind) {
+        case "intent":
+          open.set(body.callId, knownCall(body));
+          if (body.sessionId !== undefined) learn(body.sessionId, { owner: ownerOf(sessions, body) });
+          return;
+        case "outcome": {
+          const call = open.take(body.callId);
+          if (call) ended.set(body.callId, call);
+          return;
+        }
+        case "event": {
+          if (body.sessionId !== undefined) learn(body.sessionId, machineOf(body));
+          const version = body.event === "gateway-started" ? textIn(factsIn(body.facts), "version") : undefined;
+          if (version !== undefined) versions.set(gateway, version);
+        }
+      }
+    },
+  };
+}
+
+function knownCall({ principal, tool, decision, sessionId, bundle, arguments: args }: IntentBody): KnownCall {
+  const { name, version, digest } = bundle;
+  const target = decision === "invalid" ? undefined : targetOf(tool, args);
+  return {
+    ...{ principal, tool, decision },
+    ...(sessionId !== undefined && { sessionId }),
+    bundle: { name, version, digest },
+    ...(target && { target }),
+  };
+}
+
+function ownerOf(sessions: Latest<KnownSession>, { sessionId = "", principal }: IntentBody): Principal {
+  return sessions.get(sessionId)?.owner ?? principal;
+}
+
+function machineOf({ event, facts }: EventBody): KnownSession {
+  if (event !== "session-opened" && event !== "session-woken") return {};
+  const all = factsIn(facts);
+  const machine = factsIn(all["machine"]);
+  const attestation = factsIn(all["attestation"]);
+  const said = {
+    machineId: textIn(all, "machineId"),
+    engine: textIn(machine, "engine"),
+    engineVersion: textIn(machine, "engineVersion"),
+    bootId: textIn(attestation, "bootId"),
+    kernelRelease: textIn(attestation, "kernelRelease"),
+  };
+  return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined));
+}
+
+/** So many at most: the one that was set longest ago goes first. */
+class Latest<T> {
+  readonly #max: number;
+  readonly #entries = new Map<string, T>();
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  get(key: string): T | undefined {
+    return this.#entries.get(key);
+  }
+
+  take(key: string): T | undefined {
+    const value = this.#entries.get(key);
+    this.#entries.delete(key);
+    return value;
+  }
+
+  set(key: string, value: T): void {
+    this.#entries.delete(key);
+    this.#entries.set(key, value);
+    const [oldest] = this.#entries.keys();
+    if (this.#entries.size > this.#max && oldest !== undefined) this.#entries.delete(oldest);
+  }
+}
