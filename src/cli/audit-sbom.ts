@@ -1,11 +1,11 @@
 import { writeFile } from "node:fs/promises";
-import { Command, InvalidArgumentError } from "commander";
-import { z } from "zod";
+import { Command } from "commander";
 import { takeInventory } from "../audit/inventory.ts";
 import { sbomText } from "../audit/sbom.ts";
 import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
 import { print, readable } from "./audit-io.ts";
+import { parseMoment } from "./moment.ts";
 
 interface SbomContext {
   readonly directory: (dataDir: string | undefined) => string;
@@ -18,8 +18,6 @@ interface Options {
   readonly since?: number;
   readonly output?: string;
 }
-
-const momentSchema = z.union([z.iso.date(), z.iso.datetime({ offset: true })]);
 
 /** `glovebox audit sbom`: verifies the log, and says which packages entered sandboxes. */
 export function sbomCommand({ directory, version }: SbomContext): Command {
@@ -49,10 +47,4 @@ export async function write(path: string, text: string): Promise<void> {
       cause,
     });
   });
-}
-
-export function parseMoment(text: string): number {
-  const parsed = momentSchema.safeParse(text);
-  if (parsed.success) return Date.parse(parsed.data);
-  throw new InvalidArgumentError("give a date (2026-11-21, which begins at 0:00 UTC) or a time (2026-11-21T09:30:00Z)");
 }

@@ -5,6 +5,7 @@ import { storyOf } from "../audit/story.ts";
 import { verifyLog } from "../audit/verify.ts";
 import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
+import { exportCommand } from "./audit-export.ts";
 import { print, readable } from "./audit-io.ts";
 import type { LoggingContext } from "./audit-logging.ts";
 import { sbomCommand } from "./audit-sbom.ts";
@@ -27,7 +28,7 @@ interface Options {
 
 const MAX_LINES = 10_000;
 
-/** `glovebox audit verify|tail|show|sbom|status|ship|store`. They read, and never change, the log; a gateway may be writing it. */
+/** `glovebox audit verify|tail|show|sbom|export|status|ship|store`. They read, and never change, the log; a gateway may be writing it. */
 export function auditCommand(context: AuditContext): Command {
   const command = new Command("audit").description("verify, read and ship the audit log").addHelpText(
     "after",
@@ -41,6 +42,7 @@ Examples:
   $ glovebox audit tail --json | jq 'select(.body.decision == "deny")'
   $ glovebox audit show call-0mwplkhc8c2b36263ab4f8dbd
   $ glovebox audit sbom --output sbom.json    which packages entered sandboxes?
+  $ glovebox audit export --format ocsf -o events.ndjson
   $ glovebox audit status                     does everything arrive where it is shipped to?`,
   );
   const dataDir = ["--data-dir <dir>", "where the log is kept (env GLOVEBOX_DATA_DIR)"] as const;
@@ -71,6 +73,7 @@ Examples:
     .action((callId: string, options: Options) => show(context.directory(options.dataDir), callId, options));
   return command
     .addCommand(sbomCommand(context))
+    .addCommand(exportCommand(context))
     .addCommand(statusCommand(context))
     .addCommand(shipCommand(context))
     .addCommand(auditStoreCommand(context));

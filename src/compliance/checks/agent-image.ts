@@ -9,7 +9,7 @@ export const agentImage: Check = {
   start: (tally) => (record) => {
     const opened = eventOf(record, "session-opened");
     if (!opened) return;
-    const digest = textOf(opened.facts, "imageDigest");
+    const digest = textOf(opened.facts, "image");
     if (digest === undefined) tally.concerns("sessions that do not name it");
     else tally.finds("sessions that name it", `${opened.sessionId ?? ""}: ${digest}`);
   },
