@@ -1,46 +1,182 @@
 import { join } from "node:path";
+import { factsIn, textIn, textsIn } from "./facts.ts";
 import { listChains } from "./files.ts";
 import { type Entry, readChain } from "./read.ts";
+import type { AuditRecord, Json } from "./record.ts";
 
-/** More records of one call are not told. */
+/** More records of one story are not told. */
 const MAX_RECORDS = 1_000;
+/** Of a connection, process or approval: the calls that it is part of. */
+const MAX_CALLS = 16;
+
+/** What an id can be of, and where records name it besides `callId` and `sessionId`. */
+const NAMED_BY = {
+  connection: "connectionId",
+  approval: "approvalId",
+  process: "processId",
+  machine: "machineId",
+} as const;
+export type StoryKind = "call" | "session" | "snapshot" | keyof typeof NAMED_BY;
+
+export interface Story {
+  readonly kind: StoryKind;
+  readonly id: string;
+  /** In the log's order; what other chains have of it last. */
+  readonly entries: readonly Entry[];
+  /** There is more than is told. */
+  readonly isCut: boolean;
+}
 
 /**
- * What the log has of one call, in order: its intent, its outcome, events that name it, and of its session the event before it,
- * those during it and the next one after it. Empty when no chain has the call. Reads the log once or twice, in bounded memory.
+ * What the log has of a call, in order: its intent and outcome, every event that names it, what became of the connections that it opened and
+ * of those whom people were asked about, the start of its gateway, and of its session the making of its sandbox, the event before the call, those
+ * during it and the next one after it. Of a session, all its records. Of anything else that has an id, its records and the calls that it is part of.
+ * `undefined` when no chain has the id. Reads the log two or three times, in bounded memory.
  */
-export async function storyOf(directory: string, callId: string): Promise<Entry[]> {
+export async function storyOf(directory: string, id: string): Promise<Story | undefined> {
   for (const chain of await listChains(directory)) {
     const chainDirectory = join(directory, chain);
-    const own = await recordsOfCall(chainDirectory, callId);
-    if (own.length === 0) continue;
-    const session = own.map(({ record }) => record.body.sessionId).find((it) => it !== undefined);
-    const around = session === undefined ? [] : await sessionAround(chainDirectory, session, own);
-    return [...own, ...around].sort((a, b) => a.record.seq - b.record.seq);
+    const own = await find(chainDirectory, [id], (record) => isOf(record, id));
+    const kind = kindOf(own, id);
+    if (kind === undefined) continue;
+    const isCut = own.length === MAX_RECORDS;
+    if (kind === "session") return { kind, id, entries: own, isCut };
+    const more = kind === "call" ? await aroundCall(chainDirectory, own) : await callsOf(chainDirectory, own);
+    // However much a call did, how it ended is told.
+    const isEnd = ({ body }: AuditRecord) => body.kind === "outcome" && body.callId === id;
+    if (kind === "call" && isCut) more.push(...(await find(chainDirectory, [id], isEnd)));
+    const elsewhere = kind === "call" ? await deletions(directory, own) : [];
+    return { kind, id, entries: [...inOrder([...own, ...more]), ...elsewhere], isCut };
+  }
+  return undefined;
+}
+
+/** The first records of a chain that `matters` says so of; their lines have one of the texts. */
+async function find(
+  chainDirectory: string,
+  texts: readonly string[],
+  matters: (record: AuditRecord) => boolean,
+): Promise<Entry[]> {
+  const found: Entry[] = [];
+  if (texts.length === 0) return found;
+  // As JSON writes it.
+  const written = texts.map((it) => Buffer.from(JSON.stringify(it)));
+  for await (const entry of readChain(chainDirectory, (line) => written.some((it) => line.includes(it)))) {
+    if (matters(entry.record)) found.push(entry);
+    if (found.length === MAX_RECORDS) break;
+  }
+  return found;
+}
+
+/** Whether a record is of the id by what the gateway wrote. What an agent chose, as arguments are, makes it part of no story. */
+function isOf({ body }: AuditRecord, id: string): boolean {
+  if (body.callId === id || body.sessionId === id) return true;
+  if (body.kind === "intent") return false;
+  return namesOf(body.facts).includes(id) || callsIn(body.facts).includes(id) || snapshotIn({ body }) === id;
+}
+
+function kindOf(own: readonly Entry[], id: string): StoryKind | undefined {
+  const bodies = own.map(({ record }) => record.body);
+  if (bodies.some((it) => it.callId === id)) return "call";
+  if (bodies.some((it) => it.sessionId === id)) return "session";
+  for (const [kind, name] of Object.entries(NAMED_BY))
+    if (bodies.some((it) => it.kind !== "intent" && textIn(factsIn(it.facts), name) === id))
+      return kind as keyof typeof NAMED_BY;
+  if (own.some(({ record }) => snapshotIn(record) === id)) return "snapshot";
+  // Named by others, and without a record of its own: what is left of a call whose intent was damaged.
+  return own.length > 0 ? "call" : undefined;
+}
+
+async function aroundCall(chainDirectory: string, own: readonly Entry[]): Promise<Entry[]> {
+  const session = own.map(({ record }) => record.body.sessionId).find((it) => it !== undefined);
+  const gateway = own[0]?.record.gateway ?? "";
+  // A connection's end does not name the calls again; what a person said of one names none. (Of a call it does: a person's answer for a whole
+  // session goes under one id in the records of many calls.)
+  const names = own.flatMap(({ record: { body } }) => (body.kind === "event" ? namesOf(body.facts) : []));
+  const linked = ({ body }: AuditRecord) =>
+    body.kind === "event" &&
+    (body.event === "connection-closed" || (body.event.startsWith("approval-") && body.callId === undefined)) &&
+    namesOf(body.facts).some((it) => names.includes(it));
+  const isStart = ({ body, gateway: by }: AuditRecord) =>
+    body.kind === "event" && body.event === "gateway-started" && by === gateway;
+  const ends = await find(chainDirectory, names, linked);
+  const [start] = await find(chainDirectory, ["gateway-started"], isStart);
+  const around = session === undefined ? [] : await sessionAround(chainDirectory, session, own);
+  return [...(start ? [start] : []), ...ends, ...around];
+}
+
+async function sessionAround(chainDirectory: string, session: string, own: readonly Entry[]): Promise<Entry[]> {
+  const seqs = own.filter(({ record }) => record.body.kind !== "event" || record.body.callId !== undefined);
+  const first = seqs[0]?.record.seq ?? 0;
+  const last = seqs.at(-1)?.record.seq ?? 0;
+  let made: Entry | undefined;
+  let before: Entry | undefined;
+  const during: Entry[] = [];
+  for await (const entry of readChain(
+    chainDirectory,
+    (line) => line.includes(JSON.stringify(session)) && line.includes('"session-'),
+  )) {
+    const { body, seq } = entry.record;
+    if (body.kind !== "event" || body.sessionId !== session || !body.event.startsWith("session-")) continue;
+    if (seq >= first) during.push(entry);
+    else before = entry;
+    if (seq < first && (body.event === "session-opened" || body.event === "session-woken")) made = entry;
+    if (seq > last || during.length === MAX_RECORDS) break;
+  }
+  return [made, before, ...during].filter((it) => it !== undefined);
+}
+
+async function callsOf(chainDirectory: string, own: readonly Entry[]): Promise<Entry[]> {
+  const named = own.flatMap(({ record: { body } }) => [
+    body.callId,
+    ...(body.kind === "intent" ? [] : callsIn(body.facts)),
+  ]);
+  const calls = [...new Set(named.filter((it) => it !== undefined))].slice(0, MAX_CALLS);
+  const isEnd = ({ body }: AuditRecord) => body.kind !== "event" && calls.includes(body.callId);
+  return await find(chainDirectory, calls, isEnd);
+}
+
+/**
+ * A snapshot that the call is about may be deleted by a person later, whose command writes a chain of its own. Calls name a snapshot by its
+ * principal and name, under which there is one at a time.
+ */
+async function deletions(directory: string, own: readonly Entry[]): Promise<Entry[]> {
+  const [intent] = own.filter(({ record }) => record.body.kind === "intent");
+  if (intent?.record.body.kind !== "intent") return [];
+  const { principal, arguments: args } = intent.record.body;
+  const name = textIn(factsIn(args), "snapshot");
+  if (name === undefined) return [];
+  const isDeletion = ({ body, time }: AuditRecord) => {
+    if (body.kind !== "event" || body.event !== "snapshot-deleted" || time < intent.record.time) return false;
+    const facts = factsIn(body.facts);
+    return facts["name"] === name && facts["principalId"] === principal.id;
+  };
+  for (const chain of await listChains(directory)) {
+    const [first] = await find(join(directory, chain), ["snapshot-deleted"], isDeletion);
+    if (first) return [first];
   }
   return [];
 }
 
-async function recordsOfCall(chainDirectory: string, callId: string): Promise<Entry[]> {
-  const own: Entry[] = [];
-  for await (const entry of readChain(chainDirectory, (line) => line.includes(callId))) {
-    if (entry.record.body.callId === callId) own.push(entry);
-    if (own.length === MAX_RECORDS) break;
-  }
-  return own;
+/** Each once. */
+function inOrder(entries: readonly Entry[]): Entry[] {
+  const bySeq = new Map(entries.map((it) => [it.record.seq, it]));
+  return [...bySeq.values()].sort((a, b) => a.record.seq - b.record.seq);
 }
 
-async function sessionAround(chainDirectory: string, session: string, own: readonly Entry[]): Promise<Entry[]> {
-  const first = own[0]?.record.seq ?? 0;
-  const last = own.at(-1)?.record.seq ?? 0;
-  let before: Entry | undefined;
-  const during: Entry[] = [];
-  for await (const entry of readChain(chainDirectory, (line) => line.includes(session) && line.includes('"session-'))) {
-    const { body, seq } = entry.record;
-    if (body.kind !== "event" || body.sessionId !== session || own.some((it) => it.record.seq === seq)) continue;
-    if (seq < first) before = entry;
-    else during.push(entry);
-    if (seq > last || during.length === MAX_RECORDS) break;
-  }
-  return before ? [before, ...during] : during;
+function namesOf(facts: Json): string[] {
+  const known = factsIn(facts);
+  return Object.values(NAMED_BY)
+    .map((name) => textIn(known, name))
+    .filter((it) => it !== undefined);
+}
+
+function callsIn(facts: Json): string[] {
+  const known = factsIn(facts);
+  const call = textIn(known, "callId");
+  return [...textsIn(known, "calls"), ...(call === undefined ? [] : [call])];
+}
+
+function snapshotIn({ body }: Pick<AuditRecord, "body">): string | undefined {
+  return body.kind === "event" && body.event === "snapshot-deleted" ? textIn(factsIn(body.facts), "id") : undefined;
 }

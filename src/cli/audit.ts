@@ -12,7 +12,8 @@ import { sbomCommand } from "./audit-sbom.ts";
 import { shipCommand } from "./audit-ship.ts";
 import { statusCommand } from "./audit-status.ts";
 import { auditStoreCommand } from "./audit-store.ts";
-import { jsonLine, recordLine, storyLines, verificationLines } from "./audit-text.ts";
+import { storyLines } from "./audit-story.ts";
+import { jsonLine, recordLine, verificationLines } from "./audit-text.ts";
 
 export interface AuditContext extends LoggingContext {
   /** Glovebox's own. */
@@ -66,11 +67,16 @@ Examples:
     .action((options: Options) => tail(context.directory(options.dataDir), options));
   command
     .command("show")
-    .argument("<callId>", "as results, errors and `audit tail` name it")
-    .description("tell the story of one call: what was asked, decided and done, and in which session")
+    .argument(
+      "<id>",
+      "of a call, as results, errors and `audit tail` name it; or of a session, connection, approval, …",
+    )
+    .description(
+      "tell the story of one call: what was asked, decided and done, in which sandbox, and what went out and in",
+    )
     .option(...dataDir)
     .option(...jsonLines)
-    .action((callId: string, options: Options) => show(context.directory(options.dataDir), callId, options));
+    .action((id: string, options: Options) => show(context.directory(options.dataDir), id, options));
   return command
     .addCommand(sbomCommand(context))
     .addCommand(exportCommand(context))
@@ -95,12 +101,15 @@ async function tail(directory: string, { lines, follow, json }: Options): Promis
   }
 }
 
-async function show(directory: string, callId: string, { json }: Options): Promise<void> {
-  const story = await readable(directory, storyOf(directory, callId));
-  if (story.length === 0) {
-    throw new GatewayError("INVALID_ARGUMENTS", `the log has no call \`${printable(callId, 100)}\``);
+async function show(directory: string, id: string, { json }: Options): Promise<void> {
+  const story = await readable(directory, storyOf(directory, id));
+  if (story === undefined) {
+    throw new GatewayError(
+      "INVALID_ARGUMENTS",
+      `the log has no call, session or other thing \`${printable(id, 100)}\``,
+    );
   }
-  await print(json ? story.map(jsonLine) : storyLines(callId, story));
+  await print(json ? story.entries.map(jsonLine) : storyLines(story));
 }
 
 function parseCount(text: string): number {

@@ -10,7 +10,8 @@ import { needsAttention, type Report, reportOf } from "../compliance/report.ts";
 import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
 import { print, readable } from "./audit-io.ts";
-import { parseMoment, write } from "./audit-sbom.ts";
+import { write } from "./audit-sbom.ts";
+import { parseMoment } from "./moment.ts";
 import { jsonLine } from "./audit-text.ts";
 
 export interface ComplianceContext {

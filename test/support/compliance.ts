@@ -53,7 +53,7 @@ export function opened(
 ): EventBody {
   const facts = {
     machineId: "mch-1",
-    imageDigest: `sha256:${"e".repeat(64)}`,
+    image: `sha256:${"e".repeat(64)}`,
     pooled: false,
     machine: { ...MACHINE, ...machine },
     attestation: { ...ATTESTATION, ...attestation },

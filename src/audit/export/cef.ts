@@ -1,8 +1,8 @@
 import { isIP } from "node:net";
 import { posix } from "node:path";
+import { type Facts, factsIn, numberIn, portIn, textIn, textsIn } from "../facts.ts";
 import type { AuditRecord, EventBody, IntentBody, Json, OutcomeBody } from "../record.ts";
 import { type CefFields, cefLine } from "./cef-text.ts";
-import { type Facts, factsIn, numberIn, portIn, textIn, textsIn } from "./facts.ts";
 import type { ExportContext, KnownCall } from "./recollection.ts";
 import { targetOf } from "./tools.ts";
 

@@ -1,5 +1,5 @@
+import { factsIn, textIn } from "../facts.ts";
 import type { AuditRecord, EventBody } from "../record.ts";
-import { factsIn, textIn } from "./facts.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent, type Told } from "./ocsf-event.ts";
 import { actorIn, callerOf, sandboxOf, userOf } from "./ocsf-parts.ts";
 

@@ -1,6 +1,6 @@
 import { asJson } from "../as-json.ts";
+import { factsIn, present, textIn } from "../facts.ts";
 import type { AuditRecord, EventBody, IntentBody, Json, OutcomeBody } from "../record.ts";
-import { factsIn, present, textIn } from "./facts.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent, type Ruling, type Told } from "./ocsf-event.ts";
 import { authorizationsOf, bundlePolicy, callerOf, gatewayOf, sandboxOf } from "./ocsf-parts.ts";
 import { toolOf } from "./tools.ts";

@@ -1,5 +1,5 @@
+import { type Facts, factsIn, present, textIn } from "../facts.ts";
 import type { AuditRecord, EventBody, Json } from "../record.ts";
-import { type Facts, factsIn, present, textIn } from "./facts.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent, type Told } from "./ocsf-event.ts";
 import { gatewayOf, userOf } from "./ocsf-parts.ts";
 

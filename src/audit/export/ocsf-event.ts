@@ -1,6 +1,6 @@
 import canonicalize from "canonicalize";
+import { present } from "../facts.ts";
 import type { AuditRecord, Json } from "../record.ts";
-import { present } from "./facts.ts";
 import type { ExportContext } from "./recollection.ts";
 
 /** Open Cybersecurity Schema Framework: its classes, attributes and numbers are those of this version (https://schema.ocsf.io/1.8.0/). */

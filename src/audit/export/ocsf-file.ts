@@ -1,6 +1,6 @@
 import { posix } from "node:path";
+import { type Facts, numberIn, present, textIn } from "../facts.ts";
 import type { AuditRecord, Json } from "../record.ts";
-import { type Facts, numberIn, present, textIn } from "./facts.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent, type Ruling, type Told } from "./ocsf-event.ts";
 import { bundlePolicy, callerOf, sandboxOf, sha256Of } from "./ocsf-parts.ts";
 import type { KnownCall } from "./recollection.ts";

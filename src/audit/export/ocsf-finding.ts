@@ -1,5 +1,5 @@
+import { factsIn, portIn, textIn } from "../facts.ts";
 import type { AuditRecord, EventBody } from "../record.ts";
-import { factsIn, portIn, textIn } from "./facts.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent } from "./ocsf-event.ts";
 import { placeOf } from "./ocsf-network.ts";
 import { actorIn, correlationOf, endpointOf, sandboxEndpoint, sandboxOf } from "./ocsf-parts.ts";

@@ -1,5 +1,5 @@
+import { factsIn, present, textIn } from "../facts.ts";
 import type { AuditRecord, EventBody } from "../record.ts";
-import { factsIn, present, textIn } from "./facts.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent, type Told } from "./ocsf-event.ts";
 import { actorIn, gatewayOf, sandboxOf } from "./ocsf-parts.ts";
 

@@ -1,5 +1,5 @@
+import { factsIn } from "../facts.ts";
 import type { AuditRecord, EventBody } from "../record.ts";
-import { factsIn } from "./facts.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent } from "./ocsf-event.ts";
 import { gatewayOf } from "./ocsf-parts.ts";
 

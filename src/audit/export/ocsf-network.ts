@@ -1,5 +1,5 @@
+import { type Facts, factsIn, numberIn, portIn, present, textIn } from "../facts.ts";
 import type { AuditRecord, EventBody, Json } from "../record.ts";
-import { type Facts, factsIn, numberIn, portIn, present, textIn } from "./facts.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent, type Told } from "./ocsf-event.ts";
 import { actorIn, correlationOf, endpointOf, firewallRule, sandboxEndpoint, sandboxOf } from "./ocsf-parts.ts";
 

@@ -1,5 +1,5 @@
+import { factsIn, numberIn, present, textIn } from "../facts.ts";
 import type { AuditRecord, EventBody } from "../record.ts";
-import { factsIn, numberIn, present, textIn } from "./facts.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent } from "./ocsf-event.ts";
 import { actorIn, correlationOf, firewallRule, sandboxEndpoint, sandboxOf, sha256Of } from "./ocsf-parts.ts";
 

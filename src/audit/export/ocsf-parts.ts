@@ -1,8 +1,8 @@
 import { isIP } from "node:net";
 import type { DecidingPolicy } from "../../policy/decision.ts";
 import type { Principal } from "../../policy/request.ts";
+import { type Facts, present, textsIn } from "../facts.ts";
 import type { AuditRecord, IntentBody, Json } from "../record.ts";
-import { type Facts, present, textsIn } from "./facts.ts";
 import type { KnownSession } from "./recollection.ts";
 
 type Part = { readonly [name: string]: Json };

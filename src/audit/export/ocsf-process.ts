@@ -1,5 +1,5 @@
+import { factsIn, numberIn, present, textIn } from "../facts.ts";
 import type { AuditRecord, EventBody, Json } from "../record.ts";
-import { factsIn, numberIn, present, textIn } from "./facts.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent, type Ruling } from "./ocsf-event.ts";
 import { actorIn, bundlePolicy, callerOf, sandboxOf } from "./ocsf-parts.ts";
 import type { KnownCall } from "./recollection.ts";

@@ -1,5 +1,5 @@
+import { factsIn } from "../facts.ts";
 import type { AuditRecord, EventBody, IntentBody, OutcomeBody } from "../record.ts";
-import { factsIn } from "./facts.ts";
 import { approvalEvent } from "./ocsf-approval.ts";
 import { intentEvent, outcomeEvent, settles } from "./ocsf-call.ts";
 import { entityEvent } from "./ocsf-entity.ts";

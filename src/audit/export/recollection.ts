@@ -1,6 +1,6 @@
 import type { Principal } from "../../policy/request.ts";
+import { factsIn, textIn } from "../facts.ts";
 import type { AuditRecord, EventBody, IntentBody } from "../record.ts";
-import { factsIn, textIn } from "./facts.ts";
 import { type Target, targetOf } from "./tools.ts";
 
 /** Calls without an outcome: at most 4,096 are open at once, and denied ones never have one. */

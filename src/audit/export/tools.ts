@@ -1,6 +1,6 @@
 import { posix } from "node:path";
+import { factsIn, textIn, textsIn } from "../facts.ts";
 import type { Json } from "../record.ts";
-import { factsIn, textIn, textsIn } from "./facts.ts";
 
 /** OCSF's `activity_id` of API Activity, for what a tool does. */
 export const DOES = { create: 1, read: 2, update: 3, delete: 4 } as const;

@@ -1,4 +1,4 @@
-import type { Json } from "../record.ts";
+import type { Json } from "./record.ts";
 
 export type Facts = Readonly<Record<string, Json>>;
 
