@@ -64,21 +64,22 @@ async function exportTo(path: string, { output, force = false, ...options }: Opt
     ...(until !== undefined && { untilMs: until }),
   };
   const tally = newExport();
-  const isWhole = await readable(path, write(exportLog(path, asked, tally), tally, output, force));
+  const pieces = exportLog(path, asked, tally);
+  const write = async () => {
+    using _progress = progressOf(tally);
+    return await (output === undefined ? toStdout(pieces, format) : toFile(pieces, output, force));
+  };
+  const isWhole = await readable(path, write());
   if (tally.damaged > 0) process.exitCode = 1;
   for (const line of warnings(tally)) process.stderr.write(`${line}\n`);
   if (isWhole && (output !== undefined || tally.exported === 0)) process.stderr.write(`${summary(tally)}\n`);
 }
 
-async function write(pieces: AsyncIterable<string>, tally: Export, output: string | undefined, force: boolean) {
-  using _progress = progressOf(tally);
-  return output === undefined ? await toStdout(pieces) : await toFile(pieces, output, force);
-}
-
 /** False when whoever read it has gone. */
-async function toStdout(pieces: AsyncIterable<string>): Promise<boolean> {
-  // A pipe gets the log's own bytes, so that a copy verifies; a terminal acts on some characters.
-  const shown = (text: string) => (process.stdout.isTTY ? jsonLine({ text }) : text);
+async function toStdout(pieces: AsyncIterable<string>, format: Format): Promise<boolean> {
+  // A terminal acts on some characters. A pipe gets the log's own lines with their own bytes, so that a copy verifies.
+  const asItIs = format === "jsonl" && !process.stdout.isTTY;
+  const shown = (text: string) => (asItIs ? text : jsonLine({ text }));
   for await (const piece of pieces) if (!(await print([shown(piece.slice(0, -1))]))) return false;
   return true;
 }

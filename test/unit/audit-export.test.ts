@@ -102,6 +102,14 @@ test("ocsf is one sound event a line, and every record has one of its id", async
   expect(events.filter((it) => hash("sha256", it.raw_data) !== it.raw_data_hash.value)).toEqual([]);
 });
 
+test("what an agent wrote has no control characters in events that are printed", async () => {
+  const data = await dataDirectory();
+  const { stdout, lines } = run(data, "--format", "ocsf", "--session", "ses-2");
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: their absence is the point
+  expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/);
+  expect(JSON.parse(lines[0] ?? "").api.request.data).toEqual({ argv: ["echo", "\u2028 \u202e \u0085"] });
+});
+
 test("cef is one line a record", async () => {
   const data = await dataDirectory();
   const { lines } = await exported(data, { format: "cef" });

@@ -105,6 +105,7 @@ test("a decision is an action of the security control, with its policies", () =>
   expect(permitted?.["actor"]).toMatchObject({ user: { uid: "local:ada" }, app_name: "test" });
   expect(permitted).toMatchObject({ class_uid: 6003, time: 1_795_253_400_123, api: { operation: "exec" } });
   expect(invalid?.["status_detail"]).toBe("argv: is missing");
+  expect(denied?.["status_detail"]).toBe("programs may run");
 });
 
 test("an outcome is told with what its intent said, under the same correlation", () => {
@@ -115,6 +116,16 @@ test("an outcome is told with what its intent said, under the same correlation",
   expect(ended?.metadata["correlation_uid"]).toBe("call-1");
   expect(asked?.metadata["correlation_uid"]).toBe("call-1");
   expect(ended?.["actor"]).toEqual(asked?.["actor"]);
+});
+
+test("a call is remembered until it ends, however many are denied meanwhile", () => {
+  const known = createRecollection();
+  const denied = (n: number) => ({ ...intent(`call-${n}`), decision: "deny" as const });
+  known.note(record(intent("call-0")));
+  for (let n = 1; n < 10_000; n++) known.note({ ...record(denied(1)), body: denied(n) });
+  const [ended] = toOcsf(record(outcome("call-0")), { ...known, withRaw: false });
+  expect(ended).toMatchObject({ api: { operation: "exec" }, actor: { user: { uid: "local:ada" } } });
+  expect(known.call("call-1")).toBeUndefined();
 });
 
 test("a program is launched by its permission and terminated by its end, with one process id", () => {

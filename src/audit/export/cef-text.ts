@@ -53,10 +53,11 @@ const MAX_HEADER_CHARS = 512;
 
 /** @param header vendor, product, version, event class, name; severity from 0 to 10 */
 export function cefLine(header: readonly [string, string, string, string, string, number], fields: CefFields): string {
-  const names = Object.entries(fields).flatMap(([key, value]) =>
-    value === undefined || value === "" ? [] : [`${key}=${escapedValue(cut(String(value), KEYS[key as CefKey]))}`],
-  );
-  return ["CEF:0", ...header.map((it) => escapedHeader(cut(String(it), MAX_HEADER_CHARS))), names.join(" ")].join("|");
+  const said = Object.entries(fields).flatMap(([key, value]) => {
+    const text = value === undefined ? "" : escapedValue(cut(String(value), KEYS[key as CefKey]));
+    return text === "" ? [] : [`${key}=${text}`];
+  });
+  return ["CEF:0", ...header.map((it) => escapedHeader(cut(String(it), MAX_HEADER_CHARS))), said.join(" ")].join("|");
 }
 
 /** The whole, or its beginning with an ellipsis: in whole characters, of which `maxChars` UTF-16 code units at most. */
@@ -69,10 +70,7 @@ function escapedHeader(text: string): string {
   return text.replaceAll(/[\n\t]/g, " ").replaceAll(/[\\|]/g, "\\$&");
 }
 
-/** A blank at the end of a value is not told from the one before the next key, so that none stands there. */
+/** White space at the end of a value is not told from the blank before the next key, so that none stands there; nor is a value nothing else. */
 function escapedValue(text: string): string {
-  return text
-    .replaceAll(/[\\=]/g, "\\$&")
-    .replaceAll("\n", "\\n")
-    .replace(/[ \t]+$/, "");
+  return text.replaceAll(/[\\=]/g, "\\$&").replaceAll("\n", "\\n").trimEnd();
 }

@@ -181,7 +181,7 @@ function ids(callId: string, sessionId: string | undefined): CefFields {
 
 /** One of the strings that a product may use as it likes; a label without it says nothing. */
 function labelled(key: `cs${1 | 2 | 3 | 4 | 5 | 6}`, label: string, value: string): CefFields {
-  return value === "" ? {} : { [key]: value, [`${key}Label`]: label };
+  return value.trim() === "" ? {} : { [key]: value, [`${key}Label`]: label };
 }
 
 function numbered(key: `cn${1 | 2}`, label: string, value: number): CefFields {

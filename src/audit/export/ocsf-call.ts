@@ -1,6 +1,6 @@
 import { asJson } from "../as-json.ts";
 import { factsIn, present, textIn } from "../facts.ts";
-import type { AuditRecord, EventBody, IntentBody, Json, OutcomeBody } from "../record.ts";
+import type { AuditRecord, IntentBody, Json, OutcomeBody } from "../record.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent, type Ruling, type Told } from "./ocsf-event.ts";
 import { authorizationsOf, bundlePolicy, callerOf, gatewayOf, sandboxOf } from "./ocsf-parts.ts";
 import { toolOf } from "./tools.ts";
@@ -16,7 +16,7 @@ const RULINGS: Record<IntentBody["decision"], Ruling> = {
 };
 
 export function intentEvent(record: AuditRecord, body: IntentBody, context: OcsfContext): OcsfEvent {
-  const { callId, tool, principal, sessionId, decision, problems, bundle, shadow, request } = body;
+  const { callId, tool, principal, sessionId, decision, policies, problems, bundle, shadow, request } = body;
   const ran = decision === "permit" || decision === "ask";
   const authorizations = authorizationsOf(body);
   return ocsfEvent(record, context, "api", {
@@ -40,7 +40,7 @@ export function intentEvent(record: AuditRecord, body: IntentBody, context: Ocsf
       device: deviceOf(sessionId, context),
       policy: bundlePolicy(bundle),
       resources: resourcesOf(sessionId, request),
-      status_detail: problems[0],
+      status_detail: problems[0] ?? (ran ? undefined : policies.find((it) => it.reason !== undefined)?.reason),
       ...spoken(principal.client),
       src_endpoint: { name: principal.transport, svc_name: principal.client.name || "unknown" },
     },
@@ -60,8 +60,8 @@ export function outcomeEvent(record: AuditRecord, body: OutcomeBody, context: Oc
   return ocsfEvent(record, context, "api", {
     activity: call ? activityOf(call.tool) : "Unknown outcome",
     ...(status === "ok" ? { status: "Success" } : failed),
-    // What runs was permitted, by policy or by a person.
-    ruling: RULINGS.permit,
+    // What ran was permitted, by policy or by a person.
+    ruling: call?.decision === "ask" ? { action: "Allowed", disposition: "Approved" } : RULINGS.permit,
     correlation: callId,
     message: `${call?.tool ?? "a call"} ended: ${code ?? status}`,
     unmapped: { outcome: status },
@@ -114,10 +114,4 @@ function resourcesOf(sessionId: string | undefined, request: Json | undefined): 
     ...(uid === undefined ? [] : [{ type: textIn(resource, "type") ?? "unknown", uid }]),
   ];
   return all.length === 0 ? undefined : all;
-}
-
-/** Whether a person's answer decides of a call: one that does not count leaves the question open. */
-export function settles({ event, callId, facts }: EventBody): boolean {
-  if (callId === undefined) return false;
-  return event === "approval-given" || (event === "approval-refused" && factsIn(facts)["why"] !== "invalid");
 }

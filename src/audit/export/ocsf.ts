@@ -1,7 +1,7 @@
 import { factsIn } from "../facts.ts";
 import type { AuditRecord, EventBody, IntentBody, OutcomeBody } from "../record.ts";
 import { approvalEvent } from "./ocsf-approval.ts";
-import { intentEvent, outcomeEvent, settles } from "./ocsf-call.ts";
+import { intentEvent, outcomeEvent } from "./ocsf-call.ts";
 import { entityEvent } from "./ocsf-entity.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent, type Ruling } from "./ocsf-event.ts";
 import { fileEvent } from "./ocsf-file.ts";
@@ -12,6 +12,7 @@ import { connectionClosed, connectionOpened, connectionRefused, portClosed, port
 import { packageEvent } from "./ocsf-package.ts";
 import { actorIn } from "./ocsf-parts.ts";
 import { launchEvent, terminateEvent } from "./ocsf-process.ts";
+import { settles } from "./recollection.ts";
 import { targetOf } from "./tools.ts";
 
 const ALLOWED: Ruling = { action: "Allowed", disposition: "Allowed" };

@@ -3,9 +3,9 @@ import { factsIn, textIn } from "../facts.ts";
 import type { AuditRecord, EventBody, IntentBody } from "../record.ts";
 import { type Target, targetOf } from "./tools.ts";
 
-/** Calls without an outcome: at most 4,096 are open at once, and denied ones never have one. */
+/** Calls that run, of which the log has at most 4,096 at once, and those that people are asked about. */
 const MAX_OPEN_CALLS = 8_192;
-/** Calls that have ended: their processes and connections may go on. */
+/** Calls that have ended, whose processes and connections may go on, and those that were denied. */
 const MAX_ENDED_CALLS = 1_024;
 const MAX_SESSIONS = 4_096;
 const MAX_GATEWAYS = 256;
@@ -56,6 +56,10 @@ export function createRecollection(): Recollection {
   const versions = new Latest<string>(MAX_GATEWAYS);
   const learn = (sessionId: string, known: KnownSession) =>
     sessions.set(sessionId, { ...sessions.get(sessionId), ...known });
+  const end = (callId: string) => {
+    const call = open.take(callId);
+    if (call) ended.set(callId, call);
+  };
   return {
     call: (callId) => open.get(callId) ?? ended.get(callId),
     session: (sessionId) => sessions.get(sessionId),
@@ -63,15 +67,14 @@ export function createRecollection(): Recollection {
     note: ({ body, gateway }) => {
       switch (body.kind) {
         case "intent":
-          open.set(body.callId, knownCall(body));
+          (body.decision === "permit" || body.decision === "ask" ? open : ended).set(body.callId, knownCall(body));
           if (body.sessionId !== undefined) learn(body.sessionId, { owner: ownerOf(sessions, body) });
           return;
-        case "outcome": {
-          const call = open.take(body.callId);
-          if (call) ended.set(body.callId, call);
+        case "outcome":
+          end(body.callId);
           return;
-        }
         case "event": {
+          if (body.callId !== undefined && body.event === "approval-refused" && settles(body)) end(body.callId);
           if (body.sessionId !== undefined) learn(body.sessionId, machineOf(body));
           const version = body.event === "gateway-started" ? textIn(factsIn(body.facts), "version") : undefined;
           if (version !== undefined) versions.set(gateway, version);
@@ -79,6 +82,11 @@ export function createRecollection(): Recollection {
       }
     },
   };
+}
+
+/** Whether a person's answer decides of what was asked: one that does not count leaves the question open. */
+export function settles({ event, facts }: EventBody): boolean {
+  return event === "approval-given" || (event === "approval-refused" && factsIn(facts)["why"] !== "invalid");
 }
 
 function knownCall({ principal, tool, decision, sessionId, bundle, arguments: args }: IntentBody): KnownCall {
