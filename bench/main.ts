@@ -1,4 +1,5 @@
 import { benchAudit } from "./audit.ts";
+import { benchAuditIndex } from "./audit-index.ts";
 import { benchBudgets } from "./budgets.ts";
 import { benchEgress } from "./egress.ts";
 import { benchGateway } from "./gateway.ts";
@@ -21,6 +22,7 @@ say("audit records");
 rows.push(...(await benchAudit()));
 say("logging");
 rows.push(...(await benchLogging()));
+rows.push(...(await benchAuditIndex(say)));
 say("skills");
 rows.push(...(await benchSkills()));
 rows.push(...(await benchGateway(say)));

@@ -44,6 +44,8 @@ export interface Config extends Omit<z.infer<typeof settingsSchema>, "skills"> {
   readonly templateDirectory: string;
   readonly snapshotDirectory: string;
   readonly auditDirectory: string;
+  /** What the audit log is searched by; made from it. */
+  readonly auditIndexFile: string;
   /** Files of packages, by their digests. */
   readonly packageCacheDirectory: string;
   /** What is known about versions of packages. */
@@ -103,6 +105,7 @@ export function loadConfig(options: ConfigOptions, env: NodeJS.ProcessEnv): Conf
     templateDirectory: join(dataDirectory, "templates"),
     snapshotDirectory: join(dataDirectory, "snapshots"),
     auditDirectory: join(dataDirectory, "audit"),
+    auditIndexFile: join(dataDirectory, "audit-index", "index.sqlite"),
     packageCacheDirectory: join(dataDirectory, "packages"),
     advisoriesFile: join(dataDirectory, "advisories.sqlite"),
     budgetsFile: join(dataDirectory, "budgets.sqlite"),

@@ -111,6 +111,7 @@ program.addCommand(
         version: VERSION,
       };
     },
+    indexFile: (dataDir) => config(dataDir).auditIndexFile,
   }),
 );
 program.addCommand(

@@ -5,7 +5,7 @@ import type { Story } from "../audit/story.ts";
 import { printable } from "../lib/text.ts";
 import type { DecidingPolicy } from "../policy/decision.ts";
 import { headOf, sessionHead } from "./audit-story-head.ts";
-import { colour, decision, ended, oneLine, recordLine } from "./audit-text.ts";
+import { colour, decisionText, endedText, oneLine, recordLine } from "./audit-text.ts";
 
 // Everything in a record may have been chosen by an agent: none of it reaches the terminal unfiltered.
 
@@ -65,9 +65,9 @@ function verdict(callId: string, story: readonly Entry[]): string[] {
 function headline(body: Entry["record"]["body"]): string {
   switch (body.kind) {
     case "intent":
-      return `${oneLine(body.tool, 100)} was asked for: ${decision(body)}`;
+      return `${oneLine(body.tool, 100)} was asked for: ${decisionText(body)}`;
     case "outcome":
-      return `ended: ${ended(body)}`;
+      return `ended: ${endedText(body)}`;
     case "event":
       return `${colour.cyan(body.event)} ${oneLine(body.sessionId ?? "", 60)}`;
   }

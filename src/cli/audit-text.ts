@@ -23,13 +23,13 @@ export function recordLine({ record: { time, body } }: Entry): string {
     case "intent": {
       const by = body.policies.map(({ id, layer }) => (layer === undefined ? id : `${layer}:${id}`)).join(" ");
       const why = by === "" ? "" : colour.dim(` by ${oneLine(by, 200)}`);
-      return `${at} ${oneLine(body.callId, 60)} ${decision(body)} ${oneLine(body.tool, 100)} ${json(body.arguments, 160)}${why}`;
+      return `${at} ${oneLine(body.callId, 60)} ${decisionText(body)} ${oneLine(body.tool, 100)} ${argumentsText(body.arguments, 160)}${why}`;
     }
     case "outcome":
-      return `${at} ${oneLine(body.callId, 60)} ${ended(body)} ${json(body.facts, 160)}`;
+      return `${at} ${oneLine(body.callId, 60)} ${endedText(body)} ${argumentsText(body.facts, 160)}`;
     case "event": {
       const session = body.sessionId === undefined ? "" : ` ${oneLine(body.sessionId, 60)}`;
-      return `${at} ${colour.cyan(body.event)}${session} ${json(body.facts, 200)}`;
+      return `${at} ${colour.cyan(body.event)}${session} ${argumentsText(body.facts, 200)}`;
     }
   }
 }
@@ -45,18 +45,18 @@ export function verificationLines({ chains, records, problems, problemCount }: V
   return [...lines, `${verdict}: ${counted(records, "record")} in ${counted(chains, "chain")}`];
 }
 
-export function decision({ decision: it }: IntentBody): string {
+export function decisionText({ decision: it }: IntentBody): string {
   if (it === "ask") return colour.yellow(it);
   return it === "permit" ? colour.green(it) : colour.red(it);
 }
 
-export function ended({ status, code, durationMs }: OutcomeBody): string {
+export function endedText({ status, code, durationMs }: OutcomeBody): string {
   if (status === "interrupted") return colour.red(status);
   const how = status === "ok" ? colour.green(status) : colour.red(oneLine(code ?? status, 60));
   return `${how} after ${durationMs} ms`;
 }
 
-function json(value: unknown, maxChars: number): string {
+export function argumentsText(value: unknown, maxChars: number): string {
   return oneLine(JSON.stringify(value), maxChars);
 }
 

@@ -8,14 +8,18 @@ import { printable } from "../lib/text.ts";
 import { exportCommand } from "./audit-export.ts";
 import { print, readable } from "./audit-io.ts";
 import type { LoggingContext } from "./audit-logging.ts";
+import { queryCommand } from "./audit-query.ts";
 import { sbomCommand } from "./audit-sbom.ts";
 import { shipCommand } from "./audit-ship.ts";
+import { statsCommand } from "./audit-stats.ts";
 import { statusCommand } from "./audit-status.ts";
 import { auditStoreCommand } from "./audit-store.ts";
 import { storyLines } from "./audit-story.ts";
 import { jsonLine, recordLine, verificationLines } from "./audit-text.ts";
 
 export interface AuditContext extends LoggingContext {
+  /** The file of the log's index, below a data directory or the configured one. */
+  readonly indexFile: (dataDir: string | undefined) => string;
   /** Glovebox's own. */
   readonly version: string;
 }
@@ -29,7 +33,7 @@ interface Options {
 
 const MAX_LINES = 10_000;
 
-/** `glovebox audit verify|tail|show|sbom|export|status|ship|store`. They read, and never change, the log; a gateway may be writing it. */
+/** `glovebox audit verify|tail|show|query|stats|sbom|export|status|ship|store`. They never change the log; a gateway may be writing it. */
 export function auditCommand(context: AuditContext): Command {
   const command = new Command("audit").description("verify, read and ship the audit log").addHelpText(
     "after",
@@ -42,6 +46,8 @@ Examples:
   $ glovebox audit tail -n 50 --follow        what agents do, as they do it
   $ glovebox audit tail --json | jq 'select(.body.decision == "deny")'
   $ glovebox audit show call-0mwplkhc8c2b36263ab4f8dbd
+  $ glovebox audit query --decision deny --since 7d
+  $ glovebox audit stats --by tool
   $ glovebox audit sbom --output sbom.json    which packages entered sandboxes?
   $ glovebox audit export --format ocsf -o events.ndjson
   $ glovebox audit status                     does everything arrive where it is shipped to?`,
@@ -78,6 +84,8 @@ Examples:
     .option(...jsonLines)
     .action((id: string, options: Options) => show(context.directory(options.dataDir), id, options));
   return command
+    .addCommand(queryCommand(context))
+    .addCommand(statsCommand(context))
     .addCommand(sbomCommand(context))
     .addCommand(exportCommand(context))
     .addCommand(statusCommand(context))

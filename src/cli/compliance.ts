@@ -11,8 +11,8 @@ import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
 import { print, readable } from "./audit-io.ts";
 import { write } from "./audit-sbom.ts";
-import { parseMoment } from "./moment.ts";
 import { jsonLine } from "./audit-text.ts";
+import { parseMoment } from "./moment.ts";
 
 export interface ComplianceContext {
   /** The audit directory below a data directory, or below the configured one. */

@@ -25,7 +25,8 @@ export function readHost(text: string): Host | undefined {
   // The URL standard's parser of hosts; it answers "" to what it refuses.
   const ascii = /^[\p{L}\p{N}\p{M}._-]+$/u.test(text) ? domainToASCII(text) : "";
   const name = ascii.endsWith(".") ? ascii.slice(0, -1) : ascii;
-  if (ipaddr.IPv4.isValidFourPartDecimal(name)) return { kind: "address", host: name };
+  // To refuse a name takes ipaddr.js long: it throws.
+  if (/^[\d.]+$/.test(name) && ipaddr.IPv4.isValidFourPartDecimal(name)) return { kind: "address", host: name };
   const fits = name.length <= MAX_NAME_CHARS && name.split(".").every((label) => LABEL.test(label));
   // A last label of digits alone is how an address begins to be misspelt.
   return fits && !/(^|\.)(\d+|0x[0-9a-f]*)$/.test(name) ? { kind: "name", host: name } : undefined;
@@ -45,7 +46,8 @@ export function canonicalAddress(text: string): string {
 
 /** The domains that a name lies in, nearest first; none for an address. */
 export function hostAncestors(host: string): string[] {
-  if (ipaddr.isValid(host)) return [];
+  // Other characters are in no spelling of an IPv4 address.
+  if ((host.includes(":") || /^[\da-fx.]+$/i.test(host)) && ipaddr.isValid(host)) return [];
   const labels = host.split(".");
   return labels.slice(1).map((_, index) => labels.slice(index + 1).join("."));
 }

@@ -62,6 +62,8 @@ const FACTS: Record<EventBody["event"], Json> = {
   "advisories-imported": { imported: [{ ecosystem: "npm", records: 9, digest: `sha256:${SHA}` }], by: "local:ada" },
   "port-exposed": { port: 8_080, hostPort: 40_123 },
   "port-closed": { port: 8_080, hostPort: 40_123, requests: 4, refused: 1 },
+  "logging-failed": { sink: "central", target: "https://logs.example", problem: "`logs.example` did not answer" },
+  "logging-recovered": { sink: "central", target: "https://logs.example", outageMs: 61_000 },
   "snapshot-deleted": { id: "snap-1", name: "before", principalId: "local:ada", by: "local:ada" },
   reconciled: { gateways: ["gw-0"], machines: ["mach-0"], endedPids: [7] },
   "log-recovered": { segment: 1, bytes: 12, sha256: SHA, file: "000001.jsonl.torn" },

@@ -1,0 +1,508 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { DatabaseSync } from "node:sqlite";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { catchUp } from "../../src/audit/index/catch-up.ts";
+import { followIndex } from "../../src/audit/index/follow.ts";
+import { type AuditIndex, openIndex, withIndex } from "../../src/audit/index/open.ts";
+import { query } from "../../src/audit/index/query.ts";
+import { rowOf } from "../../src/audit/index/rows.ts";
+import { statsOf } from "../../src/audit/index/stats.ts";
+import { openAuditLog } from "../../src/audit/log.ts";
+import type { AuditRecord, Json, RecordBody } from "../../src/audit/record.ts";
+import { onlyChain, scratch, segments } from "../support/audit.ts";
+import { event, intent, outcome } from "../support/audit-bodies.ts";
+
+const INDEXER = join(import.meta.dirname, "..", "support", "audit-indexer.ts");
+
+function places() {
+  const root = scratch();
+  return { directory: join(root, "audit"), path: join(root, "audit-index", "index.sqlite") };
+}
+
+async function write(directory: string, calls: number, name = "call"): Promise<void> {
+  await using log = await openAuditLog({ directory, gateway: "gw-test", segmentBytes: 4_000 });
+  for (let n = 0; n < calls; n++) {
+    await Promise.all([
+      log.append(intent(`${name}-${n}`, { argv: ["echo", `word${n}`] })),
+      log.append(outcome(`${name}-${n}`, { exitCode: n % 3 })),
+      log.append(event({ host: `h${n % 4}.example.org`, calls: [`${name}-${n}`] }, "connection-opened")),
+    ]);
+  }
+}
+
+/** All that an index says, in words: numbers are given as they come, and say nothing. */
+function contents({ database }: AuditIndex): object {
+  const all = (sql: string) =>
+    database
+      .prepare(sql)
+      .all()
+      .map((row) => JSON.stringify(row, (_, it) => (typeof it === "bigint" ? String(it) : it)));
+  const words = (table: string) =>
+    all(
+      `SELECT c.name, r.ordinal, w.field, w.text FROM ${table} t JOIN words w ON w.id = t.word JOIN records r ON r.id = t.id JOIN chains c ON c.id = r.chain ORDER BY 1, 2, 3, 4`,
+    );
+  const texts = (table: string, word: string) =>
+    database
+      .prepare(`SELECT r.ordinal FROM ${table} t JOIN records r ON r.id = t.rowid WHERE ${table} MATCH ? ORDER BY 1`)
+      .all(word)
+      .map((it) => Number(it["ordinal"]));
+  return {
+    chains: all(
+      "SELECT name, segment, offset, segments, ordinal, last_offset, hex(hash), records, damaged FROM chains ORDER BY name",
+    ),
+    records: all(
+      `SELECT c.name, r.ordinal, r.segment, r.offset, r.length, r.seq, hex(r.hash), r.time_ms, r.kind, r.exit_code, r.duration_ms, o.ordinal AS ended
+       FROM records r JOIN chains c ON c.id = r.chain LEFT JOIN records o ON o.id = r.outcome ORDER BY c.name, r.ordinal`,
+    ),
+    terms: words("terms"),
+    ended: words("ended"),
+    texts: [texts("text", "echo"), texts("text", "word3"), texts("ended_text", "ok"), texts("ended_text", "call")],
+    open: all("SELECT ordinal FROM open_calls ORDER BY chain, ordinal"),
+  };
+}
+
+async function fresh(directory: string): Promise<object> {
+  using index = await openIndex(join(scratch(), "fresh.sqlite"));
+  await catchUp(index, directory);
+  return contents(index);
+}
+
+const count = (index: AuditIndex) => query(index, {}, { view: "records", order: "oldest", limit: 100_000 }).hits.length;
+
+function record(body: RecordBody): AuditRecord {
+  const hash = "0".repeat(64);
+  return {
+    version: 1,
+    chain: "chain-1",
+    seq: 0,
+    time: "2026-11-20T10:00:00.000Z",
+    gateway: "gw-1",
+    prev: hash,
+    body,
+    hash,
+  };
+}
+
+test("a record's row has what it is found by, and nothing of another record", () => {
+  const { policies, ...call } = intent("call-1", {
+    argv: ["curl", "https://user:pw@Files.Example.ORG:8443/a?b", "ftp://[2001:DB8::1]/x", "://", "a://"],
+  });
+  const row = rowOf(
+    record({
+      ...call,
+      policies: [...policies, { id: "net.cedar#no", effect: "forbid", layer: "organisation" }],
+      request: {
+        action: "installPackage",
+        resource: { type: "session", id: "ses-1" },
+        context: { packages: ["pkg:npm/%40acme/x@1.0.0"] },
+      },
+    }),
+  );
+  expect(row).toMatchObject({ kind: "intent", timeMs: Date.UTC(2026, 10, 20, 10), gateway: "gw-1" });
+  expect(row.terms.map((it) => it.join(" "))).toEqual([
+    ...["call call-1", "session ses-1", "principal local:ada", "client test", "tool exec", "decision permit"],
+    ...[
+      "policy main.cedar#exec",
+      "layeredPolicy main.cedar#exec",
+      "policy net.cedar#no",
+      "layeredPolicy organisation:net.cedar#no",
+    ],
+    ...["host files.example.org", "host 2001:db8::1", "domain example.org", "domain org"],
+    ...[
+      "package pkg:npm/%40acme/x@1.0.0",
+      "package pkg:npm/%40acme/x",
+      "purl pkg:npm/%40acme/x",
+      "package @acme/x",
+      "package npm:@acme/x",
+    ],
+  ]);
+  const refused = rowOf(
+    record(
+      event(
+        { ecosystem: "maven", name: "com.acme:lib", version: "3", policies: ["p#q"], calls: ["call-1", 7] },
+        "package-refused",
+      ),
+    ),
+  );
+  expect(refused.terms.map((it) => it.join(" "))).toEqual([
+    ...["call call-1", "session ses-1", "event package-refused", "policy p#q", "layeredPolicy p#q"],
+    ...[
+      "package com.acme:lib",
+      "package maven:com.acme:lib",
+      "package pkg:maven/com.acme/lib@3",
+      "package pkg:maven/com.acme/lib",
+      "purl pkg:maven/com.acme/lib",
+    ],
+  ]);
+  const end = rowOf(record({ ...outcome("call-1", { exitCode: 137 }), status: "error", code: "TIMEOUT" }));
+  expect(end.terms.map((it) => it.join(" "))).toEqual([
+    "call call-1",
+    "session ses-1",
+    "status error",
+    "code TIMEOUT",
+    "exitCode 137",
+  ]);
+});
+
+test("an agent that writes many hosts of many labels makes no index grow without bounds", () => {
+  const host = `${"a.".repeat(110)}example.org`;
+  const urls = Array.from({ length: 500 }, (_, n) => `https://h${n}.${host}/`);
+  const { terms } = rowOf(record(intent("call-1", { urls })));
+  expect(terms.filter(([field]) => field === "host")).toHaveLength(64);
+  expect(terms.filter(([field]) => field === "domain")).toHaveLength(8);
+  expect(terms).toContainEqual(["domain", "example.org"]);
+});
+
+test("facts of any form give a row", () => {
+  const odd: Json[] = [
+    null,
+    1,
+    "x",
+    [],
+    [[]],
+    {
+      host: 1,
+      purl: {},
+      calls: "x",
+      policies: [null, 1, { id: 2 }],
+      packages: [null],
+      exitCode: "0",
+      ecosystem: "npm",
+      name: "../%",
+    },
+    { host: "a b", purl: "pkg:", calls: {} },
+    { purl: "pkg:npm/%zz@%", ecosystem: "none", name: "x" },
+  ];
+  for (const facts of odd) expect(rowOf(record(event(facts, "package-refused"))).terms.length).toBeGreaterThan(0);
+  expect(
+    rowOf(record({ ...intent("x".repeat(5_000)), tool: "y".repeat(5_000) })).terms.every(([, it]) => it.length <= 512),
+  ).toBe(true);
+});
+
+test("what was indexed round by round, chain by chain, is what is indexed at once", async () => {
+  const { directory, path } = places();
+  using index = await openIndex(path);
+  for (let round = 0; round < 4; round++) {
+    {
+      await using _other = await openAuditLog({ directory, gateway: "gw-other" });
+      await _other.append(event({ round }));
+      await write(directory, 5, `call-${round}`);
+    }
+    await catchUp(index, directory, { batchRecords: 1 + round * 3 });
+  }
+  expect(contents(index)).toEqual(await fresh(directory));
+  expect((await catchUp(index, directory)).records).toBe(0);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+});
+
+test("whoever is killed while it indexes leaves an index that goes on to the same end", async () => {
+  const { directory, path } = places();
+  await write(directory, 60);
+  for (const kills of [1, 40, 90]) {
+    const child = spawn(process.execPath, [INDEXER, path, directory, "3"], { stdio: ["ignore", "pipe", "inherit"] });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    for await (const line of createInterface({ input: child.stdout })) {
+      if (line === "done" || Number(line) >= kills) break;
+    }
+    child.kill("SIGKILL");
+    if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+  }
+  using index = await openIndex(path);
+  await catchUp(index, directory);
+  expect(contents(index)).toEqual(await fresh(directory));
+}, 60_000);
+
+test("several processes that index at once double and miss nothing", async () => {
+  const { directory, path } = places();
+  await write(directory, 60);
+  const children = Array.from({ length: 3 }, () => {
+    const child = spawn(process.execPath, [INDEXER, path, directory, "5"], { stdio: ["ignore", "ignore", "inherit"] });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    return once(child, "exit");
+  });
+  expect(await Promise.all(children)).toEqual([
+    [0, null],
+    [0, null],
+    [0, null],
+  ]);
+  using index = await openIndex(path);
+  expect((await catchUp(index, directory)).records).toBe(0);
+  expect(contents(index)).toEqual(await fresh(directory));
+}, 60_000);
+
+test.each([
+  [
+    "no database",
+    (path: string) =>
+      writeFileSync(path, "not a database, and longer than a header of SQLite's, which has 100 bytes ".repeat(20)),
+    /damaged/,
+  ],
+  ["an empty file", (path: string) => truncateSync(path, 0), /something else/],
+  ["a page in ruins", (path: string) => ruin(path, 4_096 * 2), /damaged/],
+  ["another program's", (path: string) => other(path, "PRAGMA application_id = 7"), /something else/],
+  [
+    "another version",
+    (path: string) => other(path, "PRAGMA user_version = 99"),
+    /of version 99, and this is version 1/,
+  ],
+  ["a link to elsewhere", link, /no regular file/],
+  ["without a table", (path: string) => other(path, "DROP TABLE ended"), /not as it was made/],
+] as const)("a file that is %s is thrown away, and that is said", async (_, spoil, why) => {
+  const { directory, path } = places();
+  await write(directory, 20);
+  {
+    using index = await openIndex(path);
+    await catchUp(index, directory);
+  }
+  spoil(path);
+  const told: string[] = [];
+  const found = await withIndex(path, { onDiscarded: (it) => told.push(it) }, async (index) => {
+    await catchUp(index, directory);
+    return contents(index);
+  });
+  expect(told).toEqual([expect.stringMatching(why)]);
+  expect(found).toEqual(await fresh(directory));
+});
+
+test("of another version, whoever has kept the index open does not throw it away", async () => {
+  const { path } = places();
+  (await openIndex(path))[Symbol.dispose]();
+  other(path, "PRAGMA user_version = 99");
+  await expect(openIndex(path, { keepsVersions: true })).rejects.toMatchObject({ code: "STATE_UNWRITABLE" });
+});
+
+test("damage that a question comes upon is mended by making the index anew, once", async () => {
+  const { directory, path } = places();
+  await write(directory, 40);
+  const told: string[] = [];
+  let rounds = 0;
+  const answer = await withIndex(path, { onDiscarded: (it) => told.push(it) }, async (index) => {
+    await catchUp(index, directory);
+    rounds += 1;
+    if (rounds === 1) {
+      const second = new DatabaseSync(path, { defensive: false });
+      second.exec("UPDATE text_data SET block = x'ffffffffffffffff' WHERE id > 10");
+      second.close();
+    }
+    return query(index, { text: ["echo"] }, { view: "calls", order: "newest", limit: 1_000 }).hits.length;
+  });
+  expect([answer, rounds, told]).toEqual([40, 2, [expect.stringMatching(/damaged/)]]);
+});
+
+test("a directory that cannot be written is an error that says so", async () => {
+  const root = scratch();
+  writeFileSync(join(root, "file"), "");
+  await expect(openIndex(join(root, "file", "index.sqlite"))).rejects.toMatchObject({ code: "STATE_UNWRITABLE" });
+});
+
+test.each([
+  ["cut off", (chain: string) => truncateSync(join(chain, segments(chain).at(-1) ?? ""), 10)],
+  ["a segment short", (chain: string) => rmSync(join(chain, segments(chain)[1] ?? ""))],
+  ["another one of the same size", (chain: string) => flip(join(chain, segments(chain).at(-1) ?? ""))],
+  ["gone", (chain: string) => rmSync(chain, { recursive: true })],
+])("a log that is %s below what was indexed is indexed anew", async (_, change) => {
+  const { directory, path } = places();
+  await write(directory, 20);
+  using index = await openIndex(path);
+  await catchUp(index, directory);
+  const chain = onlyChain(directory);
+  change(chain);
+  const changed: string[] = [];
+  const { damaged } = await catchUp(index, directory, { onChanged: (it) => changed.push(it) });
+  expect(changed).toHaveLength(1);
+  expect(contents(index)).toEqual(await fresh(directory));
+  expect(damaged).toBeLessThanOrEqual(1);
+});
+
+test("a chain that is restored from a copy, and goes on in another way, is indexed as it is now", async () => {
+  const { directory, path } = places();
+  await write(directory, 5);
+  const copy = join(scratch(), "copy");
+  cpSync(directory, copy, { recursive: true });
+  await write(directory, 6, "call-first");
+  using index = await openIndex(path);
+  await catchUp(index, directory);
+  rmSync(directory, { recursive: true });
+  cpSync(copy, directory, { recursive: true });
+  await write(directory, 9, "call-second");
+  await catchUp(index, directory);
+  expect(contents(index)).toEqual(await fresh(directory));
+  expect(query(index, { call: "call-first-1" }, { view: "calls", order: "newest", limit: 1 }).hits).toEqual([]);
+});
+
+test("damaged lines are counted, and what stands around them is found", async () => {
+  const { directory, path } = places();
+  await write(directory, 20);
+  const chain = onlyChain(directory);
+  const first = join(chain, segments(chain)[0] ?? "");
+  writeFileSync(first, readFileSync(first, "utf8").replace("word1", "word9"));
+  appendFileSync(first, '{"half of a');
+  using index = await openIndex(path);
+  const { damaged, records } = await catchUp(index, directory);
+  expect([damaged, records]).toEqual([2, recordsWithout(chain) - 1]);
+  expect(await catchUp(index, directory)).toEqual({ damaged: 2, records: 0 });
+});
+
+test("half a line at the end is read when it is whole", async () => {
+  const { directory, path } = places();
+  await write(directory, 3);
+  const chain = onlyChain(directory);
+  const last = join(chain, segments(chain).at(-1) ?? "");
+  const whole = readFileSync(last);
+  using index = await openIndex(path);
+  for (const bytes of [whole.length - 100, whole.length - 1, whole.length]) {
+    writeFileSync(last, whole.subarray(0, bytes));
+    expect((await catchUp(index, directory)).damaged).toBe(0);
+  }
+  expect(contents(index)).toEqual(await fresh(directory));
+});
+
+test("a follower has what a gateway writes, answers while it is written, and lives through the file's loss", async () => {
+  const { directory, path } = places();
+  mkdirSync(directory);
+  const warned: string[] = [];
+  const log = { info: () => undefined, warn: (_: object, message: string) => void warned.push(message) };
+  await using following = followIndex({ path, auditDirectory: directory, log, intervalMs: 5 });
+  {
+    await using writer = await openAuditLog({ directory, gateway: "gw-test", segmentBytes: 20_000 });
+    const writing = (async () => {
+      for (let n = 0; n < 60; n++) await writer.append(intent(`call-${n}`));
+    })();
+    await vi.waitFor(async () => {
+      using index = await openIndex(path);
+      expect(count(index)).toBeGreaterThan(0);
+    }, 20_000);
+    await writing;
+  }
+  await vi.waitFor(async () => {
+    using index = await openIndex(path);
+    expect(count(index)).toBeGreaterThanOrEqual(60);
+  }, 20_000);
+  (await openIndex(path, { rebuild: true }))[Symbol.dispose]();
+  await vi.waitFor(async () => {
+    using index = await openIndex(path);
+    expect(contents(index)).toEqual(await fresh(directory));
+  }, 20_000);
+  await following[Symbol.asyncDispose]();
+  expect(warned).toEqual([]);
+}, 90_000);
+
+test("a follower that can't write warns and gives up, and throws nothing", async () => {
+  const { directory } = places();
+  const root = scratch();
+  writeFileSync(join(root, "file"), "");
+  const warned = vi.fn();
+  await using _following = followIndex({
+    path: join(root, "file", "index.sqlite"),
+    auditDirectory: directory,
+    log: { info: vi.fn(), warn: warned },
+    intervalMs: 1,
+  });
+  await vi.waitFor(() => expect(warned).toHaveBeenCalledTimes(10), 10_000);
+});
+
+test("statistics count calls once in each group that they are a part of", async () => {
+  const { directory, path } = places();
+  {
+    await using log = await openAuditLog({ directory, gateway: "gw-test" });
+    for (let n = 0; n < 10; n++) {
+      await log.append({ ...intent(`call-${n}`), tool: n < 7 ? "exec" : "shell" });
+      await log.append({
+        ...outcome(`call-${n}`),
+        durationMs: n + 1,
+        ...(n === 9 && { status: "error", code: "TIMEOUT" }),
+      });
+    }
+    await log.append({
+      ...intent("call-denied"),
+      decision: "deny",
+      policies: [
+        { id: "a#b", effect: "forbid", layer: "organisation" },
+        { id: "c#d", effect: "forbid" },
+      ],
+    });
+    await log.append({ ...intent("call-asked"), decision: "ask" });
+    for (const host of ["a.org", "a.org", "b.org"]) await log.append(event({ host }, "connection-opened"));
+    await log.append(event({ host: "b.org" }, "connection-refused"));
+    await log.append(event({ purl: "pkg:npm/x@1.0.0" }, "package-admitted"));
+    await log.append(event({ ecosystem: "npm", name: "x", version: "2.0.0" }, "package-refused"));
+  }
+  using index = await openIndex(path);
+  await catchUp(index, directory);
+  const ask = (by: "tool" | "policy" | "day" | "decision") => statsOf(index, { by, limit: 10 });
+  expect(ask("tool")).toMatchObject({
+    all: { calls: 12, denied: 1, asked: 1, errors: 1, interrupted: 0, medianMs: 5, p95Ms: 10 },
+    groups: [
+      { key: "exec", calls: 9, medianMs: 4 },
+      { key: "shell", calls: 3, errors: 1, p95Ms: 10 },
+    ],
+    hosts: [
+      { name: "a.org", permitted: 2, refused: 0 },
+      { name: "b.org", permitted: 1, refused: 1 },
+    ],
+    packages: [{ name: "pkg:npm/x", permitted: 1, refused: 1 }],
+  });
+  expect(ask("policy").groups?.map((it) => [it.key, it.calls])).toEqual([
+    ["main.cedar#exec", 11],
+    ["c#d", 1],
+    ["organisation:a#b", 1],
+  ]);
+  expect(ask("decision").groups?.map((it) => it.key)).toEqual(["permit", "ask", "deny"]);
+  expect(ask("day").groups).toHaveLength(1);
+  expect(statsOf(index, { untilMs: 0, by: "host", limit: 1 })).toEqual({
+    all: { ...NONE },
+    groups: [],
+    groupCount: 0,
+    hosts: [],
+    packages: [],
+  });
+});
+
+const NONE = { calls: 0, denied: 0, asked: 0, invalid: 0, errors: 0, interrupted: 0 };
+
+function ruin(path: string, from: number): void {
+  const bytes = readFileSync(path);
+  bytes.fill(0xa5, from, from + 4_096 * 8);
+  writeFileSync(path, bytes);
+}
+
+function link(path: string): void {
+  renameSync(path, `${path}.x`);
+  symlinkSync(`${path}.x`, path);
+}
+
+function other(path: string, sql: string): void {
+  const database = new DatabaseSync(path);
+  database.exec(sql);
+  database.close();
+}
+
+/** Damages the last line and keeps its length. */
+function flip(path: string): void {
+  const text = readFileSync(path, "utf8");
+  const at = text.lastIndexOf("call-");
+  writeFileSync(path, `${text.slice(0, at)}CALL-${text.slice(at + 5)}`);
+}
+
+function recordsWithout(chain: string): number {
+  return segments(chain).flatMap((name) =>
+    readFileSync(join(chain, name), "utf8")
+      .split("\n")
+      .filter((line) => line.endsWith("}")),
+  ).length;
+}
