@@ -33,6 +33,15 @@ const tokens: Record<string, fc.Arbitrary<string>> = {
   sendgrid: fc.tuple(chars(ALNUM, 22), chars(ALNUM, 43)).map(([a, b]) => `SG.${a}.${b}`),
   digitalocean: chars(HEX, 64).map((it) => `dop_v1_${it}`),
   telegram: fc.tuple(chars("123456789", 9), chars(`${ALNUM}-_`, 33)).map(([a, b]) => `${a}:AA${b}`),
+  groq: chars(ALNUM, 52).map((it) => `gsk_${it}`),
+  notion: fc.tuple(chars("0123456789", 11), chars(ALNUM, 35)).map(([a, b]) => `ntn_${a}${b}`),
+  vercel: fc.tuple(fc.constantFrom("p", "i", "a", "r", "k"), chars(ALNUM, 24)).map(([a, b]) => `vc${a}_${b}`),
+  figma: chars(`${ALNUM}-_`, 40).map((it) => `figd_${it}`),
+  cloudflare: fc
+    .tuple(fc.constantFrom("cfk", "cfut", "cfat"), chars(ALNUM, 40), chars(HEX, 8))
+    .map(([a, b, c]) => `${a}_${b}${c}`),
+  tailscale: fc.tuple(chars(ALNUM, 17), chars(ALNUM, 32)).map(([a, b]) => `tskey-auth-${a}-${b}`),
+  linear: chars(`${ALNUM}_`, 40).map((it) => `lin_api_${it}`),
   jwt: fc
     .tuple(fc.dictionary(fc.string(), fc.string()), fc.dictionary(fc.string(), fc.string()), chars(ALNUM, 43))
     .map(([a, b, c]) => `${b64({ alg: "HS256", ...a })}.${b64({ sub: "x", ...b })}.${c}`),
