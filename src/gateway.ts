@@ -15,6 +15,7 @@ import { agentContainer } from "./container/agent-container.ts";
 import { hardenedOptions } from "./container/hardening.ts";
 import { readAuthorities } from "./egress/authorities.ts";
 import { grantsOf } from "./egress/gate.ts";
+import { createKnownSecrets } from "./egress/hide.ts";
 import { readAsItAges } from "./egress/secret-value.ts";
 import { tunnelThrough } from "./egress/upstream-proxy.ts";
 import { attest, readHostBootId } from "./engine/attest.ts";
@@ -64,7 +65,8 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   await using stack = new AsyncDisposableStack();
   await makeDirectories(config);
 
-  const audit = stack.use(await openAuditLog({ directory: config.auditDirectory, gateway: id }));
+  const known = createKnownSecrets();
+  const audit = stack.use(await openAuditLog({ directory: config.auditDirectory, gateway: id, hide: known.hide }));
   const readOnce = once(() => readAuthorities(config.trustedCa === undefined ? [] : [config.trustedCa]));
   const authorities = async () => (await readOnce()).all;
   const closing = new AbortController();
@@ -185,6 +187,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
       upstreamProxy,
       audit,
       log,
+      onSecret: known.add,
       ending: closing.signal,
     }),
   );

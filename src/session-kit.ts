@@ -42,6 +42,8 @@ export interface KitPorts {
   readonly audit: AuditWriter;
   readonly log: Logger;
   /** Aborts when the gateway ends. */
+  /** Is told of every value of a secret that was read, before it is used. */
+  readonly onSecret: (name: string, value: string) => void;
   readonly ending: AbortSignal;
 }
 
@@ -94,6 +96,7 @@ export function createKits(ports: KitPorts): Kits {
       const secrets = createSecrets(profile.secrets, {
         signal: ports.ending,
         onFailure: (error) => log.warn({ err: error }, "a secret was not read"),
+        onValue: ports.onSecret,
       });
       const openPackages = profile.packages && (await packagesOf(profile.packages));
       const pool = createPool({

@@ -3,7 +3,7 @@ import canonicalize from "canonicalize";
 import { GatewayError } from "../errors.ts";
 import { MAX_BODY_BYTES } from "./line.ts";
 import type { Json, RecordBody } from "./record.ts";
-import { redact } from "./redact.ts";
+import { type Hide, redact } from "./redact.ts";
 import { bodySchema } from "./schema.ts";
 
 /**
@@ -11,8 +11,8 @@ import { bodySchema } from "./schema.ts";
  * by `{bytes, sha256}` of themselves when the whole would be longer than 256 KiB.
  * @throws GatewayError INTERNAL when it still is, or is no `RecordBody`: the log takes nothing that would not verify
  */
-export function bodyText(body: RecordBody): string {
-  const clean = redact(body);
+export function bodyText(body: RecordBody, hide?: Hide): string {
+  const clean = redact(body, hide);
   const parsed = bodySchema.safeParse(clean);
   if (!parsed.success) throw new GatewayError("INTERNAL", "not an audit record", { cause: parsed.error });
   const text = canonicalize(clean) ?? "";

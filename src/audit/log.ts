@@ -4,6 +4,7 @@ import { segmentName } from "./files.ts";
 import { openHead } from "./head.ts";
 import type { AuditWriter } from "./record.ts";
 import { recoverChain, type Torn } from "./recovery.ts";
+import type { Hide } from "./redact.ts";
 import { Segment } from "./segment.ts";
 import { ChainWriter, unwritable } from "./writer.ts";
 
@@ -17,6 +18,8 @@ export interface AuditLogOptions {
   readonly gateway: string;
   /** Told what an earlier gateway's death had left, after it was repaired and recorded. */
   readonly onRecovered?: (recovery: Recovery) => void;
+  /** Of every text that is recorded, before it is hashed: replaces values that are known to be secret. */
+  readonly hide?: Hide;
   /** In place of 8 MiB. */
   readonly segmentBytes?: number;
 }
@@ -49,14 +52,14 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
   }
 }
 
-async function open({ directory, gateway, onRecovered, segmentBytes = SEGMENT_BYTES }: AuditLogOptions) {
+async function open({ directory, gateway, onRecovered, hide, segmentBytes = SEGMENT_BYTES }: AuditLogOptions) {
   await using stack = new AsyncDisposableStack();
   const chain = stack.use(await holdChain(directory));
   const found = await recoverChain(chain.directory, chain.id);
   const head = stack.use(await openHead(chain.directory));
   const path = join(chain.directory, segmentName(found.segment));
   const segment = await (found.end ? Segment.open(path, found.end) : Segment.create(path));
-  const writer = stack.use(new ChainWriter({ chain, gateway, segmentBytes, found, head, segment }));
+  const writer = stack.use(new ChainWriter({ chain, gateway, hide, segmentBytes, found, head, segment }));
   const { torn, openCalls } = found;
   await writer.recordRecovery(torn, [...openCalls]);
   if (torn || openCalls.size > 0) {

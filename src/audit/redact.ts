@@ -8,19 +8,26 @@ const MAX_DEPTH = 64;
 /** What stands beside a secret may be one too, and have been no match before that was replaced; two passes are the rule. */
 const MAX_PASSES = 8;
 
+/** Replaces values that are known to be secret by `[redacted:<name of the secret>]`, whose name is capitals, digits and underscores. */
+export type Hide = (text: string) => string;
+
 /**
  * The value as the log may keep it: secrets replaced by `[redacted:<rule>]`, lone surrogates by U+FFFD, strings over 16 Ki
  * by `{bytes, sha256}`, nesting past 64 cut, what JSON can't say by null. Finds a secret by the name it goes under (key,
- * variable, flag, header) and by well-known form; one that has neither is not found. Total, idempotent, linear time.
+ * variable, flag, header) and by well-known form; one that has neither is found by `hide` only, which replaces the values that are known. Total, idempotent, linear time.
  */
-export function redact(value: unknown): Json {
-  return redactAt(value, 0);
+export function redact(value: unknown, hide: Hide = asItIs): Json {
+  return redactAt(value, 0, hide);
 }
 
-function redactAt(value: unknown, depth: number): Json {
+function asItIs(text: string): string {
+  return text;
+}
+
+function redactAt(value: unknown, depth: number, hide: Hide): Json {
   switch (typeof value) {
     case "string":
-      return redactString(value);
+      return redactString(value, hide);
     case "number":
       // Adding 0 makes 0 of -0, which JSON doesn't have.
       return Number.isFinite(value) ? value + 0 : null;
@@ -33,30 +40,32 @@ function redactAt(value: unknown, depth: number): Json {
   }
   if (value === null) return null;
   if (depth >= MAX_DEPTH) return "[redacted:depth]";
-  if (Array.isArray(value)) return redactArray(value, depth);
+  if (Array.isArray(value)) return redactArray(value, depth, hide);
   // Not assignment: a key called `__proto__` stays a key.
   return Object.fromEntries(
     Object.entries(value).flatMap(([key, member]) => {
-      const name = redactText(key.slice(0, MAX_STRING_CHARS));
-      return member === undefined ? [] : [[name, redactMember(name, member, depth + 1)]];
+      const name = redactText(key.slice(0, MAX_STRING_CHARS), hide);
+      return member === undefined ? [] : [[name, redactMember(name, member, depth + 1, hide)]];
     }),
   );
 }
 
-function redactMember(name: string, value: unknown, depth: number): Json {
+function redactMember(name: string, value: unknown, depth: number, hide: Hide): Json {
   const holds = nameHolds(name);
-  if (holds === "plain" || value === null || typeof value === "boolean" || value === "") return redactAt(value, depth);
-  if (typeof value === "number" && holds !== "password") return redactAt(value, depth);
+  if (holds === "plain" || value === null || typeof value === "boolean" || value === "")
+    return redactAt(value, depth, hide);
+  if (typeof value === "number" && holds !== "password") return redactAt(value, depth, hide);
   return typeof value === "string" && isPlaceholder(value) ? value : "[redacted:name]";
 }
 
 /** As `redactAt` for each, and the word after a flag that takes a secret (`--password x`, `-u user:x`) is one. */
-function redactArray(items: readonly unknown[], depth: number): Json {
+function redactArray(items: readonly unknown[], depth: number, hide: Hide): Json {
   return Array.from(items, (item, at) => {
     const before = at > 0 ? items[at - 1] : undefined;
-    if (typeof before !== "string" || typeof item !== "string" || isPlaceholder(item)) return redactAt(item, depth + 1);
+    if (typeof before !== "string" || typeof item !== "string" || isPlaceholder(item))
+      return redactAt(item, depth + 1, hide);
     if (followsSecretFlag(before, item)) return "[redacted:flag]";
-    const kept = redactString(item);
+    const kept = redactString(item, hide);
     // `user[redacted:github]` looks like user:password, which the token itself did not.
     const looksSecret = typeof kept === "string" && !isPlaceholder(kept) && followsSecretFlag(before, kept);
     return looksSecret ? "[redacted:flag]" : kept;
@@ -71,15 +80,15 @@ function followsSecretFlag(flag: string, word: string): boolean {
   return holds === "password" || (holds === "secret" && !/^\d+$/.test(word));
 }
 
-function redactString(text: string): Json {
-  if (text.length <= MAX_STRING_CHARS) return redactText(text);
+function redactString(text: string, hide: Hide): Json {
+  if (text.length <= MAX_STRING_CHARS) return redactText(text, hide);
   const whole = text.toWellFormed();
   return { bytes: Buffer.byteLength(whole), sha256: hash("sha256", whole) };
 }
 
 /** The text without the secrets that it names or that have a well-known form. */
-export function redactText(text: string): string {
-  let clean = text.toWellFormed();
+export function redactText(text: string, hide: Hide = asItIs): string {
+  let clean = hide(text.toWellFormed());
   for (let pass = 0; pass < MAX_PASSES; pass++) {
     const before = clean;
     clean = redactOnce(clean);
@@ -142,7 +151,7 @@ function match(pattern: RegExp, text: string, at: number): string {
 }
 
 function isPlaceholder(value: string): boolean {
-  return /^\[redacted:[a-z0-9-]+\]$/.test(value);
+  return /^\[redacted:[A-Za-z0-9_-]+\]$/.test(value);
 }
 
 /** `$TOKEN`, `${TOKEN}`, `$env:TOKEN`, `%TOKEN%`: where the secret is, not the secret. */

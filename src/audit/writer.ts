@@ -9,6 +9,7 @@ import type { Head } from "./head.ts";
 import { type Position, sealLine } from "./line.ts";
 import type { AuditWriter, RecordBody } from "./record.ts";
 import type { Recovered, Torn } from "./recovery.ts";
+import type { Hide } from "./redact.ts";
 import { Segment } from "./segment.ts";
 
 /** The most that is written and synced at once; UTF-16 code units. */
@@ -21,6 +22,7 @@ const MAX_OPEN_CALLS = 4_096;
 export interface ChainWriterOptions {
   readonly chain: HeldChain;
   readonly gateway: string;
+  readonly hide: Hide | undefined;
   readonly segmentBytes: number;
   readonly found: Recovered;
   readonly head: Head;
@@ -107,7 +109,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
 
   #textOf(body: RecordBody): string {
     try {
-      return bodyText(body);
+      return bodyText(body, this.#options.hide);
     } catch (error) {
       if (body.kind === "outcome") this.#unrecorded.add(body.callId);
       throw error;
@@ -174,7 +176,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     const bodies: RecordBody[] = [];
     if (this.#segmentNumber > 1 && this.#segment.bytes === 0) bodies.push(segmentStarted(this.#openCalls));
     for (const callId of this.#unrecorded) bodies.push(interrupted(callId, "its outcome could not be written"));
-    return bodies.map((body) => ({ body, text: bodyText(body), time }));
+    return bodies.map((body) => ({ body, text: bodyText(body, this.#options.hide), time }));
   }
 
   async #startSegment(): Promise<void> {

@@ -23,6 +23,8 @@ export interface SecretsOptions {
   readonly signal: AbortSignal;
   /** Is told of every read that failed, also where an older value serves on. */
   readonly onFailure: (error: unknown) => void;
+  /** Is told of every value that was read, before anybody has it. */
+  readonly onValue?: (name: string, value: string) => void;
   readonly read?: typeof readSecret;
   /** A monotonic clock, in ms. */
   readonly nowMs?: () => number;
@@ -57,6 +59,7 @@ function keep(secret: Secret, options: SecretsOptions) {
   const attempt = async () => {
     try {
       const value = await read(secret, options.signal);
+      options.onValue?.(secret.name, value);
       if (held && held.value !== value) before = held.value;
       held = { value, readAtMs: nowMs() };
       failure = undefined;

@@ -27,6 +27,7 @@ export class Rsyslog implements AsyncDisposable {
   #process: ChildProcess | undefined;
   #port = 0;
   #said = "";
+  readonly #messages: SyslogMessage[] = [];
   #slowing: NodeJS.Timeout | undefined;
 
   static async start(options: RsyslogOptions = {}): Promise<Rsyslog> {
@@ -126,8 +127,9 @@ export class Rsyslog implements AsyncDisposable {
     const file = join(this.directory, "received");
     if (!existsSync(file)) return [];
     const lines = readFileSync(file, "utf8").split("\n");
-    // Behind the last newline is what is being written.
-    return lines.slice(0, -1).map(parseSyslog);
+    // Behind the last newline is what is being written; what was read before is not read again.
+    this.#messages.push(...lines.slice(this.#messages.length, -1).map(parseSyslog));
+    return [...this.#messages];
   }
 
   /** The records in them, each as often as it came. */
