@@ -6,8 +6,8 @@ export interface SecretRule {
 
 /**
  * Token formats as their issuers document them and as the rule sets of gitleaks (MIT) and secretlint (MIT) recognise them;
- * where the two disagree, the wider form. A library was tried and not taken: secretlint is asynchronous, takes 0.4 to 4 ms
- * a string and knows no bearer tokens, JWTs or GitLab tokens.
+ * where the two disagree, the wider form. A library was tried and not taken: secretlint (13.0.7) is asynchronous, takes 0.1 to
+ * 0.3 ms a string and knows no bearer tokens or JWTs.
  *
  * INVARIANT: linear time on any input. A pattern is a literal prefix and a character class with nothing behind it that can
  * fail after a long scan, or it starts at a boundary that its own class cannot contain (look-behind).
