@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import canonicalize from "canonicalize";
 import { readLine } from "../../src/audit/line.ts";
 import { openAuditLog } from "../../src/audit/log.ts";
@@ -33,7 +32,7 @@ export function batchesOf(entries: readonly Entry[], records: number): Batch[] {
 
 export const sinkPorts: SinkPorts = {
   authorities: async () => [],
-  secret: (_name, source) => async () => ("file" in source ? readFileSync(source.file, "utf8") : ""),
+  secret: () => async () => "",
   version: "0.0.0-test",
 };
 

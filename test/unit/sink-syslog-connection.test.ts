@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { chmodSync, readFileSync } from "node:fs";
 import { type AddressInfo, connect } from "node:net";
 import { createServer, type TLSSocket } from "node:tls";
 import { expect, onTestFinished, test } from "vitest";
@@ -20,7 +20,7 @@ async function receiver(
   ports: SinkPorts = sinkPorts,
 ) {
   const directory = scratch();
-  const { ca, client } = await makeCertificates(directory);
+  const { ca } = await makeCertificates(directory);
   const [cert, key] = ["server.pem", "server.key"].map((it) => readFileSync(`${directory}/${it}`, "utf8"));
   const open = new Set<TLSSocket>();
   const server = createServer({ cert, key, allowHalfOpen: true }, (socket) => {
@@ -38,7 +38,7 @@ async function receiver(
   const stated = { name: "central", type: "syslog", host: "localhost", port, ca, ...settings };
   const sink = await openSyslogSink(syslogSchema.parse(stated), ports);
   onTestFinished(() => sink[Symbol.asyncDispose]());
-  return { sink, client };
+  return { sink };
 }
 
 /** Some 2 MB: more than the buffers of two kernels hold on loopback, at once. */
@@ -148,6 +148,16 @@ test("a sink that is disposed of ends its delivery", async () => {
 test("a certificate that can't be read is found when the sink is opened", async () => {
   const settings = syslogSchema.parse({ name: "central", type: "syslog", host: "localhost", ca: "/nowhere/ca.pem" });
   await expect(openSyslogSink(settings, sinkPorts)).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+});
+
+test("a key that others may read is refused", async () => {
+  const { ca, client } = await makeCertificates(scratch());
+  const stated = { name: "central", type: "syslog", host: "localhost", ca, clientCertificate: client };
+  await openSyslogSink(syslogSchema.parse(stated), sinkPorts);
+  chmodSync(client.key, 0o644);
+  await expect(openSyslogSink(syslogSchema.parse(stated), sinkPorts)).rejects.toThrow(
+    /others may use the key .*chmod 600/,
+  );
 });
 
 test("settings that name what is not there are refused", () => {

@@ -1,6 +1,5 @@
 import { isAbsolute } from "node:path";
 import { z } from "zod";
-import { secretSource } from "../../policy/secret.ts";
 import { sinkName } from "./name.ts";
 
 /** Numbers of facilities that are for programs of one's own, and 13, which RFC 5424 §6.2.1 calls "log audit". */
@@ -45,8 +44,8 @@ export const syslogSchema = z.strictObject({
   port: z.int().min(1).max(65_535).default(6514),
   /** PEM file of the authorities that may vouch for the receiver, and no others; without it, those that the gateway trusts. */
   ca: file.optional(),
-  /** For a receiver that asks who is sending: PEM file of the certificate and its chain, and where the key is, in PEM. */
-  clientCertificate: z.strictObject({ certificate: file, key: secretSource }).optional(),
+  /** For a receiver that asks who is sending: PEM files of the certificate with its chain, and of its key. */
+  clientCertificate: z.strictObject({ certificate: file, key: file }).optional(),
   facility: z.enum(Object.keys(FACILITIES) as [Facility, ...Facility[]]).default("audit"),
   appName: z
     .string()

@@ -1,5 +1,6 @@
-import { X509Certificate } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { constants } from "node:fs";
+import { open, readFile } from "node:fs/promises";
 import { homedir, hostname } from "node:os";
 import { join } from "node:path";
 import { GatewayError } from "../../errors.ts";
@@ -14,7 +15,7 @@ const MAX_BATCH = { records: 1000, bytes: 1024 * 1024 };
 /**
  * Records as syslog messages over TLS (RFC 5424, RFC 5425), a connection for each batch. Syslog has no acknowledgement; a batch counts as
  * delivered when the receiver has read it to its end: see `sendAll`.
- * @throws GatewayError CONFIG_INVALID when a certificate that the settings name can't be read
+ * @throws GatewayError CONFIG_INVALID when a certificate or key that the settings name can't be read
  */
 export async function openSyslogSink(settings: SyslogSettings, ports: SinkPorts): Promise<Sink> {
   const { host, port, ca, clientCertificate, timeoutSeconds } = settings;
@@ -25,14 +26,15 @@ export async function openSyslogSink(settings: SyslogSettings, ports: SinkPorts)
     appName: settings.appName,
     maxMessageBytes: settings.maxMessageBytes,
   };
-  const key = clientCertificate && ports.secret(`${settings.name}-client-key`, clientCertificate.key);
   /** Read for each connection: certificates are renewed while gateways run. */
-  const identity = async (signal: AbortSignal): Promise<TlsIdentity> => ({
+  const identity = async (): Promise<TlsIdentity> => ({
     ca: ca === undefined ? await ports.authorities() : [await certificatesIn(ca)],
-    ...(clientCertificate &&
-      key && { cert: await certificatesIn(clientCertificate.certificate), key: await key(signal) }),
+    ...(clientCertificate && {
+      cert: await certificatesIn(clientCertificate.certificate),
+      key: await keyIn(clientCertificate.key),
+    }),
   });
-  for (const file of [ca, clientCertificate?.certificate]) if (file !== undefined) await certificatesIn(file);
+  await identity();
 
   const closing = new AbortController();
   return {
@@ -42,7 +44,7 @@ export async function openSyslogSink(settings: SyslogSettings, ports: SinkPorts)
       const signal = AbortSignal.any([outer, closing.signal]);
       signal.throwIfAborted();
       try {
-        const endpoint = { host, port, identity: await identity(signal), timeoutMs: timeoutSeconds * 1000 };
+        const endpoint = { host, port, identity: await identity(), timeoutMs: timeoutSeconds * 1000 };
         await sendAll(endpoint, messagesOf(batch, origin), signal, ports.through);
       } catch (cause) {
         signal.throwIfAborted();
@@ -62,11 +64,32 @@ function* messagesOf({ entries }: Batch, origin: SyslogOrigin): Generator<string
 /** The text of a PEM file. @throws GatewayError CONFIG_INVALID */
 async function certificatesIn(file: string): Promise<string> {
   try {
-    const text = await readFile(file.startsWith("~/") ? join(homedir(), file.slice(2)) : file, "utf8");
+    const text = await readFile(placeOf(file), "utf8");
     // OpenSSL passes over what it can't read, and would trust nobody.
     new X509Certificate(text);
     return text;
   } catch (cause) {
     throw new GatewayError("CONFIG_INVALID", `there is no certificate to be read in \`${file}\``, { cause });
   }
+}
+
+/** @throws GatewayError CONFIG_INVALID, also when others may read it */
+async function keyIn(file: string): Promise<string> {
+  try {
+    await using opened = await open(placeOf(file), constants.O_RDONLY | constants.O_NONBLOCK);
+    const { mode } = await opened.stat();
+    if ((mode & (constants.S_IROTH | constants.S_IWOTH | constants.S_IWGRP)) !== 0) {
+      throw new GatewayError("CONFIG_INVALID", `others may use the key in \`${file}\`: \`chmod 600\` it`);
+    }
+    const text = await opened.readFile("utf8");
+    createPrivateKey(text);
+    return text;
+  } catch (cause) {
+    if (cause instanceof GatewayError) throw cause;
+    throw new GatewayError("CONFIG_INVALID", `there is no key to be read in \`${file}\``, { cause });
+  }
+}
+
+function placeOf(file: string): string {
+  return file.startsWith("~/") ? join(homedir(), file.slice(2)) : file;
 }
