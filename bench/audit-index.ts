@@ -91,7 +91,7 @@ function questions(records: number): (readonly [string, Filter, "calls" | "recor
     ["text, beginning of a word", { text: ["needle47*"] }],
     ["text, common and rare", { text: ["workspace", "needle4711"] }],
     ["text nowhere", { text: ["absent"] }],
-    ["two common, none in both", { tool: "exec", package: "npm:package-7" }],
+    ["tool and package", { tool: "exec", package: "npm:package-7" }],
     ["tool and text", { tool: "exec", text: ["workspace"] }],
     ["denied with a rare text", { decision: "deny", text: ["needle4711"] }],
   ];
