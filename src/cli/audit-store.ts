@@ -6,7 +6,7 @@ import { z } from "zod";
 import { type Place, readCursor } from "../audit/ship/cursor.ts";
 import { sinkDirectory } from "../audit/ship/shipping.ts";
 import { compareStore } from "../audit/sinks/compare-store.ts";
-import { openStore, type Store } from "../audit/sinks/postgres-read.ts";
+import type { Store } from "../audit/sinks/postgres-read.ts";
 import { schemaSql } from "../audit/sinks/postgres-schema.ts";
 import { type PostgresSettings, postgresSchema, sqlName, targetOf } from "../audit/sinks/postgres-settings.ts";
 import type { StoreFindings } from "../audit/sinks/store-problem.ts";
@@ -19,7 +19,8 @@ import type { LoggingContext } from "./audit-logging.ts";
 import { counted, oneLine } from "./audit-text.ts";
 
 interface Options {
-  readonly store?: string;
+  readonly sink?: string;
+  readonly config?: string;
   readonly settings?: string;
   readonly dataDir?: string;
   readonly json?: boolean;
@@ -27,8 +28,8 @@ interface Options {
 }
 
 const PROGRESS_MS = 1_000;
-/** How long a password's command may take. */
-const SECRET_MS = 120_000;
+/** A command ends with its process. */
+const NEVER = new AbortController().signal;
 const MAX_SETTINGS_BYTES = 64 * 1024;
 const colour = pc.createColors(process.stdout.isTTY === true && pc.isColorSupported);
 
@@ -57,7 +58,8 @@ Examples:
     });
   const which = (it: Command) =>
     it
-      .option("--store <name>", "the sink's name in glovebox.yaml (default: the only one of type `postgres`)")
+      .option("--sink <name>", "the sink's name in glovebox.yaml (default: the only one of type `postgres`)")
+      .option("--config <file>", "your glovebox.yaml (env GLOVEBOX_CONFIG)")
       .option(
         "--settings <file>",
         "a YAML file with the settings of one sink instead, for a computer without a gateway",
@@ -79,7 +81,7 @@ Examples:
 async function verify(context: LoggingContext, options: Options): Promise<void> {
   const settings = await chosen(context, options);
   using progress = startProgress();
-  using store = await openStore(settings, context.ports(AbortSignal.timeout(SECRET_MS)));
+  using store = await opened(settings, context);
   const result = await verifyStore(store, progress.count);
   await report(result, options, `the store ${targetOf(settings)} is whole`);
 }
@@ -89,11 +91,17 @@ async function compare(context: LoggingContext, options: Options): Promise<void>
   const directory = context.directory(options.dataDir);
   const confirmed = await confirmedTo(sinkDirectory(context.dataDirectory(options.dataDir), settings.name));
   using progress = startProgress();
-  using store: Store = await openStore(settings, context.ports(AbortSignal.timeout(SECRET_MS)));
+  using store = await opened(settings, context);
   const comparing = { confirmed, isAlone: options.alone === true, onRecord: progress.count };
   const result = await readable(directory, compareStore(directory, store, comparing));
   const yet = result.unshipped === 0 ? "" : `; ${counted(result.unshipped, "record")} not shipped yet`;
   await report(result, options, `the store ${targetOf(settings)} has what the log has${yet}`);
+}
+
+/** Its client is loaded here: no other command needs it. */
+async function opened(settings: PostgresSettings, { ports }: LoggingContext): Promise<Store> {
+  const { openStore } = await import("../audit/sinks/postgres-read.ts");
+  return await openStore(settings, ports(NEVER));
 }
 
 async function report(result: StoreFindings, { json }: Options, good: string): Promise<void> {
@@ -117,17 +125,17 @@ async function confirmedTo(directory: string): Promise<ReadonlyMap<string, Place
   throw new GatewayError("CONFIG_INVALID", message);
 }
 
-async function chosen({ sinks }: LoggingContext, { store, settings }: Options): Promise<PostgresSettings> {
+async function chosen({ sinks }: LoggingContext, { sink, config, settings }: Options): Promise<PostgresSettings> {
   if (settings !== undefined) return await fromFile(settings);
-  const all = (await sinks(undefined)).filter((it) => it.type === "postgres");
-  const fitting = store === undefined ? all : all.filter((it) => it.name === store);
+  const all = (await sinks(config)).filter((it) => it.type === "postgres");
+  const fitting = sink === undefined ? all : all.filter((it) => it.name === sink);
   const [only, ...others] = fitting;
   if (only && others.length === 0) return only;
   const names = all.map((it) => it.name).join(", ");
   const problem =
     all.length === 0
       ? "glovebox.yaml states no sink of type `postgres`: give one with --settings"
-      : `give --store with one of: ${names}`;
+      : `give --sink with one of: ${names}`;
   throw new GatewayError("CONFIG_INVALID", problem);
 }
 

@@ -329,15 +329,12 @@ describe.skipIf(!installed)("verifying and querying a central store in PostgreSQ
     const changed = await store("verify", "--settings", settings);
     expect(changed).toMatchObject({ status: 1, stderr: "" });
     expect(changed.stdout).not.toContain("\u001b");
-    const json = await store("verify", "--settings", settings, "--json");
-    expect(JSON.parse(json.stdout)).toMatchObject({ problemCount: expect.any(Number) });
     expect(await store("verify")).toMatchObject({
       status: 1,
       stderr: expect.stringContaining("give one with --settings"),
     });
     const printed = await store("schema", "--schema", "other");
     expect(printed.stdout).toContain("CREATE TABLE IF NOT EXISTS other.records");
-    expect(await store("schema", "--schema", "a; b")).toMatchObject({ status: 1 });
   });
 
   async function store(...args: string[]) {

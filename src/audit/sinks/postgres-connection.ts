@@ -31,6 +31,8 @@ export interface StoreConnection extends Disposable {
     text: string,
     values: readonly unknown[],
     signal: AbortSignal,
+    /** Under which the server keeps the statement, so that it plans it once. */
+    name?: string,
   ): Promise<Answer<Row>>;
 }
 
@@ -105,9 +107,10 @@ export async function connectToStore(
     get isUsable() {
       return isUsable;
     },
-    query: async (text, values, until) => {
+    query: async (text, values, until, name) => {
       // Of several statements there are several answers, which its types don't say.
-      const answers = [await whole(client.query(text, [...values]), until)].flat();
+      const statement = { text, values: [...values], ...(name !== undefined && { name }) };
+      const answers = [await whole(client.query(statement), until)].flat();
       const { rows, rowCount, command } = answers.at(-1) ?? { rows: [], rowCount: 0, command: "" };
       return { rows, count: rowCount ?? 0, command };
     },

@@ -76,9 +76,9 @@ const VALUES: { readonly [column: string]: string } = {
   words: "array_to_tsvector(words)",
 };
 
-/** The columns as rows have them, but for `chain`. */
+/** The columns as rows have them, but for `chain` and `seq`, which whoever selects them has already. */
 export const SELECTED = Object.keys(COLUMNS)
-  .filter((name) => name !== "chain")
+  .filter((name) => name !== "chain" && name !== "seq")
   .map((name) => {
     if (name === "time") return "(extract(epoch FROM nullif(time, '-infinity')) * 1000)::double precision AS time_ms";
     return name === "words" ? "tsvector_to_array(words) AS words" : name;

@@ -12,7 +12,7 @@ export interface SchemaNames {
 /** Columns that a gateway fills; `received` and `recorded_by` are the server's own, and a gateway cannot set them. */
 export const COLUMNS = {
   time: "timestamptz NOT NULL",
-  chain: "text NOT NULL",
+  chain: 'text COLLATE "C" NOT NULL',
   seq: "bigint NOT NULL",
   gateway: "text NOT NULL",
   kind: "text NOT NULL",
@@ -39,10 +39,12 @@ export const COLUMNS = {
   body: "jsonb",
 } as const;
 
-/** Names of indexes and what they are on. Those with a condition leave out records that have nothing there: most of them. */
+/**
+ * Names of indexes and what they are on; the key, which begins with the time, is one more. Those with a condition leave out records that have
+ * nothing there: most of them. They are few, and the lists share one, since a query without a limit in time locks each of each day.
+ */
 const INDEXES = {
   by_chain: "(chain, seq, time)",
-  by_time: "(time)",
   by_principal: "(principal, time) WHERE principal IS NOT NULL",
   by_session: "(session_id, time) WHERE session_id IS NOT NULL",
   by_call: "(call_id) WHERE call_id IS NOT NULL",
@@ -50,15 +52,13 @@ const INDEXES = {
   by_decision: "(decision, time) WHERE decision IS NOT NULL",
   by_event: "(event, time) WHERE event IS NOT NULL",
   by_exit_code: "(exit_code, time) WHERE exit_code IS NOT NULL",
-  by_policy: "USING gin (policies)",
-  by_host: "USING gin (hosts)",
-  by_package: "USING gin (packages)",
-  by_running_call: "USING gin (calls)",
-  by_word: "USING gin (words)",
+  by_what_is_in_it: "USING gin (policies, hosts, packages, calls, words)",
 } as const;
 
 /** How long making a partition waits for readers, so that gateways never queue behind them. */
 const LOCK_TIMEOUT = "2s";
+/** The same for dropping them: gateways and readers wait behind it. It can be run again. */
+const DROP_LOCK_TIMEOUT = "15s";
 /** Days for which partitions are made, before today and after it. Records of other days have a clock that is wrong, or waited long. */
 const DAYS_BACK = 400;
 const DAYS_AHEAD = 8;
@@ -99,7 +99,7 @@ CREATE TABLE IF NOT EXISTS ${schema}.records_other PARTITION OF ${schema}.record
 
 -- How far each chain has come, moved in the transaction that adds its records; and up to where retention has dropped them.
 CREATE TABLE IF NOT EXISTS ${schema}.positions (
-  chain text PRIMARY KEY,
+  chain text COLLATE "C" PRIMARY KEY,
   seq bigint NOT NULL,
   hash text NOT NULL,
   dropped_seq bigint NOT NULL DEFAULT -1,
@@ -152,7 +152,7 @@ END $$;
 -- Retention, for the owner: drops the partitions of days before this one, and keeps how far each chain is dropped, so that what stays
 -- still verifies. Answers the names of what it dropped.
 CREATE OR REPLACE FUNCTION ${schema}.drop_before(day date) RETURNS SETOF text LANGUAGE plpgsql
-  SET search_path = pg_catalog, pg_temp AS $$
+  SET search_path = pg_catalog, pg_temp SET lock_timeout = '${DROP_LOCK_TIMEOUT}' AS $$
 DECLARE
   name text;
 BEGIN

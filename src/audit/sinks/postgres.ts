@@ -143,11 +143,28 @@ class PostgresSink implements Sink {
 
   /** Those of the entries that the store does not have. @throws DeliveryFailed when it has another record in the place of one */
   async #unknown(connection: StoreConnection, chain: string, entries: readonly Entry[], signal: AbortSignal) {
+    // Where they should be, which is in a day or two; and only what is not there is looked for in all days there are.
+    const missing = await this.#without(connection, chain, entries, signal, "AND time BETWEEN $4 AND $5");
+    return missing.length === 0 ? missing : await this.#without(connection, chain, missing, signal);
+  }
+
+  async #without(
+    connection: StoreConnection,
+    chain: string,
+    entries: readonly Entry[],
+    signal: AbortSignal,
+    during = "",
+  ): Promise<readonly Entry[]> {
     const [first] = entries;
     const last = entries.at(-1);
     if (!first || !last) return [];
-    const select = `SELECT seq, hash FROM ${this.#settings.schema}.records WHERE chain = $1 AND seq BETWEEN $2 AND $3`;
     const range = [chain, first.record.seq, last.record.seq];
+    const timesMs = entries.map(({ record }) => Date.parse(record.time)).filter((it) => it >= 0);
+    if (during !== "") {
+      if (timesMs.length === 0) return entries;
+      range.push(new Date(Math.min(...timesMs)).toISOString(), new Date(Math.max(...timesMs)).toISOString());
+    }
+    const select = `SELECT seq, hash FROM ${this.#settings.schema}.records WHERE chain = $1 AND seq BETWEEN $2 AND $3 ${during}`;
     const { rows } = await connection.query<{ seq: string; hash: string }>(select, range, signal);
     const sent = new Map(entries.map(({ record }) => [record.seq, record.hash]));
     for (const { seq, hash } of rows) {
