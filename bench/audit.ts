@@ -5,11 +5,15 @@ import { join } from "node:path";
 import { bodyText } from "../src/audit/body.ts";
 import { GENESIS_HASH, sealLine } from "../src/audit/line.ts";
 import { openAuditLog } from "../src/audit/log.ts";
+import { openSigner } from "../src/audit/proof/signer.ts";
 import type { IntentBody } from "../src/audit/record.ts";
+import { verifyLog } from "../src/audit/verify.ts";
+import { GatewayError } from "../src/errors.ts";
 import { newId } from "../src/lib/id.ts";
 import { type Row, row } from "./row.ts";
 
 const SECONDS = 2;
+const ROUNDS = 3;
 
 /**
  * Records a second that writers get acknowledged, each beside the bare minimum measured right before it: the same bytes appended
@@ -27,10 +31,53 @@ export async function benchAudit(): Promise<Row[]> {
         row(`audit records, ${writers} writers`, [rate], "records/s", "append + fdatasync, one by one", [bare]),
       );
     }
+    rows.push(
+      await signedWriters(directory),
+      ...(await verification(join(directory, "w64"), join(directory, "signed"))),
+    );
     return rows;
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** Writers with and without a key, in turns, so that what else the machine does hits both. */
+async function signedWriters(directory: string): Promise<Row> {
+  const signer = await openSigner(join(directory, "keys", "audit.key"), "bench");
+  const signed: number[] = [];
+  const unsigned: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [rates, options] of [
+      [unsigned, {}],
+      [signed, { signer }],
+    ] as const) {
+      const place = join(directory, rates === signed ? "signed" : "unsigned");
+      await using log = await openAuditLog({ directory: place, gateway: "gw-bench", ...options });
+      rates.push(await perSecond(64, () => log.append(record())));
+    }
+  }
+  return row("audit records, 64 writers, signed", signed, "records/s", "not signed", unsigned);
+}
+
+async function verification(unsigned: string, signed: string): Promise<Row[]> {
+  const { key } = await openSigner(join(signed, "..", "keys", "audit.key"));
+  const keys = [{ verifier: key, gateway: "bench" }];
+  const speed = async (path: string, options: Parameters<typeof verifyLog>[1]) => {
+    const startedMs = performance.now();
+    const { records, problemCount } = await verifyLog(path, options);
+    if (problemCount > 0) throw new GatewayError("INTERNAL", "what was written does not verify");
+    return records / ((performance.now() - startedMs) / 1000);
+  };
+  const [bare, roots, signatures]: [number[], number[], number[]] = [[], [], []];
+  for (let round = 0; round < ROUNDS; round++) {
+    bare.push(await speed(unsigned, {}));
+    roots.push(await speed(signed, {}));
+    signatures.push(await speed(signed, { keys }));
+  }
+  return [
+    row("audit verify, signed log", roots, "records/s", "log without checkpoints", bare),
+    row("audit verify --keys", signatures, "records/s", "log without checkpoints", bare),
+  ];
 }
 
 export async function bareAppends(path: string): Promise<number> {

@@ -46,6 +46,8 @@ export interface Config extends Omit<z.infer<typeof settingsSchema>, "skills"> {
   readonly auditDirectory: string;
   /** What the audit log is searched by; made from it. */
   readonly auditIndexFile: string;
+  /** The key that signs the audit log, with its own directory. */
+  readonly auditKeyFile: string;
   /** Files of packages, by their digests. */
   readonly packageCacheDirectory: string;
   /** What is known about versions of packages. */
@@ -106,6 +108,7 @@ export function loadConfig(options: ConfigOptions, env: NodeJS.ProcessEnv): Conf
     snapshotDirectory: join(dataDirectory, "snapshots"),
     auditDirectory: join(dataDirectory, "audit"),
     auditIndexFile: join(dataDirectory, "audit-index", "index.sqlite"),
+    auditKeyFile: join(dataDirectory, "keys", "audit.key"),
     packageCacheDirectory: join(dataDirectory, "packages"),
     advisoriesFile: join(dataDirectory, "advisories.sqlite"),
     budgetsFile: join(dataDirectory, "budgets.sqlite"),

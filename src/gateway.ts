@@ -3,7 +3,9 @@ import { arch, availableParallelism, hostname, platform, release } from "node:os
 import { createElicitation } from "./approval/elicitation.ts";
 import { openApprovals } from "./approval/open.ts";
 import { asJson } from "./audit/as-json.ts";
+import { followIndex } from "./audit/index/follow.ts";
 import { type AuditLog, openAuditLog } from "./audit/log.ts";
+import { openSigner } from "./audit/proof/signer.ts";
 import { openShipping, type SinkChange } from "./audit/ship/shipping.ts";
 import { createAccounts } from "./budget/accounts.ts";
 import { openBudgets } from "./budget/store.ts";
@@ -66,7 +68,11 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   await makeDirectories(config);
 
   const known = createKnownSecrets();
-  const audit = stack.use(await openAuditLog({ directory: config.auditDirectory, gateway: id, hide: known.hide }));
+  const signer = await openSigner(config.auditKeyFile);
+  const audit = stack.use(
+    await openAuditLog({ directory: config.auditDirectory, gateway: id, hide: known.hide, signer }),
+  );
+  stack.use(followIndex({ path: config.auditIndexFile, auditDirectory: config.auditDirectory, log }));
   const readOnce = once(() => readAuthorities(config.trustedCa === undefined ? [] : [config.trustedCa]));
   const authorities = async () => (await readOnce()).all;
   const closing = new AbortController();

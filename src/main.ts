@@ -112,6 +112,7 @@ program.addCommand(
       };
     },
     indexFile: (dataDir) => config(dataDir).auditIndexFile,
+    keyFile: (dataDir) => config(dataDir).auditKeyFile,
   }),
 );
 program.addCommand(
@@ -126,6 +127,7 @@ program.addCommand(
   advisoriesCommand({
     file: (dataDir) => config(dataDir).advisoriesFile,
     auditDirectory: (dataDir) => config(dataDir).auditDirectory,
+    auditKeyFile: (dataDir) => config(dataDir).auditKeyFile,
   }),
 );
 program.addCommand(

@@ -35,4 +35,5 @@ export const CLAIMS = {
   G30: "Nothing that could run something else is taken for a simple command: of a shell script that policy does not see as opaque, bash runs the commands that policy saw, and no others.",
   G31: "Calls and sessions beyond a budget that policy sets are denied, also after a restart, and also when they come at once in several gateways of a user. When what was used can't be read or written, what depends on it is refused.",
   G32: "A skill's capability runs the programs that its author wrote down, and no others: no value of a caller becomes an option or a second argument, and a skill that differs from its lock is not used.",
+  G33: "A history of the audit log that somebody without the gateway's key wrote anew, with every hash and head made to fit, is found by `glovebox audit verify --keys`. What a checkpoint that is kept elsewhere covers is missed when it is changed, cut off or deleted, by whomever.",
 } as const satisfies Record<`G${number}`, string>;

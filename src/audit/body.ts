@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import canonicalize from "canonicalize";
 import { GatewayError } from "../errors.ts";
 import { MAX_BODY_BYTES } from "./line.ts";
-import type { Json, RecordBody } from "./record.ts";
+import { type Json, PROOF_EVENTS, type RecordBody } from "./record.ts";
 import { type Hide, redact } from "./redact.ts";
 import { bodySchema } from "./schema.ts";
 
@@ -12,7 +12,7 @@ import { bodySchema } from "./schema.ts";
  * @throws GatewayError INTERNAL when it still is, or is no `RecordBody`: the log takes nothing that would not verify
  */
 export function bodyText(body: RecordBody, hide?: Hide): string {
-  const clean = redact(body, hide);
+  const clean = body.kind === "event" && PROOF_EVENTS.includes(body.event) ? body : redact(body, hide);
   const parsed = bodySchema.safeParse(clean);
   if (!parsed.success) throw new GatewayError("INTERNAL", "not an audit record", { cause: parsed.error });
   const text = canonicalize(clean) ?? "";

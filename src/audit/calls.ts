@@ -1,4 +1,4 @@
-import type { RecordBody } from "./record.ts";
+import type { Json, RecordBody } from "./record.ts";
 
 /** The call that runs from this record on, if there is one: permitted by policy, or by a person. */
 export function opened(body: RecordBody): string | undefined {
@@ -20,9 +20,10 @@ export function trackCalls(open: Set<string>, body: RecordBody): void {
   }
 }
 
-/** The first record of a segment. */
-export function segmentStarted(open: ReadonlySet<string>): RecordBody {
-  return { kind: "event", event: "segment-started", facts: { openCalls: [...open] } };
+/** The first record of a segment. @param tree over all records before it, where the chain is signed */
+export function segmentStarted(open: ReadonlySet<string>, tree: Json | undefined): RecordBody {
+  const facts = { openCalls: [...open], ...(tree !== undefined && { tree }) };
+  return { kind: "event", event: "segment-started", facts };
 }
 
 /** The outcome of a call about whose end nothing is known. `durationMs` is 0: nobody measured. */

@@ -6,8 +6,12 @@ import type { AuditRecord } from "./record.ts";
  * `syntax`, `form`, `hash`: a record that is not as it was written. `link`: it does not follow the one before. `sequence`:
  * records are missing, doubled or in another order. `chain`: it belongs to another chain. `segment`: a file is missing or
  * does not begin as a segment does. `head`: the log does not reach, or contradicts, what its head says.
+ * Against what was signed: `root`: the records are others. `signature`: not one of a known key. `unsigned`: no known key signed the records.
+ * Against checkpoints that were kept elsewhere: `forked`: the records are others. `missing`: they are gone.
  */
-export type ProblemKind = "torn" | "syntax" | "form" | "hash" | "link" | "sequence" | "chain" | "segment" | "head";
+export type ProblemKind =
+  | ("torn" | "syntax" | "form" | "hash" | "link" | "sequence" | "chain" | "segment" | "head")
+  | ("root" | "signature" | "unsigned" | "forked" | "missing");
 
 export interface Finding {
   readonly kind: ProblemKind;

@@ -46,7 +46,7 @@ export async function takeInventory(directory: string, { session, sinceMs }: Inv
   const heads = new Map<string, Head>();
   const withPackages = new Set<string>();
   let known = session === undefined;
-  const { problems, problemCount } = await verifyLog(directory, (record) => {
+  const onRecord = (record: AuditRecord) => {
     const { chain, seq, hash, time, body } = record;
     heads.set(chain, { chain, seq, hash, time });
     known ||= body.kind === "event" && body.sessionId === session;
@@ -55,7 +55,8 @@ export async function takeInventory(directory: string, { session, sinceMs }: Inv
     withPackages.add(admission.sessionId);
     if (session !== undefined && admission.sessionId !== session) return;
     if (sinceMs === undefined || Date.parse(time) >= sinceMs) enter(packages, admission);
-  });
+  };
+  const { problems, problemCount } = await verifyLog(directory, { onRecord });
   const [problem] = problems;
   if (problem) {
     const place = [problem.chain, problem.file].filter((it) => it !== "").join("/");

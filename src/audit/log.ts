@@ -1,9 +1,12 @@
 import { join } from "node:path";
-import { holdChain } from "./chain.ts";
+import { type HeldChain, holdChain } from "./chain.ts";
 import { segmentName } from "./files.ts";
 import { openHead } from "./head.ts";
+import { Checkpoints } from "./proof/checkpoints.ts";
+import { regrowTree } from "./proof/regrow.ts";
+import type { Signer } from "./proof/signer.ts";
 import type { AuditWriter } from "./record.ts";
-import { recoverChain, type Torn } from "./recovery.ts";
+import { type Recovered, recoverChain, type Torn } from "./recovery.ts";
 import type { Hide } from "./redact.ts";
 import { Segment } from "./segment.ts";
 import { ChainWriter, unwritable } from "./writer.ts";
@@ -22,6 +25,10 @@ export interface AuditLogOptions {
   readonly hide?: Hide;
   /** In place of 8 MiB. */
   readonly segmentBytes?: number;
+  /** Signs checkpoints. Without it, none are written. */
+  readonly signer?: Signer;
+  /** In place of a minute, after which a record has a checkpoint; ms. */
+  readonly checkpointMs?: number;
 }
 
 export interface Recovery {
@@ -42,7 +49,7 @@ export interface AuditLog extends AuditWriter, AsyncDisposable {
 
 /**
  * Opens a chain for this process, having repaired and recorded what a crash left in it.
- * @throws GatewayError AUDIT_UNWRITABLE; AUDIT_CORRUPT when the chain is damaged in a way that no crash explains
+ * @throws GatewayError AUDIT_UNWRITABLE; AUDIT_CORRUPT when the chain is damaged in a way that no crash explains, or is not the one that was signed
  */
 export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> {
   try {
@@ -52,14 +59,19 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
   }
 }
 
-async function open({ directory, gateway, onRecovered, hide, segmentBytes = SEGMENT_BYTES }: AuditLogOptions) {
+async function open(options: AuditLogOptions) {
+  const { directory, gateway, onRecovered, hide, segmentBytes = SEGMENT_BYTES } = options;
   await using stack = new AsyncDisposableStack();
   const chain = stack.use(await holdChain(directory));
+  await options.signer?.confirm();
   const found = await recoverChain(chain.directory, chain.id);
+  const checkpoints = await openCheckpoints(options, chain, found);
   const head = stack.use(await openHead(chain.directory));
   const path = join(chain.directory, segmentName(found.segment));
   const segment = await (found.end ? Segment.open(path, found.end) : Segment.create(path));
-  const writer = stack.use(new ChainWriter({ chain, gateway, hide, segmentBytes, found, head, segment }));
+  const writer = stack.use(
+    new ChainWriter({ chain, gateway, hide, segmentBytes, found, head, segment, ...(checkpoints && { checkpoints }) }),
+  );
   const { torn, openCalls } = found;
   await writer.recordRecovery(torn, [...openCalls]);
   if (torn || openCalls.size > 0) {
@@ -72,4 +84,24 @@ async function open({ directory, gateway, onRecovered, hide, segmentBytes = SEGM
     append: (body) => writer.append(body),
     [Symbol.asyncDispose]: () => (closing ??= resources.disposeAsync()),
   } satisfies AuditLog;
+}
+
+/** @throws GatewayError AUDIT_CORRUPT when the chain contradicts what was signed of it */
+async function openCheckpoints(
+  { signer, checkpointMs }: AuditLogOptions,
+  { directory, id: chain }: HeldChain,
+  { segment, position }: Recovered,
+): Promise<Checkpoints | undefined> {
+  if (!signer) return undefined;
+  const signed = await signer.lastSigned(chain);
+  const tree = await regrowTree({ directory, chain, segment, position, signed });
+  // The record behind those that a checkpoint covers is the checkpoint.
+  const uncovered = signed === undefined ? tree.size : Math.max(0, tree.size - signed.size - 1);
+  return new Checkpoints({
+    signer,
+    chain,
+    tree,
+    uncovered,
+    ...(checkpointMs !== undefined && { everyMs: checkpointMs }),
+  });
 }

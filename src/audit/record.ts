@@ -88,7 +88,10 @@ export const EVENTS = [
   "logging-recovered",
   "reconciled",
   "log-recovered",
-  /** First record of every segment but the first; facts `{ openCalls: string[] }`: permitted and without an outcome so far. */
+  /**
+   * First record of every segment but the first; facts `{ openCalls: string[], tree? }`: permitted and without an outcome so far; the Merkle tree
+   * over all records before.
+   */
   "segment-started",
   /** Another policy is in force; facts `{ bundle, previous? }`. */
   "policy-loaded",
@@ -103,7 +106,16 @@ export const EVENTS = [
    * `{ approvalId, digest, why: "invalid", problem, approver?, channel }`.
    */
   "approval-refused",
+  /** Which key signs from here on; facts `{ verifier, rotations }`: its public half, and how it follows from the keys before it. */
+  "audit-key",
+  /** All records of the chain before it are signed; facts `{ note }`: see `proof/checkpoint.ts`. */
+  "checkpoint",
+  /** By a person, at the command line, with no gateway running; facts `{ from, to, note }`: both keys, and both signatures of the change. */
+  "audit-key-rotated",
 ] as const;
+
+/** Events of signatures and public keys. They are written as they are: a rule that looks for secrets could find one in them by chance. */
+export const PROOF_EVENTS: readonly (typeof EVENTS)[number][] = ["audit-key", "checkpoint", "audit-key-rotated"];
 
 /** Things that happen to the gateway and its sessions rather than in a call. */
 export interface EventBody {

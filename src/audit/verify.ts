@@ -5,6 +5,7 @@ import { type Continuity, continuity, type Finding, type ProblemKind } from "./c
 import { HEAD_FILE, listChains, listSegments, readLines, segmentName, segmentNumber } from "./files.ts";
 import { readHead } from "./head.ts";
 import { GENESIS_HASH, type Position } from "./line.ts";
+import { type ChainProof, chainProof, type ProofOptions } from "./proof/chain-proof.ts";
 import type { AuditRecord } from "./record.ts";
 
 /** More are counted, not kept. */
@@ -31,29 +32,106 @@ export interface Verification {
   readonly problems: readonly Problem[];
   /** How many there are. */
   readonly problemCount: number;
+  /** Signed checkpoints that hold. */
+  readonly checkpoints: number;
+  /** Records that none of them covers: the next ones will. */
+  readonly unproven: number;
+  /** Whether the signatures were compared with known keys. */
+  readonly signatures: "checked" | "not-checked";
+  /** Of the inventory, whose keys signed: by chain. */
+  readonly gateways: Readonly<Record<string, string>>;
+}
+
+export interface VerifyOptions extends ProofOptions {
+  /** Is given each sound record as it is checked, chain by chain: what it learns holds when there are no problems. */
+  readonly onRecord?: (record: AuditRecord) => void;
 }
 
 /**
  * Checks an audit directory, one chain's directory, or one segment file on its own (which says nothing of what was before and
  * after it), each as it is when the check reaches it; a gateway may be writing meanwhile. Changes nothing. Memory is bounded.
- * @param onRecord is given each sound record as it is checked, chain by chain: what it learns holds when there are no problems
  * @throws the file system's error when something can't be read
  */
-export async function verifyLog(
-  path: string,
-  onRecord: (record: AuditRecord) => void = () => undefined,
-): Promise<Verification> {
-  const tally = { chains: 0, records: 0, bytes: 0, problems: [] as Problem[], problemCount: 0 };
-  const context: Context = { tally, onRecord };
+export async function verifyLog(path: string, options: VerifyOptions = {}): Promise<Verification> {
+  const context = newContext(options);
   if ((await stat(path)).isFile()) await verifyFile(context, path);
   else if (await isChainDirectory(path)) await verifyChain(context, path);
-  else for (const chain of await listChains(path)) await verifyChain(context, join(path, chain));
-  return tally;
+  else await verifyChains(context, path);
+  return context.tally;
+}
+
+/**
+ * Checks the lines of one chain from its first record on, wherever they come from, in the same way. What a file or a head could tell is not asked for.
+ * @param lines without their newlines
+ */
+export async function verifyLines(
+  chain: string,
+  lines: AsyncIterable<Buffer>,
+  options: VerifyOptions = {},
+): Promise<Verification> {
+  const context = newContext(options);
+  context.tally.chains += 1;
+  const seen: Seen = { check: continuity(chain, { seq: -1, hash: GENESIS_HASH }), proof: proofOf(context, chain) };
+  let line = 0;
+  for await (const bytes of lines) {
+    line += 1;
+    context.tally.bytes += bytes.length + 1;
+    seeLine(context, seen, bytes, (finding) => add(context, { chain, file: "", line, ...finding }));
+  }
+  endProof(context, chain, seen.proof);
+  return context.tally;
 }
 
 interface Context {
-  readonly tally: { chains: number; records: number; bytes: number; problems: Problem[]; problemCount: number };
-  readonly onRecord: (record: AuditRecord) => void;
+  readonly tally: {
+    -readonly [Name in Exclude<keyof Verification, "problems" | "gateways">]: Verification[Name];
+  } & { readonly problems: Problem[]; readonly gateways: Record<string, string> };
+  readonly options: VerifyOptions;
+}
+
+function newContext(options: VerifyOptions): Context {
+  const counts = { chains: 0, records: 0, bytes: 0, problemCount: 0, checkpoints: 0, unproven: 0 };
+  const signatures = options.keys ? "checked" : "not-checked";
+  return { tally: { ...counts, signatures, problems: [], gateways: {} }, options };
+}
+
+/** What is known of a chain up to a line. */
+interface Seen {
+  readonly check: Continuity;
+  readonly proof: ChainProof;
+}
+
+function proofOf({ options }: Context, chain: string | undefined, whole = true): ChainProof {
+  return chainProof(chain, whole, { ...options, saved: (options.saved ?? []).filter((it) => it.chain === chain) });
+}
+
+function seeLine({ tally, options }: Context, { check, proof }: Seen, bytes: Buffer, report: (it: Finding) => void) {
+  const { record, findings } = check.check(bytes);
+  for (const finding of [...findings, ...proof.see(bytes, record)]) report(finding);
+  if (record) {
+    tally.records += 1;
+    options.onRecord?.(record);
+  }
+  return record;
+}
+
+function endProof(context: Context, chain: string, proof: ChainProof): void {
+  const { checkpoints, unproven, findings, gateway } = proof.end();
+  context.tally.checkpoints += checkpoints;
+  context.tally.unproven += unproven;
+  if (gateway !== undefined) context.tally.gateways[chain] = gateway;
+  for (const finding of findings) add(context, { chain, file: "", line: 0, ...finding });
+}
+
+async function verifyChains(context: Context, directory: string): Promise<void> {
+  const chains = await listChains(directory);
+  for (const chain of chains) await verifyChain(context, join(directory, chain));
+  const kept = Map.groupBy(context.options.saved ?? [], (it) => it.chain);
+  for (const [chain, saved] of kept) {
+    if (chains.includes(chain)) continue;
+    const message = `the whole chain is gone: a checkpoint of ${Math.max(...saved.map((it) => it.size))} records was kept`;
+    add(context, { chain, file: "", line: 0, kind: "missing", message });
+  }
 }
 
 async function isChainDirectory(path: string): Promise<boolean> {
@@ -64,8 +142,10 @@ async function verifyFile(context: Context, path: string): Promise<void> {
   context.tally.chains += 1;
   const first = segmentNumber(basename(path)) === 1;
   const check = continuity(undefined, first ? { seq: -1, hash: GENESIS_HASH } : undefined);
+  const proof = proofOf(context, undefined, first);
   const place: Place = { chain: "", directory: dirname(path), name: basename(path) };
-  await verifySegment(context, place, check, () => undefined, true);
+  await verifySegment(context, place, { check, proof }, () => undefined, true);
+  endProof(context, "", proof);
 }
 
 async function verifyChain(context: Context, directory: string): Promise<void> {
@@ -76,6 +156,7 @@ async function verifyChain(context: Context, directory: string): Promise<void> {
   const numbers = await listSegments(directory);
   const report = (finding: Finding, file: string) => add(context, { chain, file, line: 0, ...finding });
   const check = continuity(chain, { seq: -1, hash: GENESIS_HASH });
+  const proof = proofOf(context, chain);
   let headSeen = typeof head !== "string" && head.seq === -1;
   const see = (record: Position) => {
     headSeen ||= typeof head !== "string" && record.seq === head.seq && record.hash === head.hash;
@@ -85,8 +166,9 @@ async function verifyChain(context: Context, directory: string): Promise<void> {
     for (; expected < number; expected++) report({ kind: "segment", message: "it is missing" }, segmentName(expected));
     expected = number + 1;
     const place = { chain, directory, name: segmentName(number) };
-    await verifySegment(context, place, check, see, number === numbers.at(-1));
+    await verifySegment(context, place, { check, proof }, see, number === numbers.at(-1));
   }
+  endProof(context, chain, proof);
   // A chain that was made and never written has neither head nor records.
   if (typeof head === "string") {
     if (numbers.length > 0) report({ kind: "head", message: `it is ${head}` }, HEAD_FILE);
@@ -113,11 +195,11 @@ interface Place {
 async function verifySegment(
   context: Context,
   { chain, directory, name }: Place,
-  check: Continuity,
+  seen: Seen,
   see: (record: Position) => void,
   isLast: boolean,
 ): Promise<void> {
-  const { tally, onRecord } = context;
+  const { tally } = context;
   const report = (line: number, finding: Finding) => add(context, { chain, file: name, line, ...finding });
   let first = true;
   for await (const lines of readLines(join(directory, name))) {
@@ -128,12 +210,9 @@ async function verifySegment(
         report(number, tornOrCut(isLast));
         continue;
       }
-      const { record, findings } = check.check(bytes);
-      for (const finding of findings) report(number, finding);
+      const record = seeLine(context, seen, bytes, (finding) => report(number, finding));
       if (record) {
-        tally.records += 1;
         see(record);
-        onRecord(record);
         if (first && segmentNumber(name) !== 1 && !startsSegment(record.body)) {
           report(number, { kind: "segment", seq: record.seq, message: "it does not begin as a segment does" });
         }

@@ -7,6 +7,7 @@ import type { HeldChain } from "./chain.ts";
 import { segmentName } from "./files.ts";
 import type { Head } from "./head.ts";
 import { type Position, sealLine } from "./line.ts";
+import type { Checkpoints } from "./proof/checkpoints.ts";
 import type { AuditWriter, RecordBody } from "./record.ts";
 import type { Recovered, Torn } from "./recovery.ts";
 import type { Hide } from "./redact.ts";
@@ -28,6 +29,8 @@ export interface ChainWriterOptions {
   readonly head: Head;
   /** The segment that `found` names; disposed of with the writer. */
   readonly segment: Segment;
+  /** Where the chain is signed; disposed of with the writer. */
+  readonly checkpoints?: Checkpoints;
 }
 
 interface Queued {
@@ -56,6 +59,8 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
   #queuedChars = 0;
   readonly #waiting: (() => void)[] = [];
   #running: Promise<void> | undefined;
+  /** A checkpoint is to be written, whether records are waiting or not. */
+  #checkpointDue = false;
   #closed = false;
 
   constructor(options: ChainWriterOptions) {
@@ -65,6 +70,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     this.#segmentNumber = found.segment;
     this.#position = found.position;
     this.#openCalls = new Set(found.openCalls);
+    if (options.checkpoints) options.checkpoints.onDue = () => this.#checkpoint();
   }
 
   /** @throws GatewayError AUDIT_UNWRITABLE, SHUTTING_DOWN; INTERNAL for what is no `RecordBody` */
@@ -92,6 +98,13 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     await this.#running;
+    const { checkpoints } = this.#options;
+    if (checkpoints && checkpoints.uncovered > 0) {
+      checkpoints.demand();
+      this.#checkpoint();
+      await this.#running;
+    }
+    await checkpoints?.[Symbol.asyncDispose]();
     try {
       await this.#options.head.sync();
     } finally {
@@ -116,12 +129,19 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     }
   }
 
+  #checkpoint(): void {
+    this.#checkpointDue = true;
+    this.#running ??= this.#run();
+  }
+
   /** Commits group after group until the queue is empty; never rejects. */
   async #run(): Promise<void> {
-    while (this.#queue.length > 0) {
+    while (this.#queue.length > 0 || this.#checkpointDue) {
       // What is appended in the same turn of the event loop belongs to the same group.
       await setImmediate();
       const group = this.#takeGroup();
+      // One that can't be written now is written with the next records.
+      this.#checkpointDue = false;
       try {
         await this.#commit(group);
         for (const { resolve } of group) resolve();
@@ -156,14 +176,24 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     const records = [...this.#ownRecords(group[0]?.time ?? new Date().toISOString()), ...group];
     let position = this.#position;
     const lines: string[] = [];
-    const { chain, gateway } = this.#options;
-    for (const { text, time } of records) {
+    const { chain, gateway, checkpoints, segmentBytes } = this.#options;
+    const draft = checkpoints?.draft();
+    const seal = (text: string, time: string) => {
       const sealed = sealLine({ chain: chain.id, gateway, time }, position, text);
       lines.push(sealed.line);
       position = sealed.position;
+      if (draft) checkpoints?.add(draft, sealed.line);
+    };
+    for (const { text, time } of records) seal(text, time);
+    let bytes = Buffer.from(lines.join(""));
+    const isFull = this.#segment.bytes + bytes.length >= segmentBytes;
+    if (checkpoints && draft && (isFull || checkpoints.isDue(draft))) {
+      seal(bodyText(checkpoints.sign(draft)), new Date().toISOString());
+      bytes = Buffer.concat([bytes, Buffer.from(lines.at(-1) ?? "")]);
     }
-    await this.#segment.append(Buffer.from(lines.join("")), Buffer.from(lines.at(-1) ?? ""));
+    await this.#segment.append(bytes, Buffer.from(lines.at(-1) ?? ""));
     this.#position = position;
+    if (draft) checkpoints?.accept(draft);
     this.#unrecorded.clear();
     for (const { body } of records) trackCalls(this.#openCalls, body);
     this.#headCurrent = false;
@@ -174,7 +204,11 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
   /** Records that the writer itself puts before a group's, with the time of its first. */
   #ownRecords(time: string): { body: RecordBody; text: string; time: string }[] {
     const bodies: RecordBody[] = [];
-    if (this.#segmentNumber > 1 && this.#segment.bytes === 0) bodies.push(segmentStarted(this.#openCalls));
+    const { checkpoints } = this.#options;
+    if (this.#segmentNumber > 1 && this.#segment.bytes === 0)
+      bodies.push(segmentStarted(this.#openCalls, checkpoints?.treeFacts()));
+    const introduction = checkpoints?.introduction();
+    if (introduction) bodies.push(introduction);
     for (const callId of this.#unrecorded) bodies.push(interrupted(callId, "its outcome could not be written"));
     return bodies.map((body) => ({ body, text: bodyText(body, this.#options.hide), time }));
   }

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { Command } from "commander";
 import pc from "picocolors";
 import { openAuditLog } from "../audit/log.ts";
+import { openSigner } from "../audit/proof/signer.ts";
 import { GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
 import { userName } from "../lib/user.ts";
@@ -15,6 +16,8 @@ import { namingOf, purlOf } from "../policy/ecosystems/naming.ts";
 export interface AdvisoriesContext {
   /** The audit log of the same data directory. */
   readonly auditDirectory: (dataDir: string | undefined) => string;
+  /** The key that signs it. */
+  readonly auditKeyFile: (dataDir: string | undefined) => string;
   /** Where advisories are kept, below a data directory or the configured one. */
   readonly file: (dataDir: string | undefined) => string;
 }
@@ -93,7 +96,8 @@ async function runImport(
   );
   {
     const directory = context.auditDirectory(dataDir);
-    await using audit = await openAuditLog({ directory, gateway: newId("gw") });
+    const signer = await openSigner(context.auditKeyFile(dataDir));
+    await using audit = await openAuditLog({ directory, gateway: newId("gw"), signer });
     const imported = report.imported.map(({ ecosystem, records, digest }) => ({ ecosystem, records, digest }));
     await audit.append({
       kind: "event",

@@ -17,7 +17,7 @@ export function jsonLine({ text }: Pick<Entry, "text">): string {
 }
 
 /** A record in one line. */
-export function recordLine({ record: { time, body } }: Entry): string {
+export function recordLine({ record: { time, body } }: Pick<Entry, "record">): string {
   const at = colour.dim(time);
   switch (body.kind) {
     case "intent": {
@@ -34,7 +34,8 @@ export function recordLine({ record: { time, body } }: Entry): string {
   }
 }
 
-export function verificationLines({ chains, records, problems, problemCount }: Verification): string[] {
+export function verificationLines(verification: Verification): string[] {
+  const { chains, records, problems, problemCount } = verification;
   const lines = problems.map(({ kind, chain, file, line, seq, message }) => {
     const place = [chain, file].filter((it) => it !== "").join("/");
     const where = `${oneLine(place, 200)}${line === 0 ? "" : `:${line}`}${seq === undefined ? "" : ` record ${seq}`}`;
@@ -42,7 +43,27 @@ export function verificationLines({ chains, records, problems, problemCount }: V
   });
   if (problemCount > problems.length) lines.push(`and ${problemCount - problems.length} more`);
   const verdict = problemCount === 0 ? colour.green("the log is whole") : colour.red(counted(problemCount, "problem"));
-  return [...lines, `${verdict}: ${counted(records, "record")} in ${counted(chains, "chain")}`];
+  return [
+    ...lines,
+    ...proofLines(verification),
+    `${verdict}: ${counted(records, "record")} in ${counted(chains, "chain")}`,
+  ];
+}
+
+/** What was signed of it; nothing of a log without checkpoints that nobody asked about. */
+function proofLines({ checkpoints, unproven, signatures, gateways }: Verification): string[] {
+  if (checkpoints === 0 && signatures === "not-checked") return [];
+  const names = [...new Set(Object.values(gateways))].map((it) => oneLine(it, 100)).join(", ");
+  const by =
+    signatures === "not-checked"
+      ? "signatures were not checked: give the gateways' keys with --keys"
+      : names === ""
+        ? "signed by nobody that is known"
+        : `signed by ${names}`;
+  return [
+    `${counted(checkpoints, "checkpoint")} ${checkpoints === 1 ? "holds" : "hold"}, ${by}`,
+    ...(unproven > 0 ? [`not yet proven: ${counted(unproven, "record")} behind the last checkpoint`] : []),
+  ];
 }
 
 export function decisionText({ decision: it }: IntentBody): string {

@@ -1,13 +1,13 @@
-import { resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { followLog, tailLog } from "../audit/read.ts";
 import { storyOf } from "../audit/story.ts";
-import { verifyLog } from "../audit/verify.ts";
 import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
 import { exportCommand } from "./audit-export.ts";
 import { print, readable } from "./audit-io.ts";
+import { keyCommand } from "./audit-key.ts";
 import type { LoggingContext } from "./audit-logging.ts";
+import { checkpointsCommand, proveCommand, verifyProofCommand } from "./audit-prove.ts";
 import { queryCommand } from "./audit-query.ts";
 import { sbomCommand } from "./audit-sbom.ts";
 import { shipCommand } from "./audit-ship.ts";
@@ -15,11 +15,14 @@ import { statsCommand } from "./audit-stats.ts";
 import { statusCommand } from "./audit-status.ts";
 import { auditStoreCommand } from "./audit-store.ts";
 import { storyLines } from "./audit-story.ts";
-import { jsonLine, recordLine, verificationLines } from "./audit-text.ts";
+import { jsonLine, recordLine } from "./audit-text.ts";
+import { verifyCommand } from "./audit-verify.ts";
 
 export interface AuditContext extends LoggingContext {
   /** The file of the log's index, below a data directory or the configured one. */
   readonly indexFile: (dataDir: string | undefined) => string;
+  /** The key that signs the log of the same data directory. */
+  readonly keyFile: (dataDir: string | undefined) => string;
   /** Glovebox's own. */
   readonly version: string;
 }
@@ -33,7 +36,7 @@ interface Options {
 
 const MAX_LINES = 10_000;
 
-/** `glovebox audit verify|tail|show|query|stats|sbom|export|status|ship|store`. They never change the log; a gateway may be writing it. */
+/** `glovebox audit`. All but `key rotate` read, and never change, the log; a gateway may be writing it. */
 export function auditCommand(context: AuditContext): Command {
   const command = new Command("audit").description("verify, read and ship the audit log").addHelpText(
     "after",
@@ -43,6 +46,7 @@ Every call leaves an intent with its decision, on disk before anything runs, and
 Examples:
   $ glovebox audit verify                     has anybody changed the log?
   $ glovebox audit verify /mnt/copy/audit     or a copy of it
+  $ glovebox audit verify --keys gateways.yaml    are these the records that our gateways signed?
   $ glovebox audit tail -n 50 --follow        what agents do, as they do it
   $ glovebox audit tail --json | jq 'select(.body.decision == "deny")'
   $ glovebox audit show call-0mwplkhc8c2b36263ab4f8dbd
@@ -54,15 +58,7 @@ Examples:
   );
   const dataDir = ["--data-dir <dir>", "where the log is kept (env GLOVEBOX_DATA_DIR)"] as const;
   const jsonLines = ["--json", "one record a line, as it is in the log"] as const;
-  command
-    .command("verify")
-    .argument("[path]", "an audit directory, one chain's directory, or one segment (default: the data directory's log)")
-    .description("check every record of every chain; exit code 1 names what is damaged, with its place")
-    .option(...dataDir)
-    .option("--json", "print the result as JSON")
-    .action((path: string | undefined, options: Options) =>
-      verify(path === undefined ? context.directory(options.dataDir) : resolve(path), options),
-    );
+  command.addCommand(verifyCommand(context));
   command
     .command("tail")
     .description("show the latest records of all chains")
@@ -83,20 +79,11 @@ Examples:
     .option(...dataDir)
     .option(...jsonLines)
     .action((id: string, options: Options) => show(context.directory(options.dataDir), id, options));
-  return command
-    .addCommand(queryCommand(context))
-    .addCommand(statsCommand(context))
-    .addCommand(sbomCommand(context))
-    .addCommand(exportCommand(context))
-    .addCommand(statusCommand(context))
-    .addCommand(shipCommand(context))
-    .addCommand(auditStoreCommand(context));
-}
-
-async function verify(path: string, { json }: Options): Promise<void> {
-  const result = await readable(path, verifyLog(path));
-  if (result.problemCount > 0) process.exitCode = 1;
-  await print(json ? [JSON.stringify(result, null, 2)] : verificationLines(result));
+  const reading = [queryCommand, statsCommand, sbomCommand, exportCommand];
+  const proving = [checkpointsCommand, proveCommand, verifyProofCommand, keyCommand];
+  const shipping = [statusCommand, shipCommand, auditStoreCommand];
+  for (const add of [...reading, ...proving, ...shipping]) command.addCommand(add(context));
+  return command;
 }
 
 async function tail(directory: string, { lines, follow, json }: Options): Promise<void> {

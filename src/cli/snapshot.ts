@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { openAuditLog } from "../audit/log.ts";
+import { openSigner } from "../audit/proof/signer.ts";
 import { GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
 import { userName } from "../lib/user.ts";
@@ -7,7 +8,11 @@ import { readSnapshots, removeSnapshot, type Snapshot } from "../session/snapsho
 
 export interface SnapshotContext {
   /** Of a data directory, or of the configured one. */
-  readonly directories: (dataDir: string | undefined) => { snapshotDirectory: string; auditDirectory: string };
+  readonly directories: (dataDir: string | undefined) => {
+    readonly snapshotDirectory: string;
+    readonly auditDirectory: string;
+    readonly auditKeyFile: string;
+  };
 }
 
 interface Options {
@@ -60,7 +65,7 @@ function plain({ id, name, principalId, sessionId, takenAt, bytes }: Snapshot): 
 }
 
 async function remove(which: string, context: SnapshotContext, { dataDir }: Options): Promise<void> {
-  const { snapshotDirectory, auditDirectory } = context.directories(dataDir);
+  const { snapshotDirectory, auditDirectory, auditKeyFile } = context.directories(dataDir);
   const { snapshots, unreadable } = await readSnapshots(snapshotDirectory);
   const found = snapshots.filter((it) => it.name === which || it.id === which);
   const ids = [...found.map((it) => it.id), ...unreadable.filter((id) => id === which)];
@@ -72,7 +77,8 @@ async function remove(which: string, context: SnapshotContext, { dataDir }: Opti
       `${ids.length} snapshots are called so; give one's id: ${ids.join(", ")}`,
     );
   {
-    await using audit = await openAuditLog({ directory: auditDirectory, gateway: newId("gw") });
+    const signer = await openSigner(auditKeyFile);
+    await using audit = await openAuditLog({ directory: auditDirectory, gateway: newId("gw"), signer });
     const of = found[0] ? { name: found[0].name, principalId: found[0].principalId } : {};
     const facts = { id, ...of, by: `local:${userName()}` };
     await audit.append({ kind: "event", event: "snapshot-deleted", facts });

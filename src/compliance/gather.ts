@@ -93,7 +93,7 @@ async function gatherChain(
   let last: Head | undefined;
   let counted = 0;
   let read = 0;
-  const { records, problemCount, ...verification } = await verifyLog(join(directory, chain), (record) => {
+  const onRecord = (record: AuditRecord) => {
     const place = headOf(record);
     read += 1;
     if (read % PROGRESS_RECORDS === 0) onProgress(chain, read);
@@ -110,7 +110,8 @@ async function gatherChain(
     if (policy) policies.push(policy);
     const note = eventOf(record, "checkpoint");
     if (note) checkpoint = { ...place, note: line(textOf(note.facts, "note") ?? "", MAX_NOTE_CHARS) };
-  });
+  };
+  const { records, problemCount, ...verification } = await verifyLog(join(directory, chain), { onRecord });
   // What is wrong with a record may quote it.
   const problems = verification.problems.map((it) => ({ ...it, message: line(it.message) }));
   // Problems that are not kept may be any.

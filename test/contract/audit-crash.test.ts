@@ -6,6 +6,7 @@ import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
+import { openSigner } from "../../src/audit/proof/signer.ts";
 import { verifyLog } from "../../src/audit/verify.ts";
 import { chains, onlyChain, recordsOf, scratch } from "../support/audit.ts";
 
@@ -20,8 +21,8 @@ interface Writer extends AsyncDisposable {
   kill(): Promise<void>;
 }
 
-function startWriter(directory: string, name: string, writers: number): Writer {
-  const child = spawn(process.execPath, [WRITER, directory, name, String(writers)], {
+function startWriter(directory: string, name: string, writers: number, ...keyFile: readonly string[]): Writer {
+  const child = spawn(process.execPath, [WRITER, directory, name, String(writers), ...keyFile], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const said: string[] = [];
@@ -85,6 +86,27 @@ test("[G5] [G6] [G7] fifty kills at random points: whatever was acknowledged is 
   expect(new Set(intents).size).toBe(intents.length);
   expect(outcomes.map((it) => it.callId).sort()).toEqual(intents.toSorted());
   expect(outcomes.filter((it) => it.status === "interrupted").length).toBeGreaterThan(0);
+});
+
+test("[G33] twenty kills of a writer that signs: each start goes on from what was signed, and all is proved in the end", {
+  timeout: 300_000,
+}, async () => {
+  const data = scratch();
+  const [directory, keyFile] = [join(data, "audit"), join(data, "keys", "audit.key")];
+  for (let round = 0; round < 20; round++) {
+    await using writer = startWriter(directory, `r${round}`, 1 + (round % 8), keyFile);
+    await writer.lines(1 + (round % 5) * 40);
+    await sleep(Math.random() * 20);
+    await writer.kill();
+  }
+  const signer = await openSigner(keyFile);
+  {
+    await using _log = await openAuditLog({ directory, gateway: "gw-last", signer });
+  }
+  const keys = [{ verifier: signer.key, gateway: "test" }];
+  const result = await verifyLog(directory, { keys, nowMs: Date.now() + 3_600_000 });
+  expect(result).toMatchObject({ problems: [], unproven: 0 });
+  expect(result.checkpoints).toBeGreaterThan(20);
 });
 
 test("two processes on one directory write a chain each; the next two continue them", async () => {

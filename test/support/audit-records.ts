@@ -70,6 +70,9 @@ const FACTS: Record<EventBody["event"], Json> = {
   "segment-started": { openCalls: ["call-1"] },
   "policy-loaded": { bundle: BUNDLE, previous: BUNDLE },
   "policy-rejected": { code: "POLICY_INVALID", message: "no permit", inForce: BUNDLE },
+  "audit-key": { verifier: "box+00000000+AAAA", rotations: [] },
+  checkpoint: { note: "glovebox/box/chain\n7\nAAAA\n\n\u2014 box AAAA\n" },
+  "audit-key-rotated": { from: "box+00000000+AAAA", to: "box+00000001+AAAB", note: "a\n\n\u2014 box AAAA\n" },
   "approval-requested": {
     ...{ approvalId: "appr-1", digest: SHA, action: "exec", details: [], policies: [{ id: "main.cedar#ask" }] },
     ...{ channels: ["terminal"], expiresAt: "2026-11-21T09:40:00.000Z" },

@@ -1,14 +1,16 @@
 import { openAuditLog } from "../../src/audit/log.ts";
+import { openSigner } from "../../src/audit/proof/signer.ts";
 import { event, intent, outcome } from "./audit-bodies.ts";
 
 /**
- * A gateway that only writes: `audit-writer.ts <directory> <name> <writers>`. Each writer appends calls (intent, outcome) and
+ * A gateway that only writes: `audit-writer.ts <directory> <name> <writers> [<key file>]`. Each writer appends calls (intent, outcome) and
  * events for ever, and says `<call id> intent|outcome` on stdout when a record is acknowledged, never before.
  */
-const [directory = "", name = "", writers = "1"] = process.argv.slice(2);
+const [directory = "", name = "", writers = "1", keyFile] = process.argv.slice(2);
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-const log = await openAuditLog({ directory, gateway: `gw-${name}`, segmentBytes: 30_000 });
+const signing = keyFile === undefined ? {} : { signer: await openSigner(keyFile), checkpointMs: 5 };
+const log = await openAuditLog({ directory, gateway: `gw-${name}`, segmentBytes: 30_000, ...signing });
 say("open");
 
 async function write(writer: number): Promise<never> {

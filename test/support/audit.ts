@@ -27,9 +27,9 @@ export function segments(chainDirectory: string): string[] {
     .sort();
 }
 
-/** All records of a chain, without any check. */
-export function recordsOf(chainDirectory: string): AuditRecord[] {
-  return segments(chainDirectory).flatMap((name) =>
+/** All records of a chain, or of one of its segments, without any check. */
+export function recordsOf(chainDirectory: string, segment?: string): AuditRecord[] {
+  return (segment === undefined ? segments(chainDirectory) : [segment]).flatMap((name) =>
     readFileSync(join(chainDirectory, name), "utf8")
       .split("\n")
       .filter((line) => line !== "")

@@ -171,5 +171,5 @@ test("an import that is killed or interrupted leaves what was known, and the nex
     expect(advisories(data, "about", "pkg:npm/x@1.0.0").stdout).toBe("MAL-1  malicious\n");
   }
   expect(advisories(data, "import", folder).stdout).toContain("1 records before");
-  expect(readdirSync(data).sort()).toEqual(["advisories.sqlite", "advisories.sqlite.lock", "audit"]);
+  expect(readdirSync(data).sort()).toEqual(["advisories.sqlite", "advisories.sqlite.lock", "audit", "keys"]);
 });

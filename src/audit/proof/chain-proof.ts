@@ -1,0 +1,178 @@
+import { z } from "zod";
+import type { Finding } from "../continuity.ts";
+import type { AuditRecord, EventBody } from "../record.ts";
+import { chainOf, originOf, parseCheckpoint } from "./checkpoint.ts";
+import { keyring } from "./keyring.ts";
+import type { KnownKeys } from "./known-keys.ts";
+import { parseNote } from "./note.ts";
+import { treeOf } from "./regrow.ts";
+import { readRotation } from "./rotation.ts";
+import type { SavedCheckpoint } from "./saved.ts";
+import { EMPTY_TREE, grown, leafHash, rootOf, sameTree, type Tree } from "./tree.ts";
+
+/** So long may records be without a checkpoint: a gateway that lives signs every minute. Nor may they be from so far in the future. */
+const UNSIGNED_MS = 10 * 60_000;
+/** And so many of them may be. */
+const UNSIGNED_RECORDS = 20_000;
+
+export interface ProofOptions {
+  /** Whose signatures are believed; without them signatures are not looked at. */
+  readonly keys?: KnownKeys;
+  /** Checkpoints that were kept apart from the log. */
+  readonly saved?: readonly SavedCheckpoint[];
+  /** In place of the clock; milliseconds since 1970. */
+  readonly nowMs?: number;
+}
+
+export interface ChainEnd {
+  /** How many hold. */
+  readonly checkpoints: number;
+  /** Records that none of them covers. */
+  readonly unproven: number;
+  /** Of the inventory, whose key signed. */
+  readonly gateway?: string;
+  readonly findings: readonly Finding[];
+}
+
+/** Compares the lines of a chain with what was signed of them. */
+export interface ChainProof {
+  /** The next line; `record` when it is a sound one. */
+  see(line: Buffer, record: AuditRecord | undefined): readonly Finding[];
+  end(): ChainEnd;
+}
+
+const noteFacts = z.strictObject({ note: z.string() });
+const introduction = z.strictObject({ verifier: z.string(), rotations: z.array(z.string()) });
+const rotated = z.strictObject({ from: z.string(), to: z.string(), note: z.string() });
+
+/**
+ * @param chain undefined: that of the first record
+ * @param whole false for a segment on its own: what was before it is taken from its first record, when that says so
+ */
+export function chainProof(chain: string | undefined, whole: boolean, options: ProofOptions): ChainProof {
+  const nowMs = options.nowMs ?? Date.now();
+  const ring = options.keys && keyring(options.keys);
+  const saved = Map.groupBy(options.saved ?? [], (it) => it.size);
+  let tree: Tree | undefined = whole ? EMPTY_TREE : undefined;
+  let lines = 0;
+  let isHistoryOther = false;
+  let checkpoints = 0;
+  let gateway: string | undefined;
+  let firstUnproven: { size: number; timeMs: number } | undefined;
+
+  const unproven = () => (tree === undefined ? 0 : tree.size - (firstUnproven?.size ?? tree.size));
+
+  const otherHistory = (message: string): Finding[] => {
+    // All that follow differ with it.
+    if (isHistoryOther) return [];
+    isHistoryOther = true;
+    return [{ kind: "root", message }];
+  };
+
+  const checkpoint = ({ facts }: EventBody, { seq, time, chain: own }: AuditRecord): Finding[] => {
+    const note = parseNote(noteFacts.safeParse(facts).data?.note ?? "");
+    const signed = note && parseCheckpoint(note.text);
+    if (!note || !signed) return [{ kind: "signature", message: "it holds no checkpoint" }];
+    if (chainOf(signed.origin) !== (chain ?? own)) return [{ kind: "signature", message: "it is of another chain" }];
+    const signer = ring?.signer(note, signed.size, Date.parse(time));
+    if (signer && "problem" in signer) return [{ kind: "signature", message: signer.problem }];
+    if (signer && signed.origin !== originOf(signer.verifier.name, chain ?? own)) {
+      return [{ kind: "signature", message: "it is of another log of the same key" }];
+    }
+    if (signed.size !== seq) return otherHistory(`it covers ${signed.size} records, and stands behind ${seq}`);
+    if (!tree) return [];
+    if (signed.size !== tree.size || !signed.root.equals(rootOf(tree))) {
+      return otherHistory("the records before it are not those that were signed");
+    }
+    checkpoints += 1;
+    gateway = signer?.gateway;
+    firstUnproven = undefined;
+    return [];
+  };
+
+  const event = (body: EventBody, record: AuditRecord): readonly Finding[] => {
+    const { facts } = body;
+    switch (body.event) {
+      case "checkpoint":
+        return checkpoint(body, record);
+      case "segment-started": {
+        const claimed = treeOf(facts);
+        if (!tree && claimed?.size === record.seq) tree = claimed;
+        if (!tree || !(typeof facts === "object" && facts !== null && "tree" in facts)) return [];
+        return claimed && sameTree(claimed, tree)
+          ? []
+          : otherHistory("the tree that it carries is not that of the records before it");
+      }
+      case "audit-key": {
+        const { data } = introduction.safeParse(facts);
+        if (!data) return [{ kind: "signature", message: "it names no key" }];
+        return ring ? changes(data.rotations, record.seq) : [];
+      }
+      case "audit-key-rotated": {
+        const { data } = rotated.safeParse(facts);
+        const { from, to } = readRotation(data?.note ?? "") ?? {};
+        if (!data || from?.line !== data.from || to?.line !== data.to) {
+          return [{ kind: "signature", message: "it is no change of keys that both of them signed" }];
+        }
+        return ring ? changes([data.note], record.seq + 1) : [];
+      }
+      default:
+        return [];
+    }
+  };
+
+  const changes = (notes: readonly string[], size: number): Finding[] => {
+    const problems = notes.map((it) => ring?.rotate(it, size)).filter((it) => it !== undefined);
+    // A key may be in the inventory although those before it are not.
+    return problems.length === notes.length
+      ? problems.slice(0, 1).map((message) => ({ kind: "signature", message }))
+      : [];
+  };
+
+  const compareSaved = (): Finding[] => {
+    const size = tree?.size ?? -1;
+    const here = saved.get(size);
+    if (!tree || !here) return [];
+    saved.delete(size);
+    const root = rootOf(tree);
+    if (here.every((it) => it.root.equals(root))) return [];
+    return [{ kind: "forked", message: `the first ${size} records are not those of the checkpoint that was kept` }];
+  };
+
+  const see: ChainProof["see"] = (line, record) => {
+    lines += 1;
+    const forked = compareSaved();
+    const { body } = record ?? {};
+    const found = record && body?.kind === "event" ? event(body, record) : [];
+    if (tree) {
+      const isCheckpoint = body?.kind === "event" && body.event === "checkpoint" && found.length === 0;
+      if (!isCheckpoint) firstUnproven ??= { size: tree.size, timeMs: Date.parse(record?.time ?? "") };
+      tree = grown(tree, leafHash(line));
+    }
+    const seq = record?.seq;
+    return [...forked, ...found].map((it) => (seq === undefined ? it : { ...it, seq }));
+  };
+
+  const end: ChainProof["end"] = () => {
+    const findings: Finding[] = [...compareSaved()];
+    const size = tree?.size ?? lines;
+    const newest = Math.max(0, ...[...saved.keys()].filter((it) => it > size));
+    if (whole && newest > 0) {
+      const message = `it has ${size} records, and the checkpoint that was kept has ${newest}: its end was cut off`;
+      findings.push({ kind: "missing", message });
+    }
+    if (ring && !isHistoryOther && isOverdue()) {
+      const what =
+        checkpoints === 0 ? `none of its ${unproven()} records is` : `its last ${unproven()} records are not`;
+      const message = `${what} signed by a known key: the gateway that wrote them died, or it was not a gateway`;
+      findings.push({ kind: "unsigned", message });
+    }
+    return { checkpoints, unproven: unproven(), findings, ...(gateway !== undefined && { gateway }) };
+  };
+
+  const isOverdue = () =>
+    firstUnproven !== undefined &&
+    (unproven() > UNSIGNED_RECORDS || Math.abs(nowMs - firstUnproven.timeMs) > UNSIGNED_MS);
+
+  return { see, end };
+}

@@ -1,0 +1,119 @@
+import { constants } from "node:fs";
+import { access, mkdir, open, readFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { dirname, join } from "node:path";
+import { GatewayError } from "../../errors.ts";
+import { isMissing } from "../../lib/error.ts";
+import { syncDirectory } from "../files.ts";
+import { type Checkpoint, parseCheckpoint } from "./checkpoint.ts";
+import { openSigningKey, readSigningKey, type SigningKey } from "./keys.ts";
+import { parseNote, type VerifierKey } from "./note.ts";
+import { readRotation } from "./rotation.ts";
+import { splitNotes } from "./saved.ts";
+
+/** A note of a checkpoint is far shorter: one sector, so that no crash leaves half of it, and always the same size. */
+const MEMORY_BYTES = 512;
+/** A record has room for so many changes of keys; older ones are in older records. */
+const MAX_ROTATIONS = 200;
+
+/** Signs what a gateway writes, and remembers what it signed, apart from the log. */
+export interface Signer {
+  readonly key: VerifierKey;
+  /** Notes by which this key follows from those that it replaced, oldest first. */
+  readonly rotations: readonly string[];
+  /** To be asked once a chain is held: whether this is still the key. @throws GatewayError CONFIG_INVALID */
+  confirm(): Promise<void>;
+  sign(text: string): string;
+  /** The last checkpoint that was signed of a chain, as far as it is remembered: never one that the log has not got. */
+  lastSigned(chain: string): Promise<Checkpoint | undefined>;
+  /** Resolves when it is on disk. */
+  remember(chain: string, note: string): Promise<void>;
+}
+
+/** Where the key of a data directory and what belongs to it lie: beside the audit directory, never in it. */
+export function signerPlaces(keyFile: string) {
+  const directory = dirname(keyFile);
+  return {
+    keyFile,
+    /** The next key, from the beginning of a change of keys to its end. */
+    nextKeyFile: `${keyFile}.next`,
+    rotationsFile: join(directory, "audit.rotations"),
+    signedDirectory: join(directory, "signed"),
+  };
+}
+
+/**
+ * The signer of a data directory; at the first start its key is made. @param gatewayName what a new key's name begins with
+ * @throws GatewayError CONFIG_INVALID with what to do when the key can't be used; AUDIT_UNWRITABLE when none can be made
+ */
+export async function openSigner(keyFile: string, gatewayName = hostname()): Promise<Signer> {
+  const key = await openSigningKey(keyFile, gatewayName);
+  return await signerOf(keyFile, key, async () => {
+    const { nextKeyFile } = signerPlaces(keyFile);
+    // Whoever changes keys puts the next one there first, and looks for held chains then; a gateway does it in the other order.
+    if (await exists(nextKeyFile)) {
+      throw refused("it is being replaced: run `glovebox audit key rotate` to the end, then start again");
+    }
+    const now = await readSigningKey(keyFile);
+    if (now.verifier.line !== key.verifier.line) throw refused("it was replaced meanwhile: start again");
+  });
+}
+
+/** The signer with a key that is known; `confirm` as its caller needs it. */
+export async function signerOf(keyFile: string, key: SigningKey, confirm: () => Promise<void>): Promise<Signer> {
+  const { rotationsFile, signedDirectory } = signerPlaces(keyFile);
+  const rotations = await readFile(rotationsFile, "utf8").catch((error: unknown) => {
+    if (isMissing(error)) return "";
+    throw error;
+  });
+  return {
+    key: key.verifier,
+    rotations: rotationsBefore(
+      key.verifier,
+      splitNotes(rotations).map(({ note }) => note),
+    ),
+    confirm,
+    sign: (text) => key.sign(text),
+    lastSigned: (chain) => readMemory(join(signedDirectory, chain)),
+    remember: (chain, note) => writeMemory(join(signedDirectory, chain), note),
+  };
+}
+
+/** Without the one that replaces this very key, which a change that was interrupted has left. */
+function rotationsBefore({ line }: VerifierKey, notes: readonly string[]): readonly string[] {
+  const own = notes.findIndex((it) => readRotation(it)?.from.line === line);
+  return (own === -1 ? notes : notes.slice(0, own)).slice(-MAX_ROTATIONS);
+}
+
+async function readMemory(file: string): Promise<Checkpoint | undefined> {
+  const text = await readFile(file, "utf8").catch((error: unknown) => {
+    if (isMissing(error)) return undefined;
+    throw error;
+  });
+  const note = text === undefined ? undefined : parseNote(`${text.trimEnd()}\n`);
+  return note && parseCheckpoint(note.text);
+}
+
+async function writeMemory(file: string, note: string): Promise<void> {
+  const padded = Buffer.alloc(Math.max(MEMORY_BYTES, Buffer.byteLength(note)), "\n");
+  padded.write(note);
+  const place = dirname(file);
+  const made = await mkdir(place, { recursive: true, mode: 0o700 });
+  if (made !== undefined) await syncDirectory(dirname(place));
+  await using handle = await open(file, constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  const isNew = (await handle.stat()).size === 0;
+  await handle.write(padded, 0, padded.length, 0);
+  await handle.datasync();
+  if (isNew) await syncDirectory(place);
+}
+
+async function exists(file: string): Promise<boolean> {
+  return await access(file).then(
+    () => true,
+    () => false,
+  );
+}
+
+function refused(why: string): GatewayError {
+  return new GatewayError("CONFIG_INVALID", `the key that signs the audit log cannot be used: ${why}`);
+}

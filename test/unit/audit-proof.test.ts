@@ -1,0 +1,300 @@
+import { appendFileSync, cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { expect, test, vi } from "vitest";
+import { historyOf } from "../../src/audit/history.ts";
+import { openAuditLog } from "../../src/audit/log.ts";
+import { makeSigningKey, openSigningKey, readSigningKey, type SigningKey } from "../../src/audit/proof/keys.ts";
+import { checkpointsOf } from "../../src/audit/proof/prove.ts";
+import { readSavedCheckpoints } from "../../src/audit/proof/saved.ts";
+import type { RecordBody } from "../../src/audit/record.ts";
+import { storyOf } from "../../src/audit/story.ts";
+import { verifyLines, verifyLog } from "../../src/audit/verify.ts";
+import { chains, onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
+import { event, intent, outcome } from "../support/audit-bodies.ts";
+import { makeSignedLog, rewriteHistory, type SignedLog, signedPlace, writeCalls } from "../support/audit-signed.ts";
+
+const LATER_MS = Date.now() + 3_600_000;
+
+const bodies = (chain: string) => recordsOf(chain).map(({ body }) => body);
+const events = (chain: string) => bodies(chain).map((it) => (it.kind === "event" ? it.event : it.kind));
+const kinds = async (path: string, options: Parameters<typeof verifyLog>[1]) =>
+  (await verifyLog(path, { nowMs: LATER_MS, ...options })).problems.map((it) => it.kind);
+
+async function saved(directory: string) {
+  const notes = await Promise.all(chains(directory).map((it) => checkpointsOf(join(directory, it))));
+  return readSavedCheckpoints(notes.flatMap((it) => it.checkpoints.map(({ note }) => note)).join(""));
+}
+
+/** Somebody else's key, of the very same name. */
+async function forgerOf({ signer }: SignedLog): Promise<SigningKey> {
+  const file = join(scratch(), "keys", "audit.key");
+  await makeSigningKey(file, signer.key.name);
+  return await readSigningKey(file);
+}
+
+test("a signed log names its key first, has a checkpoint at the end of each segment and of itself, and verifies", async () => {
+  const { directory, chain, keys, signer } = await makeSignedLog();
+  expect(events(chain)[0]).toBe("audit-key");
+  expect(bodies(chain)[0]).toMatchObject({ facts: { verifier: signer.key.line, rotations: [] } });
+  expect(segments(chain).length).toBeGreaterThan(2);
+  for (const name of segments(chain)) {
+    expect(recordsOf(chain, name).at(-1)?.body).toMatchObject({ event: "checkpoint" });
+  }
+  const records = recordsOf(chain).length;
+  const whole = await verifyLog(directory, { keys, nowMs: LATER_MS });
+  expect(whole).toMatchObject({ records, problemCount: 0, unproven: 0, signatures: "checked" });
+  expect(whole.gateways).toEqual({ [basename(chain)]: "test" });
+  expect(await verifyLog(directory)).toMatchObject({ problemCount: 0, unproven: 0, signatures: "not-checked" });
+  expect(await kinds(directory, { keys, saved: await saved(directory) })).toEqual([]);
+  for (const name of segments(chain)) expect(await kinds(join(chain, name), { keys })).toEqual([]);
+});
+
+test("[G33] a history that somebody without the key wrote anew, with everything in it made to fit, is found", async () => {
+  const hide = (body: RecordBody) => (body.kind === "intent" ? { ...body, arguments: { argv: ["ls"] } } : body);
+  const log = await makeSignedLog();
+  const copy = () => {
+    const directory = scratch();
+    cpSync(log.directory, directory, { recursive: true });
+    return directory;
+  };
+  // With the signatures that were there.
+  const kept = copy();
+  rewriteHistory(onlyChain(kept), hide);
+  expect(await kinds(kept, {})).toEqual(["root"]);
+  expect(await kinds(kept, { keys: log.keys })).toEqual(["root"]);
+  // With their own, under the same name: nothing else than the known key tells.
+  const forged = copy();
+  rewriteHistory(onlyChain(forged), hide, await forgerOf(log));
+  expect(await kinds(forged, {})).toEqual([]);
+  const found = await kinds(forged, { keys: log.keys });
+  expect(new Set(found)).toEqual(new Set(["signature", "unsigned"]));
+  // Without any.
+  const bare = copy();
+  rewriteHistory(onlyChain(bare), (body) =>
+    body.kind === "event" && body.event === "checkpoint" ? undefined : hide(body),
+  );
+  expect(await kinds(bare, {})).toEqual([]);
+  expect(await kinds(bare, { keys: log.keys })).toEqual(["unsigned"]);
+  // A record less.
+  const shorter = copy();
+  rewriteHistory(onlyChain(shorter), (body, seq) => (seq === 3 ? undefined : hide(body)));
+  expect(await kinds(shorter, {})).toEqual(["root"]);
+});
+
+test("[G33] any one body of a log that is changed, with all that follows made to fit, is found by the roots alone", async () => {
+  const { chain } = await makeSignedLog(3);
+  for (const { seq, body } of recordsOf(chain)) {
+    if (body.kind === "event") continue;
+    const directory = join(scratch(), basename(chain));
+    cpSync(chain, directory, { recursive: true });
+    rewriteHistory(directory, (it, at) => (at === seq && it.kind !== "event" ? { ...it, callId: "call-other" } : it));
+    expect([seq, await kinds(directory, {})]).toEqual([seq, ["root"]]);
+  }
+});
+
+test("[G33] what was covered by a checkpoint that is kept elsewhere is missed, also when the key itself signed the other history", async () => {
+  const log = await makeSignedLog();
+  const kept = await saved(log.directory);
+  const forger = await openSigningKey(log.keyFile, "");
+  const forked = scratch();
+  cpSync(log.directory, forked, { recursive: true });
+  rewriteHistory(onlyChain(forked), (it) => (it.kind === "outcome" ? { ...it, durationMs: 6 } : it), forger);
+  expect(await kinds(forked, { keys: log.keys })).toEqual([]);
+  expect(new Set(await kinds(forked, { keys: log.keys, saved: kept }))).toEqual(new Set(["forked"]));
+  const cut = scratch();
+  cpSync(log.directory, cut, { recursive: true });
+  rewriteHistory(onlyChain(cut), (it, seq) => (seq < 5 ? it : undefined), forger);
+  for (const name of segments(onlyChain(cut)).slice(1)) rmSync(join(onlyChain(cut), name));
+  expect(await kinds(cut, { saved: kept })).toContain("missing");
+  const gone = scratch();
+  const [problem] = (await verifyLog(gone, { saved: kept })).problems;
+  expect(problem).toMatchObject({ kind: "missing", chain: basename(log.chain) });
+  // Only what a chain's own checkpoints say is asked of it alone.
+  expect(await kinds(log.chain, { saved: kept })).toEqual([]);
+});
+
+test("records behind the last checkpoint are counted, and no problem before they are old", async () => {
+  const { directory, signer, keys } = await signedPlace();
+  await using log = await openAuditLog({ directory, gateway: "gw-test", signer });
+  await log.append(intent("call-1"));
+  expect(await verifyLog(directory, { keys })).toMatchObject({ problemCount: 0, unproven: 2 });
+  const [old] = (await verifyLog(directory, { keys, nowMs: LATER_MS })).problems;
+  expect(old).toMatchObject({ kind: "unsigned", message: expect.stringContaining("none of its 2 records is signed") });
+  expect(await verifyLog(directory, { nowMs: LATER_MS })).toMatchObject({ problemCount: 0, unproven: 2 });
+});
+
+test("a thousand records have a checkpoint, and fewer have one after a while", async () => {
+  const { directory, signer, keys } = await signedPlace();
+  {
+    await using log = await openAuditLog({ directory, gateway: "gw-test", signer });
+    await Promise.all(Array.from({ length: 2_500 }, (_, n) => log.append(event({ n }))));
+    const found = events(onlyChain(directory));
+    expect(found.filter((it) => it === "checkpoint").length).toBeGreaterThanOrEqual(1);
+    expect(found.length - found.lastIndexOf("checkpoint")).toBeLessThan(1_500);
+  }
+  const chain = onlyChain(directory);
+  const before = events(chain).length;
+  await using log = await openAuditLog({ directory, gateway: "gw-test", signer, checkpointMs: 20 });
+  await log.append(event({ lonely: true }));
+  await vi.waitFor(
+    () => expect(events(chain).slice(before)).toEqual(["audit-key", "process-ended", "checkpoint"]),
+    20_000,
+  );
+  await log.append(event({ again: true }));
+  await vi.waitFor(() => expect(events(chain).at(-1)).toBe("checkpoint"), 20_000);
+  expect(await verifyLog(directory, { keys })).toMatchObject({ problemCount: 0, unproven: 0 });
+});
+
+test("opening and closing writes nothing where everything is signed", async () => {
+  const log = await makeSignedLog(2);
+  const before = events(log.chain);
+  await writeCalls(log, 0, "gw-next");
+  expect(events(log.chain)).toEqual(before);
+});
+
+test("a log from before there were signatures goes on, and is signed from its beginning", async () => {
+  const place = await signedPlace();
+  {
+    await using log = await openAuditLog({ directory: place.directory, gateway: "gw-old", segmentBytes: 1_500 });
+    for (let call = 0; call < 6; call++) {
+      await log.append(intent(`call-${call}`));
+      await log.append(outcome(`call-${call}`));
+    }
+  }
+  expect(await kinds(place.directory, { keys: place.keys })).toEqual(["unsigned"]);
+  await writeCalls(place, 2, "gw-new");
+  expect(await verifyLog(place.directory, { keys: place.keys, nowMs: LATER_MS })).toMatchObject({
+    problemCount: 0,
+    unproven: 0,
+  });
+  // And one that was continued without a key again.
+  {
+    await using log = await openAuditLog({ directory: place.directory, gateway: "gw-old", segmentBytes: 1_500 });
+    for (let n = 0; n < 12; n++) await log.append(event({ n, text: "x".repeat(300) }));
+  }
+  await writeCalls(place, 1, "gw-newer");
+  expect(await verifyLog(place.directory, { keys: place.keys, nowMs: LATER_MS })).toMatchObject({
+    problemCount: 0,
+    unproven: 0,
+  });
+});
+
+test("[G33] a gateway signs no history that contradicts what it signed before", async () => {
+  const open = ({ directory, signer }: SignedLog) => openAuditLog({ directory, gateway: "gw-next", signer });
+  const changed = await makeSignedLog();
+  rewriteHistory(changed.chain, (it, seq) => (seq === 2 && it.kind === "outcome" ? { ...it, durationMs: 9 } : it));
+  await expect(open(changed)).rejects.toMatchObject({ code: "AUDIT_CORRUPT" });
+  const cut = await makeSignedLog();
+  rewriteHistory(cut.chain, (it, seq) => (seq < 4 ? it : undefined));
+  for (const name of segments(cut.chain).slice(1)) rmSync(join(cut.chain, name));
+  const refused = await open(cut).catch((error: unknown) => error);
+  expect(refused).toMatchObject({ code: "AUDIT_CORRUPT", message: expect.stringContaining("a checkpoint of") });
+  // Moved away, as the message says, the next start makes a chain of its own.
+  rmSync(cut.chain, { recursive: true });
+  await writeCalls(cut, 1);
+  expect(await kinds(cut.directory, { keys: cut.keys })).toEqual([]);
+});
+
+test("half a record at the end is moved aside, and what is left is signed", async () => {
+  const log = await makeSignedLog();
+  const last = segments(log.chain).at(-1) ?? "";
+  appendFileSync(join(log.chain, last), '{"body":{"kind":"event"');
+  await writeCalls(log, 1, "gw-next");
+  expect(events(log.chain)).toContain("log-recovered");
+  expect(await verifyLog(log.directory, { keys: log.keys, nowMs: LATER_MS })).toMatchObject({
+    problemCount: 0,
+    unproven: 0,
+  });
+});
+
+test("a memory of what was signed that is behind, or gone, does not stop a start", async () => {
+  const log = await makeSignedLog();
+  const memory = join(log.data, "keys", "signed", basename(log.chain));
+  const [first] = (await checkpointsOf(log.chain)).checkpoints;
+  writeFileSync(memory, `${first?.note}`.padEnd(512, "\n"));
+  await writeCalls(log, 1, "gw-a");
+  rmSync(memory);
+  await writeCalls(log, 1, "gw-b");
+  expect(await kinds(log.directory, { keys: log.keys })).toEqual([]);
+  // From the first segment on: a memory that is behind has the log compared from there.
+  writeFileSync(memory, `${first?.note}`.padEnd(512, "\n"));
+  rewriteHistory(log.chain, (it, seq) => (seq === 1 && it.kind === "intent" ? { ...it, tool: "ls" } : it));
+  await expect(writeCalls(log, 1, "gw-c")).rejects.toMatchObject({ code: "AUDIT_CORRUPT" });
+});
+
+test("lines from anywhere are verified as a directory's are", async () => {
+  const log = await makeSignedLog();
+  const chain = basename(log.chain);
+  const text = segments(log.chain)
+    .map((name) => readFileSync(join(log.chain, name), "utf8"))
+    .join("");
+  const lines = text
+    .trimEnd()
+    .split("\n")
+    .map((it) => Buffer.from(it));
+  async function* from(all: readonly Buffer[]) {
+    yield* all;
+  }
+  const options = { keys: log.keys, nowMs: LATER_MS, saved: await saved(log.directory) };
+  const { records, checkpoints } = await verifyLog(log.directory, options);
+  expect(await verifyLines(chain, from(lines), options)).toMatchObject({ records, checkpoints, problemCount: 0 });
+  const without = await verifyLines(chain, from(lines.toSpliced(2, 1)), options);
+  expect(without.problems.map((it) => it.kind)).toEqual(expect.arrayContaining(["sequence", "root"]));
+  const cut = await verifyLines(chain, from(lines.slice(0, -4)), options);
+  expect(cut.problems.map((it) => it.kind)).toContain("missing");
+});
+
+test("what reads a log's decisions and calls passes over what proves it", async () => {
+  const log = await makeSignedLog(3);
+  const { decisions, reading } = historyOf(log.directory, {});
+  await Array.fromAsync(decisions);
+  expect(reading.damaged).toBe(0);
+  expect((await storyOf(log.directory, "call-gw-test-1"))?.entries.map(({ record }) => record.body.kind)).toEqual([
+    "intent",
+    "outcome",
+  ]);
+});
+
+test("records that claim to be from the future are no younger for it", async () => {
+  const { directory, signer, keys } = await signedPlace();
+  await using log = await openAuditLog({ directory, gateway: "gw-test", signer });
+  await log.append(intent("call-1"));
+  expect(await kinds(directory, { keys, nowMs: Date.now() - 3_600_000 })).toEqual(["unsigned"]);
+});
+
+test("a checkpoint is of its own chain, of its own place, and of its gateway", async () => {
+  const [a, b] = [await makeSignedLog(2), await makeSignedLog(2)];
+  const stranger = [...a.keys, { verifier: b.signer.key, gateway: "other" }];
+  // Another known gateway's key signs what is not its chain.
+  const ofOther = await openSigningKey(b.keyFile, "");
+  let count = 0;
+  const half = scratch();
+  cpSync(a.directory, half, { recursive: true });
+  rewriteHistory(onlyChain(half), (it) => it, ofOther);
+  const signed = new Map(recordsOf(onlyChain(half)).map(({ seq, body }) => [seq, body]));
+  const mixed = scratch();
+  cpSync(a.directory, mixed, { recursive: true });
+  rewriteHistory(onlyChain(mixed), (it, seq) =>
+    it.kind === "event" && it.event === "checkpoint" && count++ > 0 ? signed.get(seq) : it,
+  );
+  const [problem] = (await verifyLog(mixed, { keys: stranger })).problems;
+  expect(problem?.message).toBe("it is signed by a key of `other`, and those before it by one of `test`");
+  // A checkpoint of one chain in another.
+  const [note] = (await checkpointsOf(b.chain)).checkpoints;
+  rewriteHistory(a.chain, (it) =>
+    it.kind === "event" && it.event === "checkpoint" ? { ...it, facts: { note: note?.note ?? "" } } : it,
+  );
+  expect(await kinds(a.directory, {})).toContain("signature");
+  rewriteHistory(b.chain, (it) =>
+    it.kind === "event" && it.event === "checkpoint" ? { ...it, facts: { note: "x" } } : it,
+  );
+  expect(await kinds(b.directory, {})).toContain("signature");
+});
+
+test("a key signs nothing before or after the times of the inventory", async () => {
+  const { directory, signer } = await makeSignedLog(2);
+  const known = (times: object) => ({ keys: [{ verifier: signer.key, gateway: "test", ...times }] });
+  expect(await kinds(directory, known({ sinceMs: Date.now() - 600_000, untilMs: LATER_MS }))).toEqual([]);
+  expect(await kinds(directory, known({ sinceMs: LATER_MS }))).toContain("signature");
+  expect(await kinds(directory, known({ untilMs: Date.now() - 600_000 }))).toContain("signature");
+});
