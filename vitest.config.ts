@@ -13,6 +13,7 @@ const PAIRS = [
   "test/e2e/{bad-input,clients,failure,governance,mounts,network,preview,skill-cli,skills,skills-shipped,snapshots}.test.ts",
   "test/hostile/{disk-full,egress,egress-flow,inside,mounts,overlay,paths,runner,snapshots}.test.ts",
   "test/{contract,e2e,hostile}/package*.test.ts",
+  "test/contract/{sink,store}-*.test.ts",
 ];
 
 /** Where machines are emulated a program takes ten times as long to begin as elsewhere, and on a busy computer thirty times. */
