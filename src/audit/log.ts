@@ -2,9 +2,11 @@ import { join } from "node:path";
 import { type HeldChain, holdChain } from "./chain.ts";
 import { segmentName } from "./files.ts";
 import { openHead } from "./head.ts";
+import { checkpointText, originOf } from "./proof/checkpoint.ts";
 import { Checkpoints } from "./proof/checkpoints.ts";
 import { regrowTree } from "./proof/regrow.ts";
 import type { Signer } from "./proof/signer.ts";
+import { EMPTY_TREE, rootOf } from "./proof/tree.ts";
 import type { AuditWriter } from "./record.ts";
 import { type Recovered, recoverChain, type Torn } from "./recovery.ts";
 import type { Hide } from "./redact.ts";
@@ -95,8 +97,10 @@ async function openCheckpoints(
   if (!signer) return undefined;
   const signed = await signer.lastSigned(chain);
   const tree = await regrowTree({ directory, chain, segment, position, signed });
+  // From now on it is remembered that this chain is signed, and that this can be written.
+  if (!signed) await signer.remember(chain, signer.sign(nothingSigned(signer, chain)));
   // The record behind those that a checkpoint covers is the checkpoint.
-  const uncovered = signed === undefined ? tree.size : Math.max(0, tree.size - signed.size - 1);
+  const uncovered = signed && signed.size > 0 ? Math.max(0, tree.size - signed.size - 1) : tree.size;
   return new Checkpoints({
     signer,
     chain,
@@ -104,4 +108,8 @@ async function openCheckpoints(
     uncovered,
     ...(checkpointMs !== undefined && { everyMs: checkpointMs }),
   });
+}
+
+function nothingSigned({ key }: Signer, chain: string): string {
+  return checkpointText({ origin: originOf(key.name, chain), size: 0, root: rootOf(EMPTY_TREE) });
 }

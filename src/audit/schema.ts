@@ -81,7 +81,11 @@ export const recordSchema = z.strictObject({
   version: z.literal(1),
   chain: z.string().min(1),
   seq: z.int().min(0),
-  time: z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+  // What no clock shows would be neither before nor after anything.
+  time: z
+    .string()
+    .regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+    .refine((it) => !Number.isNaN(Date.parse(it)), "no moment"),
   gateway: z.string().min(1),
   prev: hash,
   body: bodySchema,

@@ -6,6 +6,7 @@ import { HEAD_FILE, listChains, listSegments, readLines, segmentName, segmentNum
 import { readHead } from "./head.ts";
 import { GENESIS_HASH, type Position } from "./line.ts";
 import { type ChainProof, chainProof, type ProofOptions } from "./proof/chain-proof.ts";
+import type { SavedCheckpoint } from "./proof/saved.ts";
 import type { AuditRecord } from "./record.ts";
 
 /** More are counted, not kept. */
@@ -87,12 +88,14 @@ interface Context {
     -readonly [Name in Exclude<keyof Verification, "problems" | "gateways">]: Verification[Name];
   } & { readonly problems: Problem[]; readonly gateways: Record<string, string> };
   readonly options: VerifyOptions;
+  readonly savedByChain: ReadonlyMap<string, readonly SavedCheckpoint[]>;
 }
 
 function newContext(options: VerifyOptions): Context {
   const counts = { chains: 0, records: 0, bytes: 0, problemCount: 0, checkpoints: 0, unproven: 0 };
   const signatures = options.keys ? "checked" : "not-checked";
-  return { tally: { ...counts, signatures, problems: [], gateways: {} }, options };
+  const savedByChain = Map.groupBy(options.saved ?? [], (it) => it.chain);
+  return { tally: { ...counts, signatures, problems: [], gateways: {} }, options, savedByChain };
 }
 
 /** What is known of a chain up to a line. */
@@ -101,8 +104,8 @@ interface Seen {
   readonly proof: ChainProof;
 }
 
-function proofOf({ options }: Context, chain: string | undefined, whole = true): ChainProof {
-  return chainProof(chain, whole, { ...options, saved: (options.saved ?? []).filter((it) => it.chain === chain) });
+function proofOf({ options, savedByChain }: Context, chain: string | undefined, whole = true): ChainProof {
+  return chainProof(chain, whole, { ...options, saved: (chain !== undefined && savedByChain.get(chain)) || [] });
 }
 
 function seeLine({ tally, options }: Context, { check, proof }: Seen, bytes: Buffer, report: (it: Finding) => void) {
@@ -126,10 +129,9 @@ function endProof(context: Context, chain: string, proof: ChainProof): void {
 async function verifyChains(context: Context, directory: string): Promise<void> {
   const chains = await listChains(directory);
   for (const chain of chains) await verifyChain(context, join(directory, chain));
-  const kept = Map.groupBy(context.options.saved ?? [], (it) => it.chain);
-  for (const [chain, saved] of kept) {
+  for (const [chain, saved] of context.savedByChain) {
     if (chains.includes(chain)) continue;
-    const message = `the whole chain is gone: a checkpoint of ${Math.max(...saved.map((it) => it.size))} records was kept`;
+    const message = `the whole chain is gone: a checkpoint of ${saved.reduce((most, it) => Math.max(most, it.size), 0)} records was kept`;
     add(context, { chain, file: "", line: 0, kind: "missing", message });
   }
 }

@@ -1,13 +1,16 @@
 import { resolve } from "node:path";
 import { Command } from "commander";
 import { readKnownKeys, readSmall } from "../audit/proof/known-keys.ts";
-import { readSavedCheckpoints } from "../audit/proof/saved.ts";
+import { rememberedCheckpoints } from "../audit/proof/remembered.ts";
+import { readSavedCheckpoints, type SavedCheckpoint } from "../audit/proof/saved.ts";
 import { verifyLog } from "../audit/verify.ts";
+import { codeOf } from "../lib/error.ts";
 import { print, readable } from "./audit-io.ts";
 import { jsonLine, verificationLines } from "./audit-text.ts";
 
 interface VerifyContext {
   readonly directory: (dataDir: string | undefined) => string;
+  readonly keyFile: (dataDir: string | undefined) => string;
 }
 
 interface Options {
@@ -20,7 +23,7 @@ interface Options {
 const MAX_CHECKPOINTS_BYTES = 64 * 1024 * 1024;
 
 /** `glovebox audit verify`. */
-export function verifyCommand({ directory }: VerifyContext): Command {
+export function verifyCommand({ directory, keyFile }: VerifyContext): Command {
   return new Command("verify")
     .argument("[path]", "an audit directory, one chain's directory, or one segment (default: the data directory's log)")
     .description("check every record of every chain; exit code 1 names what is damaged, with its place")
@@ -47,18 +50,34 @@ Examples:
   $ glovebox audit checkpoints --latest >> kept-elsewhere.txt       now and then
   $ glovebox audit verify --keys gateways.yaml --checkpoints kept-elsewhere.txt`,
     )
-    .action((path: string | undefined, options: Options) =>
-      verify(path === undefined ? directory(options.dataDir) : resolve(path), options),
-    );
+    .action(async (path: string | undefined, options: Options) => {
+      if (path !== undefined) return await verify(resolve(path), [], options);
+      // Before the log, which goes on.
+      const own = await ownCheckpoints(keyFile(options.dataDir));
+      await verify(directory(options.dataDir), own, options);
+    });
 }
 
-async function verify(path: string, { json, keys, checkpoints }: Options): Promise<void> {
-  const options = {
-    ...(keys !== undefined && { keys: await readKnownKeys(keys) }),
-    ...(checkpoints !== undefined && {
-      saved: readSavedCheckpoints(await readSmall(checkpoints, MAX_CHECKPOINTS_BYTES)),
-    }),
-  };
+async function ownCheckpoints(keyFile: string): Promise<readonly SavedCheckpoint[]> {
+  try {
+    return await rememberedCheckpoints(keyFile);
+  } catch (error) {
+    if (codeOf(error) !== "EACCES") throw error;
+    process.stderr.write(
+      "what the gateways remember of their checkpoints is for their user alone: the log is not compared with it\n",
+    );
+    return [];
+  }
+}
+
+async function verify(
+  path: string,
+  own: readonly SavedCheckpoint[],
+  { json, keys, checkpoints }: Options,
+): Promise<void> {
+  const kept =
+    checkpoints === undefined ? [] : readSavedCheckpoints(await readSmall(checkpoints, MAX_CHECKPOINTS_BYTES));
+  const options = { ...(keys !== undefined && { keys: await readKnownKeys(keys) }), saved: [...own, ...kept] };
   const result = await readable(path, verifyLog(path, options));
   if (result.problemCount > 0) process.exitCode = 1;
   await print(json ? [jsonLine({ text: JSON.stringify(result, null, 2) })] : verificationLines(result));

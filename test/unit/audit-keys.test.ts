@@ -24,7 +24,7 @@ import { joinRotation, readRotation, rotationText } from "../../src/audit/proof/
 import { openSigner } from "../../src/audit/proof/signer.ts";
 import { verifyLog } from "../../src/audit/verify.ts";
 import { auditCommand } from "../../src/cli/audit.ts";
-import { chains, onlyChain, recordsOf, scratch } from "../support/audit.ts";
+import { chains, onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
 import { event } from "../support/audit-bodies.ts";
 import { makeSignedLog, rewriteHistory, type SignedLog, signedPlace, writeCalls } from "../support/audit-signed.ts";
 
@@ -313,4 +313,23 @@ test("[G33] at the command line: keys, checkpoints, proofs, and verification wit
   expect(program.stdout).toBe(rotated.stdout);
   const none = await audit("key", "show", "--data-dir", scratch());
   expect([none.status, none.stderr]).toEqual([1, expect.stringContaining("a gateway makes it at its first start")]);
+});
+
+test("of the data directory's own log `audit verify` misses what was cut off its end, and a chain that is gone", async () => {
+  const log = await makeSignedLog();
+  const signed = join(log.data, "keys", "signed", basename(log.chain));
+  expect(await audit("verify", "--data-dir", log.data)).toMatchObject({ status: 0 });
+  // To the first checkpoint, with the head made to fit: what is left is sound in itself.
+  const [first = "", ...rest] = segments(log.chain);
+  for (const name of rest) rmSync(join(log.chain, name));
+  rewriteHistory(log.chain, (it) => it);
+  expect(segments(log.chain)).toEqual([first]);
+  expect(await audit("verify", log.directory)).toMatchObject({ status: 0 });
+  const cut = await audit("verify", "--data-dir", log.data);
+  expect(cut.status).toBe(1);
+  expect(cut.stdout).toContain("its end was cut off");
+  rmSync(log.chain, { recursive: true });
+  expect((await audit("verify", "--data-dir", log.data)).stdout).toContain("the whole chain is gone");
+  writeFileSync(signed, "garbage");
+  expect((await audit("verify", "--data-dir", log.data)).status).toBe(1);
 });

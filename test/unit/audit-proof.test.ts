@@ -1,7 +1,9 @@
-import { appendFileSync, cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import canonicalize from "canonicalize";
 import { expect, test, vi } from "vitest";
 import { historyOf } from "../../src/audit/history.ts";
+import { GENESIS_HASH, type Position, sealLine } from "../../src/audit/line.ts";
 import { openAuditLog } from "../../src/audit/log.ts";
 import { makeSigningKey, openSigningKey, readSigningKey, type SigningKey } from "../../src/audit/proof/keys.ts";
 import { checkpointsOf } from "../../src/audit/proof/prove.ts";
@@ -207,15 +209,29 @@ test("half a record at the end is moved aside, and what is left is signed", asyn
   });
 });
 
-test("a memory of what was signed that is behind, or gone, does not stop a start", async () => {
+test("a memory of what was signed that is behind does not stop a start; of one that is gone or damaged nobody vouches", async () => {
   const log = await makeSignedLog();
   const memory = join(log.data, "keys", "signed", basename(log.chain));
   const [first] = (await checkpointsOf(log.chain)).checkpoints;
   writeFileSync(memory, `${first?.note}`.padEnd(512, "\n"));
   await writeCalls(log, 1, "gw-a");
-  rmSync(memory);
-  await writeCalls(log, 1, "gw-b");
   expect(await kinds(log.directory, { keys: log.keys })).toEqual([]);
+  const last = readFileSync(memory);
+  rmSync(memory);
+  await expect(writeCalls(log, 1, "gw-b")).rejects.toMatchObject({
+    code: "AUDIT_CORRUPT",
+    message: expect.stringContaining("keys/signed"),
+  });
+  symlinkSync("/nowhere/at/all", memory);
+  await expect(writeCalls(log, 1, "gw-b")).rejects.toMatchObject({ code: "AUDIT_CORRUPT" });
+  rmSync(memory);
+  writeFileSync(memory, "garbage");
+  await expect(writeCalls(log, 1, "gw-b")).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    message: expect.stringContaining("restore it"),
+  });
+  writeFileSync(memory, last);
+  await writeCalls(log, 1, "gw-b");
   // From the first segment on: a memory that is behind has the log compared from there.
   writeFileSync(memory, `${first?.note}`.padEnd(512, "\n"));
   rewriteHistory(log.chain, (it, seq) => (seq === 1 && it.kind === "intent" ? { ...it, tool: "ls" } : it));
@@ -297,4 +313,54 @@ test("a key signs nothing before or after the times of the inventory", async () 
   expect(await kinds(directory, known({ sinceMs: Date.now() - 600_000, untilMs: LATER_MS }))).toEqual([]);
   expect(await kinds(directory, known({ sinceMs: LATER_MS }))).toContain("signature");
   expect(await kinds(directory, known({ untilMs: Date.now() - 600_000 }))).toContain("signature");
+});
+
+test("a start that can't remember what it signs signs nothing", async () => {
+  const place = await signedPlace();
+  const signed = join(place.data, "keys", "signed");
+  symlinkSync("/nowhere/at/all", signed);
+  await expect(writeCalls(place, 1)).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
+});
+
+test("records whose time is no moment are none", async () => {
+  const log = await makeSignedLog(2);
+  rewriteHistory(log.chain, (it) => it, undefined);
+  const last = segments(log.chain).at(-1) ?? "";
+  const forged = readFileSync(join(log.chain, last), "utf8").replaceAll(
+    /"time":"[^"]*"/g,
+    '"time":"2026-01-05T99:00:00.000Z"',
+  );
+  writeFileSync(join(log.chain, last), forged);
+  expect(await kinds(log.directory, {})).toContain("form");
+});
+
+test("what a start found unsigned, and signed, is not taken for what its writer signed", async () => {
+  const log = await makeSignedLog(2);
+  const chain = join(log.directory, "chain-000000000aaaaaaaaaaaaaaaa");
+  mkdirSync(chain);
+  const lines: string[] = [];
+  let position: Position = { seq: -1, hash: GENESIS_HASH };
+  for (let at = 0; at < 40; at++) {
+    const time = new Date(Date.UTC(2026, 0, 5, 9, at)).toISOString();
+    const body = canonicalize(intent(`call-forged-${at}`)) ?? "";
+    const sealed = sealLine({ chain: basename(chain), gateway: "gw-forged", time }, position, body);
+    lines.push(sealed.line);
+    position = sealed.position;
+  }
+  writeFileSync(join(chain, "000001.jsonl"), lines.join(""));
+  writeFileSync(join(chain, "head"), `${`{"hash":"${position.hash}","seq":${position.seq}}`.padEnd(255)}\n`);
+  writeFileSync(join(chain, "lock"), "");
+  expect(await kinds(log.directory, { keys: log.keys, nowMs: LATER_MS })).toEqual(["unsigned"]);
+  // It takes the oldest chain.
+  await writeCalls(log, 1, "gw-next");
+  expect(await kinds(log.directory, { keys: log.keys, nowMs: LATER_MS })).toEqual(["unsigned"]);
+  expect(await kinds(log.directory, {})).toEqual([]);
+});
+
+test("a segment that does not say what was before it has no signature that could be checked", async () => {
+  const log = await makeSignedLog();
+  const copy = join(scratch(), "copy.jsonl");
+  writeFileSync(copy, readFileSync(join(log.chain, segments(log.chain)[0] ?? "")));
+  expect(await kinds(copy, { keys: log.keys })).toEqual(["segment", "unsigned"]);
+  expect(await kinds(copy, {})).toEqual(["segment"]);
 });

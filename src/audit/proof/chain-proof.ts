@@ -59,6 +59,7 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
   let checkpoints = 0;
   let gateway: string | undefined;
   let firstUnproven: { size: number; timeMs: number } | undefined;
+  let lastMs = Number.NaN;
 
   const unproven = () => (tree === undefined ? 0 : tree.size - (firstUnproven?.size ?? tree.size));
 
@@ -106,7 +107,7 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
       case "audit-key": {
         const { data } = introduction.safeParse(facts);
         if (!data) return [{ kind: "signature", message: "it names no key" }];
-        return ring ? changes(data.rotations, record.seq) : [];
+        return ring ? [...asFound(), ...changes(data.rotations, record.seq)] : [];
       }
       case "audit-key-rotated": {
         const { data } = rotated.safeParse(facts);
@@ -119,6 +120,13 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
       default:
         return [];
     }
+  };
+
+  /** What a gateway finds unsigned when it starts, its first checkpoint covers: a signature of nobody who saw it written. */
+  const asFound = (): Finding[] => {
+    const found = unproven();
+    if (!firstUnproven || (found <= UNSIGNED_RECORDS && !isFar(firstUnproven.timeMs, lastMs))) return [];
+    return [{ kind: "unsigned", message: `${found} records before it were signed as a later start found them` }];
   };
 
   const changes = (notes: readonly string[], size: number): Finding[] => {
@@ -149,6 +157,7 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
       if (!isCheckpoint) firstUnproven ??= { size: tree.size, timeMs: Date.parse(record?.time ?? "") };
       tree = grown(tree, leafHash(line));
     }
+    if (record) lastMs = Date.parse(record.time);
     const seq = record?.seq;
     return [...forked, ...found].map((it) => (seq === undefined ? it : { ...it, seq }));
   };
@@ -156,10 +165,15 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
   const end: ChainProof["end"] = () => {
     const findings: Finding[] = [...compareSaved()];
     const size = tree?.size ?? lines;
-    const newest = Math.max(0, ...[...saved.keys()].filter((it) => it > size));
-    if (whole && newest > 0) {
+    const newest = [...saved.keys()].reduce((most, it) => Math.max(most, it), 0);
+    if (whole && newest > size) {
       const message = `it has ${size} records, and the checkpoint that was kept has ${newest}: its end was cut off`;
       findings.push({ kind: "missing", message });
+    }
+    if (ring && !tree && lines > 0) {
+      const message =
+        "nothing in it says what was before it, so no signature of it can be checked: verify the whole chain";
+      findings.push({ kind: "unsigned", message });
     }
     if (ring && !isHistoryOther && isOverdue()) {
       const what =
@@ -171,8 +185,12 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
   };
 
   const isOverdue = () =>
-    firstUnproven !== undefined &&
-    (unproven() > UNSIGNED_RECORDS || Math.abs(nowMs - firstUnproven.timeMs) > UNSIGNED_MS);
+    firstUnproven !== undefined && (unproven() > UNSIGNED_RECORDS || isFar(firstUnproven.timeMs, nowMs));
 
   return { see, end };
+}
+
+/** True of what is no moment, too. */
+function isFar(aMs: number, bMs: number): boolean {
+  return !(Math.abs(aMs - bMs) <= UNSIGNED_MS);
 }

@@ -18,7 +18,7 @@ export interface RegrowOptions {
 
 /**
  * The tree over a chain's records, from the last segment alone where that says what was before it and no checkpoint has to be compared that is
- * older; else from further back, of a log without trees from its beginning.
+ * older; else from further back, and of a chain that was never signed from its beginning.
  * @throws GatewayError AUDIT_CORRUPT when the log is not the one that was signed, or its lines are not as many as its records
  */
 export async function regrowTree(options: RegrowOptions): Promise<Tree> {
@@ -42,6 +42,11 @@ export async function regrowTree(options: RegrowOptions): Promise<Tree> {
         compare();
         // Behind the last record stands what recovery has moved aside.
         if (!terminated || tree.size === size) break;
+        if (!signed && namesKey(bytes))
+          throw corrupt(
+            chain,
+            "it was signed, and `keys/signed` does not remember what was: put `keys` back from a backup",
+          );
         tree = grown(tree, leafHash(bytes));
       }
     }
@@ -52,11 +57,19 @@ export async function regrowTree(options: RegrowOptions): Promise<Tree> {
 }
 
 async function startingPoint({ directory, segment, signed }: RegrowOptions): Promise<{ first: number; tree: Tree }> {
-  for (let first = segment; first > 1; first--) {
+  // Of what was never signed, nobody vouches for the tree that a segment begins with.
+  for (let first = segment; signed && first > 1; first--) {
     const tree = await treeBefore(directory, first);
-    if (tree && (!signed || tree.size <= signed.size)) return { first, tree };
+    if (tree && tree.size <= signed.size) return { first, tree };
   }
   return { first: 1, tree: EMPTY_TREE };
+}
+
+/** Whether a gateway that signs has written this chain. */
+function namesKey(line: Buffer): boolean {
+  if (!line.includes('"event":"audit-key"')) return false;
+  const read = readLine(line);
+  return read.sound && read.record.body.kind === "event" && read.record.body.event === "audit-key";
 }
 
 /** The tree that a segment's first record carries, over the records before it. */

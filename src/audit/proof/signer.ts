@@ -1,11 +1,12 @@
 import { constants } from "node:fs";
 import { access, mkdir, open, readFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { GatewayError } from "../../errors.ts";
 import { isMissing } from "../../lib/error.ts";
+import { printable } from "../../lib/text.ts";
 import { syncDirectory } from "../files.ts";
-import { type Checkpoint, parseCheckpoint } from "./checkpoint.ts";
+import { type Checkpoint, chainOf, parseCheckpoint } from "./checkpoint.ts";
 import { openSigningKey, readSigningKey, type SigningKey } from "./keys.ts";
 import { parseNote, type VerifierKey } from "./note.ts";
 import { readRotation } from "./rotation.ts";
@@ -24,7 +25,10 @@ export interface Signer {
   /** To be asked once a chain is held: whether this is still the key. @throws GatewayError CONFIG_INVALID */
   confirm(): Promise<void>;
   sign(text: string): string;
-  /** The last checkpoint that was signed of a chain, as far as it is remembered: never one that the log has not got. */
+  /**
+   * The last checkpoint that was signed of a chain, as far as it is remembered: never one that the log has not got.
+   * @throws GatewayError CONFIG_INVALID when that is damaged; the file system's error when it can't be read and written
+   */
   lastSigned(chain: string): Promise<Checkpoint | undefined>;
   /** Resolves when it is on disk. */
   remember(chain: string, note: string): Promise<void>;
@@ -90,8 +94,18 @@ async function readMemory(file: string): Promise<Checkpoint | undefined> {
     if (isMissing(error)) return undefined;
     throw error;
   });
-  const note = text === undefined ? undefined : parseNote(`${text.trimEnd()}\n`);
-  return note && parseCheckpoint(note.text);
+  // A crash leaves an empty one where there was none before.
+  if (text === undefined || text.trim() === "") return undefined;
+  const note = parseNote(`${text.trimEnd()}\n`);
+  const checkpoint = note && parseCheckpoint(note.text);
+  if (!checkpoint || chainOf(checkpoint.origin) !== basename(file)) {
+    throw refused(
+      `\`${printable(file)}\` is not as it was written: restore it from a backup, or move it and its chain away`,
+    );
+  }
+  // What could not be written to would go on to remember what was long ago.
+  await access(file, constants.W_OK);
+  return checkpoint;
 }
 
 async function writeMemory(file: string, note: string): Promise<void> {
