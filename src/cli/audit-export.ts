@@ -27,7 +27,7 @@ const PROGRESS_MS = 1_000;
 /** `glovebox audit export`: the whole log, or a part of it, for another system. */
 export function exportCommand({ directory }: ExportContext): Command {
   return new Command("export")
-    .description("write the log for another system: its own lines, OCSF 1.8 events, or Common Event Format")
+    .description("write the log for another system: its own lines, OCSF 1.8 events, Common Event Format, or a table")
     .addOption(new Option("--format <format>", "of the output").choices(FORMATS).makeOptionMandatory())
     .option("--session <id>", "only what happened in one session")
     .option("--since <time>", "only what was recorded since then: 2026-11-21 or 2026-11-21T09:30:00Z", parseMoment)

@@ -65,6 +65,16 @@ async function exported(data: string, options: ExportOptions) {
   return { text, tally, lines: text.split("\n").filter((line) => line !== "") };
 }
 
+/** Reads RFC 4180. */
+function tableOf(text: string): string[][] {
+  const rows: string[][] = [[]];
+  for (const [, cell = "", end] of text.matchAll(/("(?:[^"]|"")*"|[^",\r\n]*)(,|\r\n)/g)) {
+    rows.at(-1)?.push(cell.startsWith('"') ? cell.slice(1, -1).replaceAll('""', '"') : cell);
+    if (end !== ",") rows.push([]);
+  }
+  return rows.slice(0, -1);
+}
+
 /** The command, in this process. */
 async function command(data: string, ...args: string[]): Promise<void> {
   const it = exportCommand({ directory: () => join(data, "audit") });
@@ -111,6 +121,24 @@ test("what an agent wrote has no control characters in events that are printed",
   // biome-ignore lint/suspicious/noControlCharactersInRegex: their absence is the point
   expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/);
   expect(JSON.parse(lines[0] ?? "").api.request.data).toEqual({ argv: ["echo", "\u2028 \u202e \u0085"] });
+});
+
+test("csv is a row a record below one of names, and no text of an agent's becomes a formula", async () => {
+  const data = scratch();
+  const directory = join(data, "audit");
+  mkdirSync(directory);
+  {
+    await using log = await openAuditLog({ directory, gateway: "=gw" });
+    await log.append(intent("call-1", { argv: ["=1+1", 'a"b', "two\r\nlines"] }));
+    await log.append({ ...outcome("call-1"), facts: { exitCode: 3 } });
+  }
+  const { text } = await exported(data, { format: "csv" });
+  const [header, asked, ended, ...rest] = tableOf(text);
+  expect(rest).toEqual([]);
+  const of = (row: string[] | undefined, name: string) => row?.[header?.indexOf(name) ?? -1];
+  expect([of(asked, "kind"), of(asked, "call"), of(asked, "gateway")]).toEqual(["intent", "call-1", "'=gw"]);
+  expect(JSON.parse(of(asked, "arguments") ?? "")).toEqual({ argv: ["=1+1", 'a"b', "two\r\nlines"] });
+  expect([of(ended, "kind"), of(ended, "exitCode"), of(ended, "tool")]).toEqual(["outcome", "3", ""]);
 });
 
 test("cef is one line a record", async () => {

@@ -4,10 +4,11 @@ import { listChains, listSegments, readLines, segmentName } from "../files.ts";
 import { readLine } from "../line.ts";
 import type { AuditRecord } from "../record.ts";
 import { toCef } from "./cef.ts";
+import { CSV_HEADER, toCsv } from "./csv.ts";
 import { toOcsf } from "./ocsf.ts";
 import { createRecollection, type ExportContext } from "./recollection.ts";
 
-export const FORMATS = ["jsonl", "ocsf", "cef"] as const;
+export const FORMATS = ["jsonl", "ocsf", "cef", "csv"] as const;
 export type Format = (typeof FORMATS)[number];
 
 /** Of more damaged lines the count is kept, not the place. */
@@ -59,6 +60,7 @@ export function newExport(): Export {
  * gateways may be writing. Iterating throws the file system's error when something can't be read.
  */
 export async function* exportLog(directory: string, options: ExportOptions, tally: Export): AsyncGenerator<string> {
+  if (options.format === "csv") yield `${CSV_HEADER}\n`;
   for (const chain of await listChains(directory)) {
     tally.chains += 1;
     yield* exportChain(directory, chain, options, tally);
@@ -108,6 +110,8 @@ function written(record: AuditRecord, bytes: Buffer, options: ExportOptions, kno
       return toOcsf(record, { ...known, withRaw }).map((it) => JSON.stringify(it));
     case "cef":
       return [toCef(record, known)];
+    case "csv":
+      return [toCsv(record)];
   }
 }
 
