@@ -31,11 +31,14 @@ export async function holdChain(auditDirectory: string): Promise<HeldChain> {
   }
 }
 
-/** Whether a living gateway writes the chain. False also where the lock can't be tried, as in a read-only copy. */
-export function isHeld(chainDirectory: string): boolean {
+/**
+ * Whether a living gateway writes the chain. False also where the lock can't be tried, as in a read-only copy.
+ * @param contentionMs as `tryLock` has it; 0 for who asks again anyway, and must not stand still
+ */
+export function isHeld(chainDirectory: string, contentionMs?: number): boolean {
   let lock: Lock | undefined;
   try {
-    lock = tryLock(join(chainDirectory, LOCK_FILE));
+    lock = tryLock(join(chainDirectory, LOCK_FILE), contentionMs);
   } catch {
     return false;
   }

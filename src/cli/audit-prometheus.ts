@@ -49,8 +49,8 @@ export function prometheusText(log: Extent, sinks: readonly SinkStatus[]): strin
     ...metric(
       "sink_lag_seconds",
       "gauge",
-      "Age of the oldest record that the sink has not confirmed.",
-      each((it) => it.lag.seconds),
+      "Age of the oldest record that the sink has not confirmed; +Inf: unknown.",
+      each((it) => it.lag.seconds ?? Number.POSITIVE_INFINITY),
     ),
     ...metric(
       "sink_delivered_records",
@@ -101,7 +101,7 @@ function metric(name: string, type: "gauge", help: string, samples: readonly Sam
     `# TYPE ${full} ${type}`,
     ...samples.map(({ labels = {}, value }) => {
       const pairs = Object.entries(labels).map(([label, text]) => `${label}="${text}"`);
-      return `${full}${pairs.length === 0 ? "" : `{${pairs.join(",")}}`} ${value}`;
+      return `${full}${pairs.length === 0 ? "" : `{${pairs.join(",")}}`} ${value === Number.POSITIVE_INFINITY ? "+Inf" : value}`;
     }),
   ];
 }

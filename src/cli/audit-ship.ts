@@ -66,7 +66,8 @@ async function ship(context: LoggingContext, { dataDir, once: isOnce = false, ..
     const who = pid === undefined ? "" : `; process ${pid} ships to it`;
     const why = lastError && state === "failing" ? `: ${oneLine(lastError.message, 500)}` : "";
     say(`${settings.name}: ${state}, ${delivered} records confirmed, ${lag.records} not yet${who}${why}`);
-    const isLeft = state === "failing" || state === "stopped" || (isOnce && lag.records > 0 && pid === undefined);
+    const isBehind = lag.records > 0 || lag.seconds === null;
+    const isLeft = state === "failing" || state === "stopped" || (isOnce && isBehind && pid === undefined);
     if (isLeft && !(wasInterrupted && !isOnce)) process.exitCode = 1;
   }
 }

@@ -30,11 +30,11 @@ export function statusCommand(context: LoggingContext): Command {
       "after",
       `
 A sink is \`current\`, \`behind\` (records wait to be shipped), \`failing\` (it is tried again) or \`stopped\` (a chain of the log is damaged).
-The lag is measured in the log, so it is right also when no gateway runs. docs/logging.md says how sinks are set up.
+The lag is measured in the log, so it is right also when no gateway runs; where that is damaged, its age is unknown (in JSON \`null\`). docs/logging.md says how sinks are set up.
 
 Examples:
   $ glovebox audit status
-  $ glovebox audit status --json | jq '.sinks[] | select(.lag.seconds > 60)'
+  $ glovebox audit status --json | jq '.sinks[] | select(.lag.seconds == null or .lag.seconds > 60)'
   $ glovebox audit status --prometheus > /var/lib/node_exporter/glovebox.prom.new &&
       mv /var/lib/node_exporter/glovebox.prom.new /var/lib/node_exporter/glovebox.prom`,
     )
@@ -75,8 +75,9 @@ function sinkLines({
   notes,
   pid,
 }: SinkStatus): string[] {
-  const behind =
-    lag.records === 0 ? "" : `, ${lag.records} records (${size(lag.bytes)}) behind, the oldest ${age(lag.seconds)} old`;
+  const amount = `${lag.records} records (${size(lag.bytes)}) behind`;
+  const known = lag.seconds === null || lag.records === 0 ? "" : `, ${amount}, the oldest ${age(lag.seconds)} old`;
+  const behind = lag.seconds === null ? `, at least ${amount}, the oldest of unknown age` : known;
   const who =
     pid === undefined ? "no process ships: start a gateway, or `glovebox audit ship`" : `shipped by process ${pid}`;
   const lines = [

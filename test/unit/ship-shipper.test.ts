@@ -1,10 +1,12 @@
-import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
 import type { SinkNews } from "../../src/audit/ship/health.ts";
 import { Shipper } from "../../src/audit/ship/shipper.ts";
+import { SHIP_LOCK_FILE } from "../../src/audit/ship/status.ts";
 import { type Batch, DeliveryFailed, type Sink } from "../../src/audit/sinks/sink.ts";
+import { tryLock } from "../../src/lib/lock.ts";
 import { chains, onlyChain, segments } from "../support/audit.ts";
 import { event } from "../support/audit-bodies.ts";
 import { central, logged, type TestData, testData, until, writeRecords } from "../support/shipping.ts";
@@ -296,4 +298,89 @@ test("records of many segments are shipped over their boundaries", async () => {
   const { kept, shipper } = stand(data, undefined, { once: true });
   await shipper.ended;
   expect(kept).toEqual(await ids(data));
+});
+
+test("a cursor that can't be written is waited for longer each time, and told of", async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 1);
+  mkdirSync(join(data.sinkDirectory, "cursor.json.new"), { recursive: true });
+  const { batches, news, shipper } = stand(data, undefined, { once: true });
+  await shipper.ended;
+  expect(batches).toHaveLength(5);
+  expect(news).toMatchObject([{ event: "logging-failed", problem: expect.stringContaining("EISDIR") }]);
+});
+
+test("a chain that can't be read holds up no other, and is told of", async () => {
+  const data = testData();
+  await Promise.all([writeRecords(data.auditDirectory, 3), writeRecords(data.auditDirectory, 250)]);
+  const [first = "", second = ""] = chains(data.auditDirectory);
+  const head = join(data.auditDirectory, first, "head");
+  const sound = readFileSync(head);
+  rmSync(head);
+  mkdirSync(head);
+  const { kept, news, shipper } = stand(data, undefined, { once: true });
+  await shipper.ended;
+  expect(new Set(kept.map((it) => it.split("/")[0]))).toEqual(new Set([second]));
+  expect(kept.length).toBe((await ids(data)).filter((it) => it.startsWith(second)).length);
+  expect(news).toMatchObject([{ event: "logging-failed", problem: expect.stringContaining("EISDIR") }]);
+  expect(shipper.lag()).toBeUndefined();
+  expect(await central(data)).toMatchObject({ state: "failing", lag: { seconds: null } });
+  rmSync(head, { recursive: true });
+  writeFileSync(head, sound);
+  const after = stand(data, undefined, { once: true });
+  await after.shipper.ended;
+  expect([...kept, ...after.kept].toSorted()).toEqual((await ids(data)).toSorted());
+});
+
+test("a chain that was removed while its delivery failed fails no more", async () => {
+  for (const shipped of [0, 100]) {
+    const data = testData();
+    await writeRecords(data.auditDirectory, shipped + 3);
+    const { kept, shipper } = stand(
+      data,
+      ({ entries }) => {
+        if (entries.length > 3) return;
+        rmSync(onlyChain(data.auditDirectory), { recursive: true });
+        throw new DeliveryFailed("away");
+      },
+      { once: true },
+    );
+    await shipper.ended;
+    expect(kept).toHaveLength(shipped);
+    const state =
+      shipped === 0 ? { state: "current", lag: { seconds: 0 } } : { state: "stopped", lag: { seconds: null } };
+    expect(await central(data)).toMatchObject(state);
+  }
+});
+
+test("how far behind it is is unknown where the log can't say, not nothing", async () => {
+  const damages: [string, (chain: string) => void][] = [
+    ["the oldest line", (it) => writeFileSync(join(it, "000001.jsonl"), "x", { flag: "r+" })],
+    ["no head", (it) => rmSync(join(it, "head"))],
+    ["half a head", (it) => writeFileSync(join(it, "head"), "{")],
+    ["no segments", (it) => rmSync(join(it, "000001.jsonl"))],
+  ];
+  for (const [what, damage] of damages) {
+    const data = testData();
+    await writeRecords(data.auditDirectory, 3);
+    expect((await central(data)).lag.seconds).toBeTypeOf("number");
+    damage(onlyChain(data.auditDirectory));
+    expect([what, await central(data)]).toMatchObject([what, { state: "behind", lag: { seconds: null } }]);
+  }
+  const data = testData();
+  await writeRecords(data.auditDirectory, 3);
+  await stand(data, undefined, { once: true }).shipper.ended;
+  rmSync(onlyChain(data.auditDirectory), { recursive: true });
+  expect(await central(data)).toMatchObject({ state: "behind", lag: { seconds: null } });
+});
+
+test("who ships once waits a moment for a lock that somebody only looks at", async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 3);
+  mkdirSync(data.sinkDirectory, { recursive: true });
+  const lock = tryLock(join(data.sinkDirectory, SHIP_LOCK_FILE));
+  const { kept, shipper } = stand(data, undefined, { once: true });
+  setTimeout(() => lock?.[Symbol.dispose](), 50);
+  await shipper.ended;
+  expect(kept).toHaveLength(3);
 });

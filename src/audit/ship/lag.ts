@@ -10,30 +10,38 @@ export interface Backlog {
   readonly records: number;
   /** Of their lines. */
   readonly bytes: number;
-  /** When the oldest of them was written, in epoch ms; undefined: there are none, or its line is damaged. */
+  /** When the oldest of them was written, in epoch ms; undefined: there are none, or it can't be read. */
   readonly oldestMs: number | undefined;
+  /** Of a chain at least it can't be said what is missing, or since when: there is more of it than the numbers say. */
+  readonly isUnknown: boolean;
 }
 
-/** By the log itself, so that it is right also when nobody ships. Memory: a block. */
+/**
+ * By the log itself, so that it is right also when nobody ships. What of it can't be read, or is gone, is said to be unknown: it would
+ * otherwise look as if it had been shipped. Memory: a block.
+ */
 export async function measureBacklog(auditDirectory: string, cursor: Cursor): Promise<Backlog> {
   let records = 0;
   let bytes = 0;
   let oldestMs: number | undefined;
-  for (const chain of await listChains(auditDirectory)) {
-    const directory = join(auditDirectory, chain);
-    const place = cursor.get(chain);
-    const head = await readHead(directory);
-    const missing = typeof head === "string" ? 0 : Math.max(0, head.seq - (place?.seq ?? -1));
-    if (missing === 0) continue;
-    records += missing;
-    const own = await measureChain(directory, place);
-    bytes += own.bytes;
-    if (own.oldestMs !== undefined) oldestMs = Math.min(oldestMs ?? own.oldestMs, own.oldestMs);
+  const chains = await listChains(auditDirectory);
+  let isUnknown = [...cursor.keys()].some((it) => !chains.includes(it));
+  for (const chain of chains) {
+    const own = await measureChain(join(auditDirectory, chain), cursor.get(chain)).catch(() => undefined);
+    if (!own || own.isUnknown) isUnknown = true;
+    records += own?.records ?? 0;
+    bytes += own?.bytes ?? 0;
+    if (own?.oldestMs !== undefined) oldestMs = Math.min(oldestMs ?? own.oldestMs, own.oldestMs);
   }
-  return { records, bytes, oldestMs };
+  return { records, bytes, oldestMs, isUnknown };
 }
 
-async function measureChain(directory: string, place: Place | undefined) {
+async function measureChain(directory: string, place: Place | undefined): Promise<Backlog> {
+  const head = await readHead(directory);
+  // One that is being made has neither.
+  const isUnknown = typeof head === "string" && (place !== undefined || (await listSegments(directory)).length > 0);
+  const records = typeof head === "string" ? 0 : Math.max(0, head.seq - (place?.seq ?? -1));
+  if (records === 0) return { records, bytes: 0, oldestMs: undefined, isUnknown };
   let bytes = 0;
   let oldest: string | undefined;
   for (const segment of await listSegments(directory)) {
@@ -45,5 +53,10 @@ async function measureChain(directory: string, place: Place | undefined) {
     bytes += behind;
     oldest ??= await timeAt(path, start);
   }
-  return { bytes, oldestMs: oldest === undefined ? undefined : Date.parse(oldest) };
+  return {
+    records,
+    bytes,
+    oldestMs: oldest === undefined ? undefined : Date.parse(oldest),
+    isUnknown: oldest === undefined,
+  };
 }

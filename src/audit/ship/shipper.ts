@@ -13,6 +13,9 @@ import { Voyage } from "./voyage.ts";
 
 /** How often the log is looked at for new records. */
 const POLL_MS = 250;
+/** Who only asks how a sink stands has its lock for a moment: who ships once tries so often, with so long in between. */
+const ONCE_TRIES = 3;
+const ONCE_RETRY_MS = 100;
 /** How often who stands by looks whether the one that ships has died. */
 const STAND_BY_MS = 3_000;
 const REPORT_MS = 1_000;
@@ -78,9 +81,9 @@ export class Shipper implements AsyncDisposable {
     });
   }
 
-  /** What the receiver has not confirmed, as of a second ago, and the age of the oldest; undefined: not known. */
+  /** What the receiver has not confirmed, as of a second ago, and the age of the oldest; undefined: not known, of one chain at least. */
   lag(): Lag | undefined {
-    if (!this.#backlog) return undefined;
+    if (!this.#backlog || this.#backlog.isUnknown) return undefined;
     const { records, oldestMs } = this.#backlog;
     return { records, seconds: oldestMs === undefined ? 0 : Math.max(0, (Date.now() - oldestMs) / 1000) };
   }
@@ -115,16 +118,16 @@ export class Shipper implements AsyncDisposable {
   /** Undefined: another process ships, and this one is to end. */
   async #standBy(): Promise<Lock | undefined> {
     const path = join(this.#options.directory, SHIP_LOCK_FILE);
-    for (;;) {
+    for (let tries = 1; ; tries += 1) {
       const lock = tryLock(path, 0);
       if (lock) {
         // By name: closing a descriptor of the file would drop the lock.
         chmodSync(path, 0o600);
         return lock;
       }
-      if (this.#ending.signal.aborted || this.#options.once) return undefined;
+      if (this.#ending.signal.aborted || (this.#options.once && tries >= ONCE_TRIES)) return undefined;
       // Not all of them at the same moment.
-      await this.#pause(STAND_BY_MS * (0.5 + Math.random() / 2));
+      await this.#pause(this.#options.once ? ONCE_RETRY_MS : STAND_BY_MS * (0.5 + Math.random() / 2));
     }
   }
 
@@ -143,7 +146,6 @@ export class Shipper implements AsyncDisposable {
       const signal = this.#givingUp.signal;
       const voyage = new Voyage({ auditDirectory, directory, cursor, sink, health: this.#health, deliveryMs, signal });
       this.#voyage = voyage;
-      this.#ownFailures = 0;
       await this.#report();
       await this.#rounds(voyage);
     } finally {
@@ -160,10 +162,11 @@ export class Shipper implements AsyncDisposable {
         voyage.hurry();
       }
       const moved = await voyage.round();
+      this.#ownFailures = 0;
       this.#review();
       if (this.#givingUp.signal.aborted || (isDraining && !moved)) return;
-      if (this.#options.once && !moved && !voyage.isUnsettled) return;
-      if (this.#options.once && voyage.failures >= MAX_FAILURES) return;
+      // Not while other chains go on.
+      if (this.#options.once && !moved && (!voyage.isUnsettled || voyage.failures >= MAX_FAILURES)) return;
       if (!moved) await this.#pause(POLL_MS);
     }
   }

@@ -41,7 +41,8 @@ export interface SinkStatus {
    * tried again. `behind`: there are records that were not confirmed. `current`: there are none.
    */
   readonly state: SinkState;
-  readonly lag: { readonly records: number; readonly bytes: number; readonly seconds: number };
+  /** `seconds` is null where it is not known: records of a chain at least are damaged or gone, and may be missing in the other two. */
+  readonly lag: { readonly records: number; readonly bytes: number; readonly seconds: number | null };
   /** Records that were confirmed, each counted once. */
   readonly delivered: number;
   readonly lastSuccess: string | undefined;
@@ -64,15 +65,16 @@ export async function statusOf(
   const found = await readCursor(directory);
   const cursor: Cursor = found === "damaged" ? new Map() : found;
   const report = await readReport(directory);
-  const { records, bytes, oldestMs } = await measureBacklog(auditDirectory, cursor);
+  const { records, bytes, oldestMs, isUnknown } = await measureBacklog(auditDirectory, cursor);
+  const seconds = oldestMs === undefined ? 0 : Math.max(0, (Date.now() - oldestMs) / 1000);
   const { target, lastSuccess, lastError, failures = 0, stopped = [], notes = [] } = report ?? {};
   const damaged =
     found === "damaged" ? ["its cursor is damaged: everything will be shipped again, with the same ids"] : [];
   return {
     name,
     target,
-    state: stateOf({ records, failures, stopped: stopped.length }),
-    lag: { records, bytes, seconds: oldestMs === undefined ? 0 : Math.max(0, (Date.now() - oldestMs) / 1000) },
+    state: stateOf({ isBehind: records > 0 || isUnknown, failures, stopped: stopped.length }),
+    lag: { records, bytes, seconds: isUnknown ? null : seconds },
     delivered: [...cursor.values()].reduce((sum, { seq }) => sum + seq + 1, 0),
     lastSuccess,
     lastError: lastError && { ...lastError, failures },
@@ -82,10 +84,10 @@ export async function statusOf(
   };
 }
 
-function stateOf({ records, failures, stopped }: { records: number; failures: number; stopped: number }): SinkState {
+function stateOf({ isBehind, failures, stopped }: { isBehind: boolean; failures: number; stopped: number }): SinkState {
   if (stopped > 0) return "stopped";
   if (failures > 0) return "failing";
-  return records > 0 ? "behind" : "current";
+  return isBehind ? "behind" : "current";
 }
 
 /** What can't be read is no reason to say nothing: it is written anew within a second of the next change. */

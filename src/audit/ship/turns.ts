@@ -30,18 +30,22 @@ export class Turn {
     this.#endCheckMs = 0;
   }
 
+  /** Delivered, or there is nothing to deliver. */
   succeeded(): void {
     this.failures = 0;
     this.repeat = undefined;
   }
 
-  failed(records: number, retryAfterMs: number | undefined): void {
+  /** @param records how many were to be delivered; undefined: any number may be tried next */
+  failed(records: number | undefined, retryAfterMs: number | undefined): void {
     this.failures += 1;
     this.repeat = records;
     this.#notBeforeMs = performance.now() + waitMs(this.failures, retryAfterMs);
   }
 
+  /** Nothing of it is to be delivered now, so no delivery fails either. */
   damaged(problem: string): void {
+    this.succeeded();
     this.#sightings += 1;
     if (this.#sightings >= SIGHTINGS) this.damage = problem;
     this.#notBeforeMs = performance.now() + (this.damage === undefined ? SECOND_LOOK_MS : RECHECK_MS);

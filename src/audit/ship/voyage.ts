@@ -66,13 +66,20 @@ export class Voyage {
     for (const turn of this.#turns.values()) turn.hurry();
   }
 
-  /** Delivers a batch of each chain that has one; says whether any was confirmed. @throws when the cursor or the log can't be read or written */
+  /**
+   * Delivers a batch of each chain that has one; says whether any was confirmed. A chain that can't be read holds up no other.
+   * @throws when the cursor can't be written, or the log's directory not be read
+   */
   async round(): Promise<boolean> {
     const { auditDirectory, signal } = this.#options;
     const chains = await listChains(auditDirectory);
     for (const [chain, { seq }] of this.#cursor) {
       if (!chains.includes(chain))
         this.#turn(chain).damaged(`${chain}, of which ${seq + 1} records were shipped, is missing`);
+    }
+    // Gone before anything of it was shipped.
+    for (const chain of this.#turns.keys()) {
+      if (!chains.includes(chain) && !this.#cursor.has(chain)) this.#turns.delete(chain);
     }
     let moved = false;
     for (const chain of chains) {
@@ -94,8 +101,18 @@ export class Voyage {
 
   async #take(chain: string): Promise<boolean> {
     const turn = this.#turn(chain);
-    const next = await this.#next(chain, turn);
-    if (next === undefined) return false;
+    let next: NextBatch | Damage | undefined;
+    try {
+      next = await this.#next(chain, turn);
+    } catch (error) {
+      turn.failed(turn.repeat, undefined);
+      this.#options.health.failed(error);
+      return false;
+    }
+    if (next === undefined) {
+      turn.succeeded();
+      return false;
+    }
     if ("damage" in next) {
       turn.damaged(next.damage);
       return false;
@@ -134,7 +151,8 @@ export class Voyage {
     const options = { auditDirectory, chain, after, max };
     // What the head does not name may be in no file tomorrow: a group that could not be synced is cut off again.
     if (head.seq > (after?.seq ?? -1)) return await nextBatch({ ...options, upToSeq: head.seq });
-    if (!turn.mayCheckEnd(performance.now()) || (await endsAt(directory, after)) || isHeld(directory)) return undefined;
+    if (!turn.mayCheckEnd(performance.now()) || (await endsAt(directory, after)) || isHeld(directory, 0))
+      return undefined;
     // A gateway that died, or a computer that lost its power, may have left the head behind the log: that is how the next one finds it.
     return await nextBatch({ ...options, upToSeq: Number.POSITIVE_INFINITY });
   }
