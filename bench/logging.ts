@@ -35,6 +35,7 @@ export async function benchLogging(): Promise<Row[]> {
   try {
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const url = `https://localhost:${(server.address() as AddressInfo).port}/`;
+    const hide = (text: string) => text;
     const authorities = async () => [authority.certificate];
     const bare = await bareAppends(join(directory, "bare"));
     await fill(join(directory, "audit"));
@@ -43,7 +44,8 @@ export async function benchLogging(): Promise<Row[]> {
       const shipper = new Shipper({
         auditDirectory: join(directory, "audit"),
         directory: join(directory, "sink"),
-        open: () => openSink(settings, { authorities, secret: () => async () => "", version: "0.0.0" }),
+        open: () => openSink(settings, { authorities, secret: () => async () => "", hide, version: "0.0.0" }),
+        hide,
         tell: () => undefined,
         once: true,
       });

@@ -104,7 +104,8 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
       auditDirectory: config.auditDirectory,
       ports: {
         authorities,
-        secret: (name, source) => readAsItAges(`logging.sinks.${name}`, source, closing.signal),
+        secret: (name, source) => readAsItAges(`logging.sinks.${name}`, source, closing.signal, known.add),
+        hide: known.hide,
         ...(upstreamProxy && { through: upstreamProxy }),
         version: VERSION,
       },

@@ -16,6 +16,7 @@ import { skillCommand } from "./cli/skill.ts";
 import { snapshotCommand } from "./cli/snapshot.ts";
 import { loadConfig, PACKAGE_ROOT, VERSION } from "./config.ts";
 import { readAuthorities } from "./egress/authorities.ts";
+import { createKnownSecrets } from "./egress/hide.ts";
 import { secretProblem } from "./egress/secret-probe.ts";
 import { readAsItAges } from "./egress/secret-value.ts";
 import { tunnelThrough } from "./egress/upstream-proxy.ts";
@@ -104,9 +105,11 @@ program.addCommand(
     sinks: async (file) => (await loadSettings(configured.settings(file === undefined ? {} : { config: file }))).sinks,
     ports: (signal) => {
       const { upstreamProxy } = config();
+      const known = createKnownSecrets();
       return {
         authorities,
-        secret: (name, source) => readAsItAges(`logging.sinks.${name}`, source, signal),
+        secret: (name, source) => readAsItAges(`logging.sinks.${name}`, source, signal, known.add),
+        hide: known.hide,
         ...(upstreamProxy !== undefined && { through: tunnelThrough(new URL(upstreamProxy), authorities) }),
         version: VERSION,
       };

@@ -83,6 +83,7 @@ function start(
     auditDirectory,
     directory,
     open: () => openSink(settings, ports),
+    hide: ports.hide,
     tell: (news) => {
       const problem = "problem" in news ? `: ${oneLine(news.problem, 500)}` : "";
       say(`${settings.name}: ${news.event === "logging-failed" ? "failing" : "recovered"}${problem}`);

@@ -3,7 +3,7 @@ import { request as requestHttps } from "node:https";
 import { isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect, createSecureContext, type SecureContextOptions } from "node:tls";
-import { deadline } from "./deadline.ts";
+import { abortable, deadline } from "./deadline.ts";
 import { messageOf } from "./error.ts";
 import { once } from "./once.ts";
 import { printable } from "./text.ts";
@@ -82,8 +82,13 @@ export function createOutbound({
         (message) => void contentOf(message, maxBytes).then(result.resolve, result.reject),
       );
       asking.on("error", result.reject);
+      // Without this, the connection would end and nobody be told.
+      asking.on("upgrade", (_message, upgraded) => {
+        upgraded.destroy();
+        result.reject(new Error("it wants to speak another protocol (101)"));
+      });
       asking.end(body);
-      return await result.promise;
+      return await abortable(result.promise, limit);
     } catch (error) {
       signal.throwIfAborted();
       if (limit.aborted) throw fail(`did not answer within ${timeoutMs / 1000} s`);

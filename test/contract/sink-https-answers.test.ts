@@ -111,6 +111,11 @@ const answers: [string, (response: ServerResponse) => void, string][] = [
   ["500", (it) => it.writeHead(500).end("{"), "answered 500"],
   ["a redirect", (it) => it.writeHead(307, { location: "/x" }).end(), "redirects are not followed"],
   ["401", (it) => it.writeHead(401).end(), "does not accept who asks (401)"],
+  [
+    "another protocol",
+    (it) => it.writeHead(101, { connection: "Upgrade", upgrade: "x" }).end(),
+    "wants to speak another protocol",
+  ],
   ["a huge answer", (it) => it.end(Buffer.alloc(5_000_000, "a")), "its answer has more than"],
   ["garbage", (it) => it.socket?.end("SSH-2.0-OpenSSH\r\n"), "did not answer"],
   [
@@ -149,14 +154,36 @@ test("a batch that is too large is halved, in order, until it fits; a record tha
     return true;
   };
   await deliver();
-  expect(receiver.deliveries.map(({ body }) => JSON.parse(body).records.length)).toEqual([8, 4, 2, 2, 2, 2]);
+  expect(receiver.deliveries.map(({ body }) => JSON.parse(body).records.length)).toEqual([8, 4, 2, 4, 2, 4, 2, 2]);
   const received = await receiver.received();
   expect(received.map(({ hash }) => hash)).toEqual(batch.entries.map(({ record }) => record.hash));
   receiver.instead = (_, response) => {
     response.writeHead(413).end();
     return true;
   };
-  await expect(deliver()).rejects.toThrow("finds a single record too large");
+  await expect(deliver()).rejects.toThrow(`finds record ${batch.chain}/0 alone too large (413)`);
+});
+
+test("what is confirmed of a batch that failed is not sent again, and the next batch is", async () => {
+  const { receiver, batch, deliver } = await stand();
+  const seqs = () =>
+    receiver.deliveries.map(({ body }) => JSON.parse(body).records.map((it: { seq: number }) => it.seq));
+  const answer = (status: (seqs: readonly number[]) => number) => {
+    receiver.instead = (_, response) => {
+      response.writeHead(status(seqs().at(-1) ?? [])).end();
+      return true;
+    };
+  };
+  // Record 1 is large: whatever holds it and another one, too.
+  answer((it) => (it.includes(1) && it.length > 1 ? 413 : it.includes(5) ? 500 : 200));
+  await expect(deliver()).rejects.toThrow("answered 500");
+  const before = seqs().length;
+  expect(seqs().slice(3)).toEqual([[0], [1, 2], [1], [2, 3], [4, 5, 6, 7]]);
+  answer(() => 200);
+  await deliver();
+  expect(seqs().slice(before)).toEqual([[4, 5, 6, 7]]);
+  await deliver();
+  expect(seqs().at(-1)).toEqual(batch.entries.map(({ record }) => record.seq));
 });
 
 test("a server whose certificate nobody here trusts gets nothing", async () => {
@@ -260,6 +287,8 @@ test("Elasticsearch gets documents by their ids, and has to answer for each", as
     "{}",
     '{"errors":false}',
     '{"items":[]}',
+    '{"items":{"length":8}}',
+    '{"items":[1,1,1,1,1,1,1,1]}',
     '{"errors":false,"items":[{"create":{"status":201}}]}',
   ]) {
     await expect((await answer(body)).deliver()).rejects.toThrow("without saying what became of each record");

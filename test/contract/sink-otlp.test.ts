@@ -9,6 +9,7 @@ import type { IntentBody, RecordBody } from "../../src/audit/record.ts";
 import { openOtlpSink } from "../../src/audit/sinks/otlp.ts";
 import { otlpSchema } from "../../src/audit/sinks/otlp-settings.ts";
 import { type Batch, DeliveryFailed, type Sink, type SinkPorts } from "../../src/audit/sinks/sink.ts";
+import { createKnownSecrets } from "../../src/egress/hide.ts";
 import { createSessionAuthority, type SessionAuthority } from "../../src/egress/session-authority.ts";
 import { onlyChain, scratch } from "../support/audit.ts";
 import { event, intent, outcome } from "../support/audit-bodies.ts";
@@ -42,6 +43,7 @@ async function openSink(settings: Record<string, unknown> = {}, ports: Partial<S
   return await openOtlpSink(otlpSchema.parse({ ...receiver.settings, ...settings }), {
     authorities: async () => receiver.authorities,
     secret: (name) => async () => `value of ${name}`,
+    hide: (text) => text,
     version: "1.2.3",
     ...ports,
   });
@@ -422,6 +424,37 @@ test("headers are secrets that are read for each request, and one that can't be 
   await expect(sink.deliver(batchOf(entries), signal())).rejects.toThrow(
     /^the value of the header `X-Api-Key` can't be had: the vault is locked$/,
   );
+});
+
+test("a secret that a receiver sends back is not in what is said of it, not a part of it either", async () => {
+  const entries = await logOf(calls(1));
+  const value = "k3y-that-nobody-else-may-see";
+  const known = createKnownSecrets();
+  const secret: SinkPorts["secret"] = (name) => async () => {
+    known.add(name, value);
+    return value;
+  };
+  const { hide } = known;
+  await using sink = await openSink({ headers: { "X-Api-Key": { env: "OTLP_KEY" } } }, { secret, hide });
+  const said = `${"x".repeat(290)} ${value}`;
+  for (const answer of [
+    { status: 401, headers: { "content-type": "text/plain" }, body: said },
+    { status: 200, headers: PROTOBUF, body: partialSuccess(1, said) },
+    { status: 200, headers: { "content-type": value }, body: "x" },
+  ]) {
+    receiver.odd.push({ path: "/v1/logs", answer });
+    const failure = await sink.deliver(batchOf(entries), signal()).catch((it: unknown) => it);
+    expect(failure).toBeInstanceOf(DeliveryFailed);
+    expect(String(failure)).not.toContain("k3y");
+  }
+});
+
+test("a receiver that wants to speak another protocol does not hold anything up", async () => {
+  const entries = await logOf(calls(1));
+  await using sink = await openSink();
+  const headers = { connection: "Upgrade", upgrade: "websocket" };
+  receiver.odd.push({ path: "/v1/logs", answer: { status: 101, headers } });
+  await expect(sink.deliver(batchOf(entries), signal())).rejects.toThrow("wants to speak another protocol (101)");
 });
 
 test("a value that no header may have is not shown", async () => {

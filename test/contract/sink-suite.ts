@@ -54,11 +54,13 @@ export function sinkSuite(name: string, makeReceiver: MakeReceiver): void {
     onTestFinished(() => closing.abort());
     const data = testData();
     const settings = sinkSchema.parse(receiver.settings);
+    const ports = testPorts(receiver.authorities, closing.signal);
     const ship = () => {
       const shipper = new Shipper({
         auditDirectory: data.auditDirectory,
         directory: data.sinkDirectory,
-        open: () => openSink(settings, testPorts(receiver.authorities, closing.signal)),
+        open: () => openSink(settings, ports),
+        hide: ports.hide,
         tell: () => undefined,
       });
       onTestFinished(() => shipper[Symbol.asyncDispose]());

@@ -59,6 +59,7 @@ export function portsFor(postgres: TestPostgres, more: Partial<SinkPorts> = {}):
     version: "0.0.0",
     authorities: async () => [postgres.authority.certificate],
     secret: (name, source) => (signal) => readSecret({ name, source }, signal),
+    hide: (text) => text,
     ...more,
   };
 }

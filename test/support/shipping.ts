@@ -12,6 +12,7 @@ import type { Json } from "../../src/audit/record.ts";
 import { statusOf } from "../../src/audit/ship/status.ts";
 import { sinkSchema } from "../../src/audit/sinks/settings.ts";
 import type { SinkPorts } from "../../src/audit/sinks/sink.ts";
+import { createKnownSecrets } from "../../src/egress/hide.ts";
 import { readAsItAges } from "../../src/egress/secret-value.ts";
 import { chains } from "./audit.ts";
 import { event } from "./audit-bodies.ts";
@@ -73,9 +74,11 @@ export async function until<T>(get: () => Promise<T> | T, is: (it: T) => boolean
 }
 
 export function testPorts(authorities: readonly string[], signal: AbortSignal): SinkPorts {
+  const known = createKnownSecrets();
   return {
     authorities: async () => authorities,
-    secret: (name, source) => readAsItAges(name, source, signal),
+    secret: (name, source) => readAsItAges(name, source, signal, known.add),
+    hide: known.hide,
     version: "0.0.0",
   };
 }

@@ -33,6 +33,7 @@ export function batchesOf(entries: readonly Entry[], records: number): Batch[] {
 export const sinkPorts: SinkPorts = {
   authorities: async () => [],
   secret: () => async () => "",
+  hide: (text) => text,
   version: "0.0.0-test",
 };
 

@@ -42,7 +42,12 @@ async function audit(...args: string[]) {
     indexFile: (dataDir = "") => join(dataDir, "index.sqlite"),
     dataDirectory: (dataDir = "") => dataDir,
     sinks: async () => [],
-    ports: () => ({ authorities: async () => [], secret: () => async () => "", version: "0.0.0" }),
+    ports: () => ({
+      authorities: async () => [],
+      secret: () => async () => "",
+      hide: (text) => text,
+      version: "0.0.0",
+    }),
   });
   const collect = (name: "stdout" | "stderr") =>
     vi.spyOn(process[name], "write").mockImplementation((chunk) => {

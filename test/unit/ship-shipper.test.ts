@@ -39,6 +39,7 @@ function stand(data: TestData, deliver: Deliver = () => undefined, more: { once?
     auditDirectory: data.auditDirectory,
     directory: data.sinkDirectory,
     open: async () => sink,
+    hide: (text) => text.replaceAll("s3cret", "[redacted]"),
     tell: (it) => news.push(it),
     ...more,
   });
@@ -97,7 +98,7 @@ test("a record that a receiver never takes holds up its own chain, and no other"
   await using held = await openAuditLog({ directory: data.auditDirectory, gateway: "gw-held" });
   const other = await writeRecords(data.auditDirectory, 3);
   const { kept } = stand(data, ({ chain }) => {
-    if (chain === held.chain) throw new DeliveryFailed("never this one");
+    if (chain === held.chain) throw new DeliveryFailed("never this one, with s3cret");
   });
   await until(
     () => kept.length,
@@ -115,7 +116,7 @@ test("a record that a receiver never takes holds up its own chain, and no other"
     () => central(data),
     ({ state, lag }) => state === "failing" && lag.records === 3,
   );
-  expect(status.lastError?.message).toBe("never this one");
+  expect(status.lastError?.message).toBe("never this one, with [redacted]");
 });
 
 test("an outage is told once when it begins and once when it is over", async () => {

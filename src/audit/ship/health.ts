@@ -23,7 +23,8 @@ export interface Health {
   review(state: { failures: number; stopped: readonly string[]; target: string | undefined }): SinkNews | undefined;
 }
 
-export function createHealth(): Health {
+/** @param hide takes secrets out of what is said of a failure: it goes to a file, to the log, and with it to all other sinks */
+export function createHealth(hide: (text: string) => string): Health {
   let lastSuccess: string | undefined;
   let lastError: Health["lastError"];
   let outageSinceMs: number | undefined;
@@ -42,7 +43,7 @@ export function createHealth(): Health {
       lastSuccess = new Date().toISOString();
     },
     failed: (error) => {
-      lastError = { message: printable(messageOf(error), MAX_CHARS), time: new Date().toISOString() };
+      lastError = { message: printable(hide(messageOf(error)), MAX_CHARS), time: new Date().toISOString() };
     },
     review: ({ failures, stopped, target }) => {
       const [damage] = stopped;

@@ -6,7 +6,7 @@ import { type Lock, tryLock } from "../../lib/lock.ts";
 import type { Sink } from "../sinks/sink.ts";
 import { waitMs } from "./backoff.ts";
 import { type Cursor, readCursor, setCursorAside } from "./cursor.ts";
-import { createHealth, type SinkNews } from "./health.ts";
+import { createHealth, type Health, type SinkNews } from "./health.ts";
 import { type Backlog, measureBacklog } from "./lag.ts";
 import { type Report, readReport, SHIP_LOCK_FILE, writeReport } from "./status.ts";
 import { Voyage } from "./voyage.ts";
@@ -34,6 +34,8 @@ export interface ShipperOptions {
   /** The sink's own, for its cursor, lock and status; made when missing. */
   readonly directory: string;
   readonly open: () => Promise<Sink>;
+  /** Takes the values of secrets out of a text. */
+  readonly hide: (text: string) => string;
   /** Told when an outage begins, and when it is over. */
   readonly tell: (news: SinkNews) => void;
   /** Ends by itself when the receiver has everything, after a few failures in a row, or when another process ships. */
@@ -56,7 +58,7 @@ export class Shipper implements AsyncDisposable {
   /** Resolves when shipping has ended; never rejects. */
   readonly ended: Promise<void>;
   readonly #options: ShipperOptions;
-  readonly #health = createHealth();
+  readonly #health: Health;
   /** Aborts when no more than what is there already is to be shipped. */
   readonly #ending = new AbortController();
   /** Aborts what is under way. */
@@ -73,6 +75,7 @@ export class Shipper implements AsyncDisposable {
 
   constructor(options: ShipperOptions) {
     this.#options = options;
+    this.#health = createHealth(options.hide);
     const ended = new AbortController();
     const ticking = this.#tick(ended.signal);
     this.ended = this.#run().finally(async () => {

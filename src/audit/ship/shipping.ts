@@ -36,6 +36,7 @@ export function openShipping({ sinks, dataDirectory, auditDirectory, ports, tell
         auditDirectory,
         directory: sinkDirectory(dataDirectory, settings.name),
         open: () => openSink(settings, ports),
+        hide: ports.hide,
         tell: (news) => tell({ sink: settings.name, ...news }),
       }),
   );

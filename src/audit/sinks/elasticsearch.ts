@@ -1,15 +1,18 @@
 import { z } from "zod";
 import type { Entry } from "../read.ts";
 import type { RecordBody } from "../record.ts";
-import { type HttpsShape, jsonIn } from "./https-shape.ts";
+import { type HttpsShape, jsonIn, MAX_RECORDS } from "./https-shape.ts";
 
 /** Only what is looked at; a batch's answer has an item for each record. */
 const FILTER = "errors,items.*.status,items.*.error.type,error.type";
-const answerSchema = z.object({
-  items: z.array(
-    z.record(z.string(), z.object({ status: z.int(), error: z.object({ type: z.string().optional() }).optional() })),
-  ),
+/** Of an answer: the frame, and for each record. */
+const MAX_FRAME_BYTES = 64 * 1024;
+const MAX_ITEM_BYTES = 512;
+const answerSchema = z.object({ items: z.custom<readonly unknown[]>(Array.isArray) });
+const itemSchema = z.object({
+  create: z.object({ status: z.int(), error: z.object({ type: z.string().optional() }).optional() }),
 });
+const UNSAID = "answered 2xx without saying what became of each record";
 const refusalSchema = z.object({ error: z.object({ type: z.string() }) });
 
 /**
@@ -24,13 +27,16 @@ export function elasticsearchShape(base: URL, { index }: { readonly index: strin
     url,
     contentType: "application/x-ndjson",
     scheme: "ApiKey",
-    maxReplyBytes: 1024 * 1024,
+    maxReplyBytes: MAX_FRAME_BYTES + MAX_RECORDS * MAX_ITEM_BYTES,
     body: ({ entries }) => entries.map((it) => `${actionOf(it)}\n${documentOf(it)}\n`).join(""),
     problem: (reply, entries) => {
       const { items } = answerSchema.safeParse(jsonIn(reply)).data ?? {};
-      if (items?.length !== entries.length) return "answered 2xx without saying what became of each record";
+      if (items?.length !== entries.length) return UNSAID;
+      // One after the other: an answer of nothing but mistakes is not to make an issue of each.
       for (const [at, item] of items.entries()) {
-        const { status, error } = item["create"] ?? { status: 0 };
+        const { create } = itemSchema.safeParse(item).data ?? {};
+        if (!create) return UNSAID;
+        const { status, error } = create;
         // A conflict is what it has already.
         if (status === 200 || status === 201 || status === 409) continue;
         return `refused record ${entries[at]?.record.seq}: ${status} ${word(error?.type)}`;

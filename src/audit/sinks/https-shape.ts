@@ -2,6 +2,9 @@ import type { Reply } from "../../lib/outbound.ts";
 import type { Entry } from "../read.ts";
 import type { Batch } from "./sink.ts";
 
+/** In a batch. */
+export const MAX_RECORDS = 1_000;
+
 /** How one kind of receiver wants records, and how it says that it has them. */
 export interface HttpsShape {
   readonly url: URL;

@@ -9,15 +9,13 @@ import { messageOf } from "../../lib/error.ts";
 import { createOutbound, type Reply, type SendOutbound } from "../../lib/outbound.ts";
 import { printable } from "../../lib/text.ts";
 import { readWebhookKey, signWebhook, WEBHOOK_KEY_WANTED } from "../../lib/webhook-signature.ts";
-import type { Entry } from "../read.ts";
 import { elasticsearchShape } from "./elasticsearch.ts";
 import { jsonShape } from "./https-json.ts";
 import type { HttpsSettings } from "./https-settings.ts";
-import type { HttpsShape } from "./https-shape.ts";
+import { type HttpsShape, MAX_RECORDS } from "./https-shape.ts";
 import { type Batch, DeliveryFailed, type Sink, type SinkPorts } from "./sink.ts";
 import { splunkShape } from "./splunk.ts";
 
-const MAX_RECORDS = 1_000;
 const MAX_BYTES = 1024 * 1024;
 /** Whoever delivers sets a shorter time. */
 const REQUEST_MS = 120_000;
@@ -25,7 +23,8 @@ const REQUEST_MS = 120_000;
 const compress = promisify(gzip);
 
 /**
- * Batches by HTTPS. The same records have the same `Idempotency-Key`. Nothing is kept between batches but how large one may be.
+ * Batches by HTTPS. The same records have the same `Idempotency-Key`. Nothing is kept between batches but how large a request
+ * may be, and what is confirmed of a batch that failed.
  */
 export async function openHttpsSink(settings: HttpsSettings, ports: SinkPorts): Promise<Sink> {
   const shape = shapeOf(settings);
@@ -39,9 +38,13 @@ export async function openHttpsSink(settings: HttpsSettings, ports: SinkPorts): 
   let sending: Promise<SendOutbound> | undefined;
   /** Records in a request; fewer while the receiver finds them too many. */
   let most = MAX_RECORDS;
+  /** By chain, of a batch that failed: the hash of the last record that was confirmed, which stands for all before it. */
+  const confirmed = new Map<string, string>();
 
   async function deliver({ chain, entries }: Batch, signal: AbortSignal): Promise<void> {
-    for (let at = 0; at < entries.length; ) {
+    const last = confirmed.get(chain);
+    // 0 where it is another batch.
+    for (let at = entries.findIndex(({ record }) => record.hash === last) + 1; at < entries.length; ) {
       const [first, ...others] = entries.slice(at, at + most);
       if (!first) return;
       const part: Batch = { chain, entries: [first, ...others] };
@@ -51,10 +54,12 @@ export async function openHttpsSink(settings: HttpsSettings, ports: SinkPorts): 
         most = Math.ceil(length / 2);
         continue;
       }
-      confirm(reply, part.entries);
+      confirm(reply, part);
       at += length;
+      most = Math.min(most * 2, MAX_RECORDS);
+      confirmed.set(chain, part.entries.at(-1)?.record.hash ?? first.record.hash);
     }
-    most = Math.min(most * 2, MAX_RECORDS);
+    confirmed.delete(chain);
   }
 
   async function request(batch: Batch, signal: AbortSignal): Promise<Reply> {
@@ -80,7 +85,7 @@ export async function openHttpsSink(settings: HttpsSettings, ports: SinkPorts): 
     }
   }
 
-  function confirm(reply: Reply, entries: readonly Entry[]): void {
+  function confirm(reply: Reply, { chain, entries }: Batch): void {
     const { status } = reply;
     if (status >= 200 && status < 300) {
       const problem = shape.problem(reply, entries);
@@ -91,7 +96,7 @@ export async function openHttpsSink(settings: HttpsSettings, ports: SinkPorts): 
     const why = reason === undefined ? "" : `: ${reason}`;
     if (status === 429 || status === 503) throw fail(`answered ${status}${why}`, retryAfterMs(reply));
     if (status === 401 || status === 403) throw fail(`does not accept who asks (${status})${why}`);
-    if (status === 413) throw fail(`finds a single record too large (413)${why}`);
+    if (status === 413) throw fail(`finds record ${chain}/${entries[0].record.seq} alone too large (413)${why}`);
     if (status >= 300 && status < 400) {
       throw fail(`answered ${status}: redirects are not followed, so \`url\` must be the last address`);
     }

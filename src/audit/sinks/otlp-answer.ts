@@ -2,7 +2,7 @@ import { ProtobufLogsSerializer, ProtobufTraceSerializer } from "@opentelemetry/
 import { z } from "zod";
 import { printable } from "../../lib/text.ts";
 import type { Posted } from "./otlp-post.ts";
-import { DeliveryFailed } from "./sink.ts";
+import { DeliveryFailed, type SinkPorts } from "./sink.ts";
 
 /** No receiver is left alone for longer, whatever it asks for. */
 const MAX_RETRY_AFTER_MS = 3_600_000;
@@ -23,8 +23,11 @@ interface Confirmation {
   readonly message: string;
 }
 
-/** @throws DeliveryFailed unless the receiver says that it has taken all of it */
-export function requireTaken(kind: Signal, host: string, posted: Posted): void {
+/**
+ * @param hide takes secrets out of what the receiver says: it may send back what it was asked with. Before that is cut, or a part would stay
+ * @throws DeliveryFailed unless the receiver says that it has taken all of it
+ */
+export function requireTaken(kind: Signal, host: string, posted: Posted, hide: SinkPorts["hide"]): void {
   const { status, headers } = posted;
   const fail = (what: string, cause?: unknown) => {
     const hint = kind === "traces" ? "; if it takes no traces, set `traces: false`" : "";
@@ -37,13 +40,13 @@ export function requireTaken(kind: Signal, host: string, posted: Posted): void {
   if (status >= 300 && status < 400) {
     throw fail(`answered ${status} to ${kind}: redirects are not followed, so \`url\` must be the last address`);
   }
-  if (status < 200 || status >= 300) throw fail(`answered ${status} to ${kind}${saidOf(posted)}`);
+  if (status < 200 || status >= 300) throw fail(`answered ${status} to ${kind}${saidOf(posted, hide)}`);
   if (posted.body.length === 0) return;
-  const type = headers["content-type"]?.split(";")[0]?.trim().toLowerCase() ?? "";
-  const read = READERS.get(type);
+  const type = headers["content-type"]?.split(";")[0]?.trim() ?? "";
+  const read = READERS.get(type.toLowerCase());
   if (!read) {
     throw fail(
-      `did not confirm the ${kind}, but answered with \`${printable(type, 60)}\`: is \`url\` an OTLP receiver's?`,
+      `did not confirm the ${kind}, but answered with \`${printable(hide(type), 60)}\`: is \`url\` an OTLP receiver's?`,
     );
   }
   let confirmation: Confirmation;
@@ -54,7 +57,7 @@ export function requireTaken(kind: Signal, host: string, posted: Posted): void {
   }
   const { rejected, message } = confirmation;
   // By the standard, it is not sent again then. It is: nothing that is on record may be missing without anybody's notice.
-  if (rejected !== 0) throw fail(`refused ${rejected} of the ${kind}: ${printable(message, 300)}`);
+  if (rejected !== 0) throw fail(`refused ${rejected} of the ${kind}: ${printable(hide(message), 300)}`);
 }
 
 const READERS: ReadonlyMap<string, (kind: Signal, body: Buffer) => Confirmation> = new Map([
@@ -80,9 +83,9 @@ const READERS: ReadonlyMap<string, (kind: Signal, body: Buffer) => Confirmation>
 ]);
 
 /** What a receiver says for people. */
-function saidOf({ headers, body }: Posted): string {
+function saidOf({ headers, body }: Posted, hide: SinkPorts["hide"]): string {
   const isText = /^(?:text\/plain|application\/json)\b/i.test(headers["content-type"] ?? "");
-  return isText && body.length > 0 ? `: ${printable(body.toString("utf8").trim(), 300)}` : "";
+  return isText && body.length > 0 ? `: ${printable(hide(body.toString("utf8")).trim(), 300)}` : "";
 }
 
 /** In ms: seconds, or a date (RFC 9110, 10.2.3). */

@@ -1,12 +1,12 @@
 import { readFile } from "node:fs/promises";
-import { type IncomingHttpHeaders, type IncomingMessage, request as requestHttp } from "node:http";
+import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { isIP } from "node:net";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { connect, createSecureContext, type SecureContext } from "node:tls";
-import { deadline } from "../../lib/deadline.ts";
+import { abortable, deadline } from "../../lib/deadline.ts";
 import { messageOf } from "../../lib/error.ts";
 import { printable } from "../../lib/text.ts";
 import { hostOf, isLoopback } from "./otlp-settings.ts";
@@ -48,11 +48,18 @@ export function createPost(
       const sized = { ...given, headers: { ...given.headers, "content-length": String(body.byteLength) } };
       const { promise, resolve, reject } = Promise.withResolvers<Posted>();
       const onAnswer = (message: IncomingMessage) => void answerOf(message).then(resolve, reject);
+      const answerTo = (asking: ClientRequest) => {
+        asking.on("error", reject);
+        // Without this, the connection would end and nobody be told.
+        asking.on("upgrade", (_message, upgraded) => {
+          upgraded.destroy();
+          reject(new DeliveryFailed(`\`${url.host}\` wants to speak another protocol (101)`));
+        });
+        asking.end(body);
+        return abortable(promise, limit);
+      };
       if (url.protocol === "http:") {
-        requestHttp({ ...sized, host, port, agent: false }, onAnswer)
-          .on("error", reject)
-          .end(body);
-        return await promise;
+        return await answerTo(requestHttp({ ...sized, host, port, agent: false }, onAnswer));
       }
       trusted ??= contextOf(ca, authorities);
       const secureContext = await trusted;
@@ -69,8 +76,7 @@ export function createPost(
         },
         onAnswer,
       );
-      asking.on("error", reject).end(body);
-      return await promise;
+      return await answerTo(asking);
     } catch (error) {
       signal.throwIfAborted();
       // Whoever mends the file of authorities need not start the gateway anew.

@@ -38,7 +38,7 @@ export function openOtlpSink(settings: OtlpSettings, ports: SinkPorts): Promise<
     const given: Record<string, string> = {};
     for (const { name, read } of secrets) given[name.toLowerCase()] = await secretOf(name, read, signal);
     const own = { "content-type": "application/x-protobuf", "user-agent": `glovebox/${ports.version}` };
-    requireTaken(kind, url.host, await post(places[kind], { ...given, ...own }, body, signal));
+    requireTaken(kind, url.host, await post(places[kind], { ...given, ...own }, body, signal), ports.hide);
   }
 
   async function deliver({ chain, entries }: Batch, signal: AbortSignal): Promise<void> {

@@ -46,6 +46,8 @@ export interface SinkPorts {
   readonly authorities: () => Promise<readonly string[]>;
   /** The value of a secret that settings refer to: read when it is needed, and again as it ages. */
   readonly secret: (name: string, source: SecretSource) => (signal: AbortSignal) => Promise<string>;
+  /** The text without the values of secrets that were read: for what a receiver has said, before it is cut. */
+  readonly hide: (text: string) => string;
   /** A connection to a host where the network's own proxy is the only way out; without it, drivers connect themselves. */
   readonly through?: (host: string, port: number, signal: AbortSignal) => Promise<Duplex>;
   /** Glovebox's own version. */
