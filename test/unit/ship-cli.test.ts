@@ -1,13 +1,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
 import { createSessionAuthority } from "../../src/egress/session-authority.ts";
 import { loadSettings } from "../../src/settings.ts";
 import { userFilePlace } from "../../src/settings-user.ts";
-import { scratch } from "../support/audit.ts";
+import { onlyChain, scratch } from "../support/audit.ts";
 import { openHttpsReceiver } from "../support/https-receiver.ts";
 import { testData, writeRecords } from "../support/shipping.ts";
 
@@ -59,6 +59,16 @@ test("ship --once ships all there is, and status says how far it came", async ()
       /^(?:# (?:HELP|TYPE) glovebox_\w+ .+|glovebox_\w+(?:\{\w+="[\w-]+"(?:,\w+="\w+")?\})? [\d.e+]+)$/,
     );
   }
+});
+
+test("where the log can't say how far behind a sink is, the status says that it is unknown", async () => {
+  const { data, audit } = await stand();
+  await writeRecords(data.auditDirectory, 4);
+  rmSync(join(onlyChain(data.auditDirectory), "head"));
+  expect((await audit("status")).stdout).toMatch(
+    /\ncentral \(never reached\): behind, at least 0 records \(0\.0 KiB\) behind, the oldest of unknown age\n/,
+  );
+  expect((await audit("status", "--prometheus")).stdout).toContain('glovebox_sink_lag_seconds{sink="central"} +Inf\n');
 });
 
 test("a receiver that stays away makes both end with 1, and the reason", { timeout: 60_000 }, async () => {
