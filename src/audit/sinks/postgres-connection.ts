@@ -4,15 +4,24 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import type { ConnectionOptions } from "node:tls";
-import { Client, type QueryResultRow } from "pg";
+import { Client, type CustomTypesConfig, type QueryResultRow, types } from "pg";
 import { GatewayError } from "../../errors.ts";
 import { abortable } from "../../lib/deadline.ts";
 import { messageOf } from "../../lib/error.ts";
+import { guardClient } from "./postgres-guard.ts";
 import { isSocket, type PostgresSettings } from "./postgres-settings.ts";
 import type { SinkPorts } from "./sink.ts";
 
 const CONNECT_MS = 15_000;
 const KEEP_ALIVE_MS = 30_000;
+/**
+ * By PostgreSQL's numbers, what the driver's queries have that is not text: boolean, integer, double precision, text[], jsonb. The server says
+ * what a value is, and the parser that `pg` has for a time can be kept busy for hours with one.
+ */
+const PARSED = new Set([16, 23, 701, 1009, 3802]);
+const TYPES: CustomTypesConfig = {
+  getTypeParser: (oid: number) => (PARSED.has(oid) ? types.getTypeParser(oid, "text") : (value: string) => value),
+};
 
 export interface Answer<Row> {
   readonly rows: readonly Row[];
@@ -38,12 +47,14 @@ export interface StoreConnection extends Disposable {
 
 /**
  * Connects, and logs in. Nothing is taken from the environment (`PGHOST`, `.pgpass` and the like): what is not in the settings is not used.
- * @throws GatewayError CONFIG_INVALID for files that can't be used; the server's error, TLS's, the network's, or the signal's reason
+ * @param maxAnswerBytes what the server may answer to one query, and to the login
+ * @throws GatewayError CONFIG_INVALID for files that can't be used, SINK_FAILED for a server that breaks the protocol; the server's error, TLS's, the network's, or the signal's reason
  */
 export async function connectToStore(
   settings: PostgresSettings,
   ports: SinkPorts,
   signal: AbortSignal,
+  maxAnswerBytes: number,
 ): Promise<StoreConnection> {
   const { host, port, user, database } = settings;
   signal.throwIfAborted();
@@ -73,22 +84,20 @@ export async function connectToStore(
     ...(process.env["PGOPTIONS"] === undefined ? {} : { options: " " }),
     application_name: `glovebox ${ports.version}`,
     client_encoding: "UTF8",
+    types: TYPES,
     connectionTimeoutMillis: CONNECT_MS,
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
   });
+  const guard = guardClient(client, maxAnswerBytes);
   let isUsable = true;
-  // Also between queries: the server shuts down, or the network is gone. Whoever uses it next finds out.
-  client.on("error", () => {
-    isUsable = false;
-  });
-  client.on("end", () => {
-    isUsable = false;
-  });
   const cut = () => {
     isUsable = false;
     stream.destroy();
   };
+  // Also between queries: the server shuts down, the network is gone, or what came was refused. Whoever uses it next finds out.
+  client.on("error", cut);
+  client.on("end", cut);
   const whole = async <T>(work: Promise<T>, until: AbortSignal): Promise<T> => {
     try {
       return await abortable(work, until);
@@ -110,6 +119,7 @@ export async function connectToStore(
     query: async (text, values, until, name) => {
       // Of several statements there are several answers, which its types don't say.
       const statement = { text, values: [...values], ...(name !== undefined && { name }) };
+      guard.expectAnswer();
       const answers = [await whole(client.query(statement), until)].flat();
       const { rows, rowCount, command } = answers.at(-1) ?? { rows: [], rowCount: 0, command: "" };
       return { rows, count: rowCount ?? 0, command };

@@ -3,13 +3,16 @@ import type { QueryResultRow } from "pg";
 import type { Position } from "../line.ts";
 import { connectToStore } from "./postgres-connection.ts";
 import { failureText } from "./postgres-failure.ts";
+import { AnswerTooLarge } from "./postgres-guard.ts";
 import { SELECTED } from "./postgres-row.ts";
 import type { PostgresSettings } from "./postgres-settings.ts";
 import { DeliveryFailed, type SinkPorts } from "./sink.ts";
 
-/** Rows that are held at a time: a few hundred KiB, and at worst 130 MiB. */
+/** Rows that are asked for at a time: a few hundred KiB. */
 const PAGE = 500;
-const HASHES_PAGE = 10_000;
+const SHORT_PAGE = 10_000;
+/** How much is held at a time. Rows of which a page is larger are asked for in smaller ones: a single one has 16 MiB at most. */
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 /** How long one page may take to come. */
 const PAGE_MS = 300_000;
 
@@ -66,36 +69,60 @@ export async function openStore(settings: PostgresSettings, ports: SinkPorts): P
       throw new DeliveryFailed(failureText(cause, settings), { cause });
     }
   };
-  const connection = await guarded(connectToStore(settings, ports, AbortSignal.timeout(PAGE_MS)));
+  const connected = async () => {
+    const made = await connectToStore(settings, ports, AbortSignal.timeout(PAGE_MS), MAX_ANSWER_BYTES);
+    // Each day is a partition: a plan for a year of them takes longer than its execution, so that one is made for all pages.
+    try {
+      await made.query("SET plan_cache_mode = force_generic_plan", [], AbortSignal.timeout(PAGE_MS));
+    } catch (error) {
+      made[Symbol.dispose]();
+      throw error;
+    }
+    return made;
+  };
+  let connection = await guarded(connected());
   const ask = <Row extends QueryResultRow>(text: string, values: readonly unknown[], name?: string) =>
     guarded(connection.query<Row>(text, values, AbortSignal.timeout(PAGE_MS), name));
-  // Each day is a partition: a plan for a year of them takes longer than its execution, so that one is made for all pages.
-  await ask("SET plan_cache_mode = force_generic_plan", []);
 
   /** By where the last page ended rather than by a cursor: a transaction of hours would keep the server from cleaning up. */
   async function* pages<Row extends Mark>(columns: string, chain: string | undefined, rows: number) {
     const among = chain === undefined ? "" : "AND chain = $4";
-    const text = `SELECT ${columns}, chain, seq, time::text AS at FROM ${schema}.records
-      WHERE (chain, seq, time) > ($1, $2, $3::timestamptz) ${among} ORDER BY chain, seq, time LIMIT ${rows}`;
-    const name = hash("sha1", text);
     let after: Mark = { chain: chain ?? "", seq: "-1", at: "infinity" };
+    let limit = rows;
     for (;;) {
+      const text = `SELECT ${columns}, chain, seq, time::text AS at FROM ${schema}.records
+        WHERE (chain, seq, time) > ($1, $2, $3::timestamptz) ${among} ORDER BY chain, seq, time LIMIT ${limit}`;
       const values = [after.chain, after.seq, after.at, ...(chain === undefined ? [] : [chain])];
-      const found = (await ask<Row>(text, values, name)).rows;
-      yield* found;
-      const last = found.at(-1);
-      if (!last || found.length < rows) return;
+      const found = await ask<Row>(text, values, hash("sha1", text)).catch(async (error: unknown) => {
+        const isTooLarge = error instanceof DeliveryFailed && error.cause instanceof AnswerTooLarge;
+        if (!isTooLarge || limit === 1) throw error;
+        connection = await guarded(connected());
+        return undefined;
+      });
+      if (!found) {
+        limit = Math.ceil(limit / 8);
+        continue;
+      }
+      yield* found.rows;
+      const last = found.rows.at(-1);
+      if (!last || found.rows.length < limit) return;
       after = last;
+      limit = Math.min(rows, 2 * limit);
     }
   }
   return {
     chains: async () => {
-      const text = `SELECT chain, seq, hash, dropped_seq, dropped_hash FROM ${schema}.positions ORDER BY chain`;
-      return (await ask<ChainRow>(text, [])).rows.map(({ chain, seq, hash, dropped_seq, dropped_hash }) => ({
-        chain,
-        reached: { seq: Number(seq), hash },
-        dropped: { seq: Number(dropped_seq), hash: dropped_hash },
-      }));
+      const text = `SELECT chain, seq, hash, dropped_seq, dropped_hash FROM ${schema}.positions
+        WHERE chain > $1 ORDER BY chain LIMIT ${SHORT_PAGE}`;
+      const chains: StoredChain[] = [];
+      for (;;) {
+        const { rows } = await ask<ChainRow>(text, [chains.at(-1)?.chain ?? ""]);
+        for (const { chain, seq, hash, dropped_seq, dropped_hash } of rows) {
+          const dropped = { seq: Number(dropped_seq), hash: dropped_hash };
+          chains.push({ chain, reached: { seq: Number(seq), hash }, dropped });
+        }
+        if (rows.length < SHORT_PAGE) return chains;
+      }
     },
     rows: async function* () {
       for await (const { at: _, chain, ...columns } of pages<Mark & { line: string }>(SELECTED, undefined, PAGE)) {
@@ -106,7 +133,7 @@ export async function openStore(settings: PostgresSettings, ports: SinkPorts): P
       for await (const { line } of pages<Mark & { line: string }>("line", chain, PAGE)) yield Buffer.from(line);
     },
     hashes: async function* (chain) {
-      for await (const row of pages<Mark & { hash: string }>("hash", chain, HASHES_PAGE)) {
+      for await (const row of pages<Mark & { hash: string }>("hash", chain, SHORT_PAGE)) {
         yield { seq: Number(row.seq), hash: row.hash };
       }
     },

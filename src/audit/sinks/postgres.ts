@@ -12,6 +12,8 @@ import { type Batch, DeliveryFailed, type Sink, type SinkPorts } from "./sink.ts
 const MAX_BATCH = { records: 1_000, bytes: 16 * MAX_LINE_BYTES };
 /** A delivery that takes longer, with its connection and all, has failed; ms. The server's own limits are shorter, so that it ends first. */
 const DELIVERY_MS = 90_000;
+/** Numbers and hashes of a batch's records are the most that is asked for: some 200 KB. */
+const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
 
 /**
  * Limits for one transaction, also behind a pooler that hands each one to another connection. A commit is awaited until it is on the
@@ -71,7 +73,7 @@ class PostgresSink implements Sink {
   async #connected(signal: AbortSignal): Promise<StoreConnection> {
     if (this.#connection?.isUsable) return this.#connection;
     this.#connection?.[Symbol.dispose]();
-    const connection = await connectToStore(this.#settings, this.#ports, signal);
+    const connection = await connectToStore(this.#settings, this.#ports, signal, MAX_ANSWER_BYTES);
     this.#connection = connection;
     const { schema } = this.#settings;
     const { rows } = await connection.query<{ version: number }>(
