@@ -189,6 +189,14 @@ test("a login is one: no step of it comes again, and nobody is in before it is o
   expect(await problemWith(ready)).toMatch(/ready before it has let anybody in/);
 });
 
+test("an error's code is the server's word too: nothing of it is looked up or printed as it stands", async () => {
+  for (const code of ["__proto__", "constructor", "\x1b[2J", "x".repeat(10_000)]) {
+    const said = await problemWith(message("E", `SFATAL\0C${code}\0\0`));
+    expect(said).toMatch(/^central \(PostgreSQL at [^ ]*\): [\u0020-\u007e\ufffd\u2026]{1,400}$/);
+    expect(said).not.toContain("[object");
+  }
+});
+
 test("an answer without an end, of large rows or of small ones, is cut short", async () => {
   const small = Buffer.concat([columns([]), ...Array(100_000).fill(row())]);
   const large = Buffer.concat([columns(["version"]), row("x".repeat(3_000_000)), row("x".repeat(3_000_000))]);

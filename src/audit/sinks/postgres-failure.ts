@@ -28,12 +28,17 @@ const KNOWN: { readonly [sqlState: string]: (settings: PostgresSettings) => stri
 export function failureText(error: unknown, settings: PostgresSettings): string {
   const place = `${settings.name} (PostgreSQL at ${targetOf(settings)})`;
   if (error instanceof GatewayError) return `${place}: ${error.message}`;
-  const said = printable(messageOf(error), MAX_CHARS).replaceAll(/[\n\t]/g, " ");
-  const code = codeOf(error) ?? "";
-  const known = KNOWN[code]?.(settings);
+  const code = oneLine(codeOf(error) ?? "");
+  const said = oneLine(messageOf(error));
+  // The code is the server's word as well: `__proto__` is none of those that are known.
+  const known = Object.hasOwn(KNOWN, code) ? KNOWN[code]?.(settings) : undefined;
   if (known !== undefined) return `${place}: ${known} (${said})`;
   if (/CERT|TLS|SSL|SELF_SIGNED|UNABLE_TO|ISSUER|ERR_OSSL/.test(code)) {
     return `${place}: its certificate is not accepted: ${said}`;
   }
   return `${place}: ${said === "" ? code : said}`;
+}
+
+function oneLine(text: string): string {
+  return printable(text, MAX_CHARS).replaceAll(/[\n\t]/g, " ");
 }
