@@ -256,7 +256,8 @@ describe("the end", () => {
     await processGone(short.pid);
     expect(performance.now() - startedMs).toBeLessThan(5_000);
     expect(machinePids(own)).toEqual([]);
-    const last = auditRecords(own).at(-1);
+    const [last, signed] = auditRecords(own).slice(-2);
+    expect(signed?.body).toMatchObject({ kind: "event", event: "checkpoint" });
     expect(last?.body).toMatchObject({ kind: "event", event: "gateway-stopped" });
   });
 });
