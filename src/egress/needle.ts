@@ -4,6 +4,8 @@
  */
 export interface Needle {
   readonly parts: readonly (readonly string[])[];
+  /** The same from the last part to the first, each with its ways by the code of the character that they end with. */
+  readonly backwards: readonly ReadonlyMap<number, readonly string[]>[];
   /** The longest part that is written in one way, and how far behind the beginning it stands. */
   readonly anchor: { readonly text: string; readonly minBefore: number; readonly maxBefore: number } | undefined;
   /** Every character with which it may begin. */
@@ -11,6 +13,8 @@ export interface Needle {
   /** Of its longest way to be written, in characters. */
   readonly maxLength: number;
 }
+
+const NONE: readonly string[] = [];
 
 /** From the first character to before the last. */
 export type Range = readonly [start: number, end: number];
@@ -32,6 +36,7 @@ function needle(parts: Needle["parts"]): Needle {
   const anchored = text !== undefined && others.length === 0;
   return {
     parts,
+    backwards: parts.toReversed().map((ways) => Map.groupBy(ways, (it) => it.charCodeAt(it.length - 1))),
     anchor: anchored ? { text, minBefore: width(Math.min, at), maxBefore: width(Math.max, at) } : undefined,
     initials: new Set(parts[0]?.map((it) => it.charAt(0))),
     maxLength: width(Math.max, parts.length),
@@ -87,46 +92,79 @@ function inEitherAlphabet(char: string): string[] {
   return char === "/" ? [...waysOf("/"), "_"] : [char];
 }
 
-/** Every place where the needle stands, also where two overlap. */
+/**
+ * Every place where the needle stands, each as far as it can reach; also where two overlap. In the order of their beginnings. Takes no longer
+ * than the text's length times the number of parts, whatever the text is.
+ */
 export function occurrences(needle: Needle, text: string): readonly Range[] {
-  const found: Range[] = [];
-  const tryAt = (start: number) => {
-    const { end } = matchAt(needle, text, start);
-    if (end !== undefined) found.push([start, end]);
-  };
-  const { anchor, initials } = needle;
-  if (anchor) {
-    for (let at = text.indexOf(anchor.text); at !== -1; at = text.indexOf(anchor.text, at + 1)) {
-      for (let start = Math.max(0, at - anchor.maxBefore); start <= at - anchor.minBefore; start += 1) tryAt(start);
-    }
-  } else {
-    for (let start = 0; start < text.length; start += 1) if (initials.has(text.charAt(start))) tryAt(start);
+  return regions(needle, text).flatMap((region) => within(needle, text, region));
+}
+
+/** Where an occurrence can stand: parts of the text that do not overlap. */
+function regions({ anchor, maxLength }: Needle, text: string): readonly Range[] {
+  if (!anchor) return [[0, text.length]];
+  const found: [start: number, end: number][] = [];
+  for (let at = text.indexOf(anchor.text); at !== -1; at = text.indexOf(anchor.text, at + 1)) {
+    const start = Math.max(0, at - anchor.maxBefore);
+    const end = Math.min(text.length, at - anchor.minBefore + maxLength);
+    const last = found.at(-1);
+    if (last && start < last[1]) last[1] = end;
+    else found.push([start, end]);
   }
   return found;
+}
+
+/** From the last part to the first, for all places at once: where it, and what follows it, stands. */
+function within({ backwards }: Needle, text: string, [from, to]: Range): Range[] {
+  // How far what follows reaches from each of these places; before the last part each reaches just to itself.
+  let reach = new Int32Array(to - from + 1);
+  let others = new Int32Array(to - from + 1);
+  let places: number[] = [];
+  for (let place = from + 1; place <= to; place += 1) {
+    if (!backwards[0]?.has(text.charCodeAt(place - 1))) continue;
+    places.push(place);
+    reach[place - from] = place;
+  }
+  for (const ways of backwards) {
+    const next: number[] = [];
+    for (const place of places) {
+      const end = reach[place - from] ?? 0;
+      reach[place - from] = 0;
+      for (const way of ways.get(text.charCodeAt(place - 1)) ?? NONE) {
+        const start = place - way.length;
+        if (start < from || (way.length > 1 && !text.startsWith(way, start))) continue;
+        const known = others[start - from] ?? 0;
+        // No way is empty, so that nothing reaches to 0.
+        if (known === 0) next.push(start);
+        if (known < end) others[start - from] = end;
+      }
+    }
+    [reach, others, places] = [others, reach, next];
+  }
+  return places.sort((a, b) => a - b).map((start) => [start, reach[start - from] ?? start]);
 }
 
 /** Where the first occurrence begins that may go on behind the end of the text; the text's length when there is none. */
 export function openFrom(needle: Needle, text: string): number {
   for (let start = Math.max(0, text.length - needle.maxLength + 1); start < text.length; start += 1) {
-    if (needle.initials.has(text.charAt(start)) && matchAt(needle, text, start).open) return start;
+    if (needle.initials.has(text.charAt(start)) && mayGoOn(needle, text, start)) return start;
   }
   return text.length;
 }
 
-/** The end of the longest occurrence that begins here, and whether more text could make one, or a longer one. */
-function matchAt({ parts }: Needle, text: string, start: number): { end: number | undefined; open: boolean } {
+/** Whether more text could make what begins here an occurrence, or a longer one. */
+function mayGoOn({ parts }: Needle, text: string, start: number): boolean {
   let reached = new Set([start]);
-  let open = false;
   for (const ways of parts) {
     const next = new Set<number>();
     for (const at of reached) {
       for (const way of ways) {
         if (text.startsWith(way, at)) next.add(at + way.length);
-        else if (at + way.length > text.length && way.startsWith(text.slice(at))) open = true;
+        else if (at + way.length > text.length && way.startsWith(text.slice(at))) return true;
       }
     }
-    if (next.size === 0) return { end: undefined, open };
+    if (next.size === 0) return false;
     reached = next;
   }
-  return { end: Math.max(...reached), open };
+  return false;
 }
