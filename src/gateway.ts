@@ -72,7 +72,6 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   const audit = stack.use(
     await openAuditLog({ directory: config.auditDirectory, gateway: id, hide: known.hide, signer }),
   );
-  stack.use(followIndex({ path: config.auditIndexFile, auditDirectory: config.auditDirectory, log }));
   const readOnce = once(() => readAuthorities(config.trustedCa === undefined ? [] : [config.trustedCa]));
   const authorities = async () => (await readOnce()).all;
   const closing = new AbortController();
@@ -239,6 +238,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
     mounts: { open: (...of) => createMounts(policy.current.profile.mounts, ours()).open(...of) },
     log,
   };
+  stack.use(followIndex({ path: config.auditIndexFile, auditDirectory: config.auditDirectory, log }));
   const running = new Set<Promise<CallResult>>();
   stack.defer(() => settled(running));
   const owned = stack.move();

@@ -3,7 +3,6 @@ import { once } from "node:events";
 import {
   appendFileSync,
   cpSync,
-  mkdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -15,17 +14,19 @@ import {
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { catchUp } from "../../src/audit/index/catch-up.ts";
-import { followIndex } from "../../src/audit/index/follow.ts";
-import { type AuditIndex, openIndex, withIndex } from "../../src/audit/index/open.ts";
+import { isDropped, readChains } from "../../src/audit/index/chains.ts";
+import { isBusy, openIndex, withIndex } from "../../src/audit/index/open.ts";
 import { query } from "../../src/audit/index/query.ts";
 import { rowOf } from "../../src/audit/index/rows.ts";
 import { statsOf } from "../../src/audit/index/stats.ts";
+import { leaves } from "../../src/audit/index/walk.ts";
 import { openAuditLog } from "../../src/audit/log.ts";
 import type { AuditRecord, Json, RecordBody } from "../../src/audit/record.ts";
 import { onlyChain, scratch, segments } from "../support/audit.ts";
 import { event, intent, outcome } from "../support/audit-bodies.ts";
+import { contents, fresh, writeCalls } from "../support/audit-index.ts";
 
 const INDEXER = join(import.meta.dirname, "..", "support", "audit-indexer.ts");
 
@@ -33,56 +34,6 @@ function places() {
   const root = scratch();
   return { directory: join(root, "audit"), path: join(root, "audit-index", "index.sqlite") };
 }
-
-async function write(directory: string, calls: number, name = "call"): Promise<void> {
-  await using log = await openAuditLog({ directory, gateway: "gw-test", segmentBytes: 4_000 });
-  for (let n = 0; n < calls; n++) {
-    await Promise.all([
-      log.append(intent(`${name}-${n}`, { argv: ["echo", `word${n}`] })),
-      log.append(outcome(`${name}-${n}`, { exitCode: n % 3 })),
-      log.append(event({ host: `h${n % 4}.example.org`, calls: [`${name}-${n}`] }, "connection-opened")),
-    ]);
-  }
-}
-
-/** All that an index says, in words: numbers are given as they come, and say nothing. */
-function contents({ database }: AuditIndex): object {
-  const all = (sql: string) =>
-    database
-      .prepare(sql)
-      .all()
-      .map((row) => JSON.stringify(row, (_, it) => (typeof it === "bigint" ? String(it) : it)));
-  const words = (table: string) =>
-    all(
-      `SELECT c.name, r.ordinal, w.field, w.text FROM ${table} t JOIN words w ON w.id = t.word JOIN records r ON r.id = t.id JOIN chains c ON c.id = r.chain ORDER BY 1, 2, 3, 4`,
-    );
-  const texts = (table: string, word: string) =>
-    database
-      .prepare(`SELECT r.ordinal FROM ${table} t JOIN records r ON r.id = t.rowid WHERE ${table} MATCH ? ORDER BY 1`)
-      .all(word)
-      .map((it) => Number(it["ordinal"]));
-  return {
-    chains: all(
-      "SELECT name, segment, offset, segments, ordinal, last_offset, hex(hash), records, damaged FROM chains ORDER BY name",
-    ),
-    records: all(
-      `SELECT c.name, r.ordinal, r.segment, r.offset, r.length, r.seq, hex(r.hash), r.time_ms, r.kind, r.exit_code, r.duration_ms, o.ordinal AS ended
-       FROM records r JOIN chains c ON c.id = r.chain LEFT JOIN records o ON o.id = r.outcome ORDER BY c.name, r.ordinal`,
-    ),
-    terms: words("terms"),
-    ended: words("ended"),
-    texts: [texts("text", "echo"), texts("text", "word3"), texts("ended_text", "ok"), texts("ended_text", "call")],
-    open: all("SELECT ordinal FROM open_calls ORDER BY chain, ordinal"),
-  };
-}
-
-async function fresh(directory: string): Promise<object> {
-  using index = await openIndex(join(scratch(), "fresh.sqlite"));
-  await catchUp(index, directory);
-  return contents(index);
-}
-
-const count = (index: AuditIndex) => query(index, {}, { view: "records", order: "oldest", limit: 100_000 }).hits.length;
 
 function record(body: RecordBody): AuditRecord {
   const hash = "0".repeat(64);
@@ -168,6 +119,29 @@ test("an agent that writes many hosts of many labels makes no index grow without
   expect(terms).toContainEqual(["domain", "example.org"]);
 });
 
+test("of one record so many URLs are looked at, in all of its texts together", () => {
+  const same = Array.from({ length: 999 }, () => "https://a.example.org/");
+  const { terms } = rowOf(
+    record(intent("call-1", { urls: [...same, "https://b.example.org/ https://c.example.org/"] })),
+  );
+  expect(terms.filter(([field]) => field === "host").map(([, it]) => it)).toEqual(["a.example.org", "b.example.org"]);
+});
+
+test("a text takes no longer for lying deep", () => {
+  const wide = Array.from({ length: 20_000 }, () => "x");
+  const deep = Array.from({ length: 60 }).reduce<unknown>((inner) => [inner], wide);
+  expect([...leaves([1, { a: ["x", null, [true, "y"]], b: {} }, [[]], "z"])]).toEqual(["1", "x", "y", "z"]);
+  const timed = (value: unknown) =>
+    Math.min(
+      ...[0, 1, 2, 3, 4].map(() => {
+        const { user } = process.cpuUsage();
+        expect([...leaves(value)]).toHaveLength(wide.length);
+        return process.cpuUsage().user - user;
+      }),
+    );
+  expect(timed(deep)).toBeLessThan(12 * Math.max(1_000, timed(wide)));
+});
+
 test("facts of any form give a row", () => {
   const odd: Json[] = [
     null,
@@ -201,7 +175,7 @@ test("what was indexed round by round, chain by chain, is what is indexed at onc
     {
       await using _other = await openAuditLog({ directory, gateway: "gw-other" });
       await _other.append(event({ round }));
-      await write(directory, 5, `call-${round}`);
+      await writeCalls(directory, 5, `call-${round}`);
     }
     await catchUp(index, directory, { batchRecords: 1 + round * 3 });
   }
@@ -212,7 +186,7 @@ test("what was indexed round by round, chain by chain, is what is indexed at onc
 
 test("whoever is killed while it indexes leaves an index that goes on to the same end", async () => {
   const { directory, path } = places();
-  await write(directory, 60);
+  await writeCalls(directory, 60);
   for (const kills of [1, 40, 90]) {
     const child = spawn(process.execPath, [INDEXER, path, directory, "3"], { stdio: ["ignore", "pipe", "inherit"] });
     onTestFinished(() => void child.kill("SIGKILL"));
@@ -229,7 +203,7 @@ test("whoever is killed while it indexes leaves an index that goes on to the sam
 
 test("several processes that index at once double and miss nothing", async () => {
   const { directory, path } = places();
-  await write(directory, 60);
+  await writeCalls(directory, 60);
   const children = Array.from({ length: 3 }, () => {
     const child = spawn(process.execPath, [INDEXER, path, directory, "5"], { stdio: ["ignore", "ignore", "inherit"] });
     onTestFinished(() => void child.kill("SIGKILL"));
@@ -264,7 +238,7 @@ test.each([
   ["without a table", (path: string) => other(path, "DROP TABLE ended"), /not as it was made/],
 ] as const)("a file that is %s is thrown away, and that is said", async (_, spoil, why) => {
   const { directory, path } = places();
-  await write(directory, 20);
+  await writeCalls(directory, 20);
   {
     using index = await openIndex(path);
     await catchUp(index, directory);
@@ -288,7 +262,7 @@ test("of another version, whoever has kept the index open does not throw it away
 
 test("damage that a question comes upon is mended by making the index anew, once", async () => {
   const { directory, path } = places();
-  await write(directory, 40);
+  await writeCalls(directory, 40);
   const told: string[] = [];
   let rounds = 0;
   const answer = await withIndex(path, { onDiscarded: (it) => told.push(it) }, async (index) => {
@@ -317,7 +291,7 @@ test.each([
   ["gone", (chain: string) => rmSync(chain, { recursive: true })],
 ])("a log that is %s below what was indexed is indexed anew", async (_, change) => {
   const { directory, path } = places();
-  await write(directory, 20);
+  await writeCalls(directory, 20);
   using index = await openIndex(path);
   await catchUp(index, directory);
   const chain = onlyChain(directory);
@@ -329,17 +303,55 @@ test.each([
   expect(damaged).toBeLessThanOrEqual(1);
 });
 
+test("whoever is killed while it drops a chain leaves what the next one goes on with", async () => {
+  const { directory, path } = places();
+  await writeCalls(directory, 400);
+  using index = await openIndex(path);
+  await catchUp(index, directory);
+  const chain = onlyChain(directory);
+  for (const name of segments(chain).slice(1)) rmSync(join(chain, name));
+  const changed: string[] = [];
+  const killed = async (slices: number) => {
+    const signal = new AbortController();
+    const pause = async () => {
+      slices -= 1;
+      if (slices < 0) signal.abort(new Error("killed"));
+    };
+    await catchUp(index, directory, { signal: signal.signal, pause, onChanged: (it) => changed.push(it) });
+  };
+  for (const slices of [0, 1, 2]) {
+    await expect(killed(slices)).rejects.toThrow("killed");
+    expect([...readChains(index).values()].map(isDropped)).toEqual([true]);
+  }
+  await Promise.all([catchUp(index, directory), catchUp(index, directory)]);
+  expect(changed).toHaveLength(1);
+  expect(contents(index)).toEqual(await fresh(directory));
+  const left = index.database.prepare("SELECT count(*) AS n FROM terms WHERE id NOT IN (SELECT id FROM records)").get();
+  expect(left).toEqual({ n: 0n });
+});
+
+test("that another process has the file for itself is known as such", async () => {
+  const { path } = places();
+  (await openIndex(path))[Symbol.dispose]();
+  const holder = new DatabaseSync(path);
+  onTestFinished(() => holder.close());
+  holder.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; UPDATE words SET uses = 0; COMMIT");
+  const error = await openIndex(path, { busyMs: 1 }).catch((it: unknown) => it);
+  expect(error).toMatchObject({ code: "STATE_UNWRITABLE" });
+  expect(isBusy(error)).toBe(true);
+});
+
 test("a chain that is restored from a copy, and goes on in another way, is indexed as it is now", async () => {
   const { directory, path } = places();
-  await write(directory, 5);
+  await writeCalls(directory, 5);
   const copy = join(scratch(), "copy");
   cpSync(directory, copy, { recursive: true });
-  await write(directory, 6, "call-first");
+  await writeCalls(directory, 6, "call-first");
   using index = await openIndex(path);
   await catchUp(index, directory);
   rmSync(directory, { recursive: true });
   cpSync(copy, directory, { recursive: true });
-  await write(directory, 9, "call-second");
+  await writeCalls(directory, 9, "call-second");
   await catchUp(index, directory);
   expect(contents(index)).toEqual(await fresh(directory));
   expect(query(index, { call: "call-first-1" }, { view: "calls", order: "newest", limit: 1 }).hits).toEqual([]);
@@ -347,7 +359,7 @@ test("a chain that is restored from a copy, and goes on in another way, is index
 
 test("damaged lines are counted, and what stands around them is found", async () => {
   const { directory, path } = places();
-  await write(directory, 20);
+  await writeCalls(directory, 20);
   const chain = onlyChain(directory);
   const first = join(chain, segments(chain)[0] ?? "");
   writeFileSync(first, readFileSync(first, "utf8").replace("word1", "word9"));
@@ -360,7 +372,7 @@ test("damaged lines are counted, and what stands around them is found", async ()
 
 test("half a line at the end is read when it is whole", async () => {
   const { directory, path } = places();
-  await write(directory, 3);
+  await writeCalls(directory, 3);
   const chain = onlyChain(directory);
   const last = join(chain, segments(chain).at(-1) ?? "");
   const whole = readFileSync(last);
@@ -370,50 +382,6 @@ test("half a line at the end is read when it is whole", async () => {
     expect((await catchUp(index, directory)).damaged).toBe(0);
   }
   expect(contents(index)).toEqual(await fresh(directory));
-});
-
-test("a follower has what a gateway writes, answers while it is written, and lives through the file's loss", async () => {
-  const { directory, path } = places();
-  mkdirSync(directory);
-  const warned: string[] = [];
-  const log = { info: () => undefined, warn: (_: object, message: string) => void warned.push(message) };
-  await using following = followIndex({ path, auditDirectory: directory, log, intervalMs: 5 });
-  {
-    await using writer = await openAuditLog({ directory, gateway: "gw-test", segmentBytes: 20_000 });
-    const writing = (async () => {
-      for (let n = 0; n < 60; n++) await writer.append(intent(`call-${n}`));
-    })();
-    await vi.waitFor(async () => {
-      using index = await openIndex(path);
-      expect(count(index)).toBeGreaterThan(0);
-    }, 20_000);
-    await writing;
-  }
-  await vi.waitFor(async () => {
-    using index = await openIndex(path);
-    expect(count(index)).toBeGreaterThanOrEqual(60);
-  }, 20_000);
-  (await openIndex(path, { rebuild: true }))[Symbol.dispose]();
-  await vi.waitFor(async () => {
-    using index = await openIndex(path);
-    expect(contents(index)).toEqual(await fresh(directory));
-  }, 20_000);
-  await following[Symbol.asyncDispose]();
-  expect(warned).toEqual([]);
-}, 90_000);
-
-test("a follower that can't write warns and gives up, and throws nothing", async () => {
-  const { directory } = places();
-  const root = scratch();
-  writeFileSync(join(root, "file"), "");
-  const warned = vi.fn();
-  await using _following = followIndex({
-    path: join(root, "file", "index.sqlite"),
-    auditDirectory: directory,
-    log: { info: vi.fn(), warn: warned },
-    intervalMs: 1,
-  });
-  await vi.waitFor(() => expect(warned).toHaveBeenCalledTimes(10), 10_000);
 });
 
 test("statistics count calls once in each group that they are a part of", async () => {

@@ -9,6 +9,7 @@ import {
   type Cursor,
   chainNumber,
   dropChain,
+  isDropped,
   readChains,
   readCursor,
   sameCursor,
@@ -20,7 +21,7 @@ import { lineAt } from "./read-back.ts";
 import { rowOf } from "./rows.ts";
 
 const BATCH_RECORDS = 10_000;
-const BATCH_BYTES = 16 * 1024 * 1024;
+const BATCH_BYTES = 4 * 1024 * 1024;
 /** A greater `seq` is none that a gateway came to. */
 const MAX_ORDINAL = 2 ** 48;
 
@@ -70,9 +71,7 @@ export async function catchUp(
   const chains = await listChains(auditDirectory);
   const known = readChains(index);
   for (const [chain, cursor] of known) {
-    if (chains.includes(chain)) continue;
-    options.onChanged?.(chain);
-    dropChain(index, chain, cursor);
+    if (!chains.includes(chain)) await drop(index, chain, cursor, options);
   }
   const tally = { records: 0, bytes: 0, totalBytes: 0 };
   for (const chain of chains) {
@@ -84,6 +83,18 @@ export async function catchUp(
   return { records: tally.records, damaged };
 }
 
+async function drop(index: AuditIndex, chain: string, cursor: Cursor, options: CatchUpOptions): Promise<void> {
+  if (!isDropped(cursor)) options.onChanged?.(chain);
+  await dropChain(index, chain, cursor, async (tookMs) => {
+    await rest(options, tookMs);
+    options.signal?.throwIfAborted();
+  });
+}
+
+async function rest({ pause }: CatchUpOptions, tookMs: number): Promise<void> {
+  await (pause?.(tookMs) ?? setImmediate());
+}
+
 async function catchUpChain(run: Run, chain: string, directory: string): Promise<void> {
   const { index, options } = run;
   for (;;) {
@@ -91,8 +102,7 @@ async function catchUpChain(run: Run, chain: string, directory: string): Promise
     const cursor = readCursor(index, chain);
     const segments = await listSegments(directory);
     if (!(await isAsIndexed(directory, cursor, segments))) {
-      options.onChanged?.(chain);
-      dropChain(index, chain, cursor);
+      await drop(index, chain, cursor, options);
     } else if (await readOn(run, { chain, directory, segments }, cursor)) return;
   }
 }
@@ -130,7 +140,7 @@ async function readOn({ index, inserter, options, tally }: Run, at: Chain, from:
     tally.records += records;
     tally.bytes += bytes;
     options.onProgress?.({ ...tally });
-    await (options.pause?.(performance.now() - startedMs) ?? setImmediate());
+    await rest(options, performance.now() - startedMs);
   }
   return true;
 }
@@ -184,6 +194,7 @@ async function* batches({ directory, segments }: Chain, from: Cursor, maxRecords
 
 /** Whether the files reach to the cursor, are all there, and the last record that is indexed stands where it stood. */
 async function isAsIndexed(directory: string, cursor: Cursor, segments: readonly number[]): Promise<boolean> {
+  if (isDropped(cursor)) return false;
   if (cursor.segment === 0) return true;
   if (segments.filter((it) => it <= cursor.segment).length !== cursor.segments) return false;
   const size = await sizeOf(join(directory, segmentName(cursor.segment)));

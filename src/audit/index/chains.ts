@@ -1,5 +1,11 @@
-import type { AuditIndex } from "./open.ts";
-import { transaction } from "./open.ts";
+import { randomBytes } from "node:crypto";
+import { type AuditIndex, transaction } from "./open.ts";
+
+/** In place of a segment's number: the chain is being dropped, and whoever comes upon it goes on with that. */
+const DROPPED = -1;
+/** Dropped in one transaction. A record has some ten terms. */
+const SLICE_RECORDS = 1_000;
+const SLICE_TERMS = 10_000;
 
 /** How far a chain is indexed: `offset` bytes of `segment`. */
 export interface Cursor {
@@ -58,23 +64,82 @@ export function writeCursor({ database }: AuditIndex, chain: bigint, cursor: Cur
     );
 }
 
-/** Forgets a chain, unless another process has written of it meanwhile. What words are used is an estimate, and stays. */
-export function dropChain(index: AuditIndex, chain: string, seen: Cursor): void {
-  const { database } = index;
-  transaction(index, () => {
-    const id = database.prepare("SELECT id FROM chains WHERE name = ?").get(chain)?.["id"];
-    if (id === undefined || !sameCursor(readCursor(index, chain), seen)) return;
-    for (const [table, column] of [
-      ["terms", "id"],
-      ["ended", "id"],
-      ["text", "rowid"],
-      ["ended_text", "rowid"],
-    ]) {
-      database.prepare(`DELETE FROM ${table} WHERE ${column} IN (SELECT id FROM records WHERE chain = ?)`).run(id);
-    }
-    for (const table of ["open_calls", "records"]) database.prepare(`DELETE FROM ${table} WHERE chain = ?`).run(id);
-    database.prepare("DELETE FROM chains WHERE id = ?").run(id);
-  });
+/** Whether somebody has begun to drop the chain. */
+export function isDropped({ segment }: Cursor): boolean {
+  return segment === DROPPED;
+}
+
+/**
+ * Forgets a chain, unless another process has written of it meanwhile. What words are used is an estimate, and stays. In several transactions: the
+ * first puts a mark in the cursor's place, so that nobody goes on from it, and the last takes that away.
+ * @param pause between two transactions
+ */
+export async function dropChain(
+  index: AuditIndex,
+  chain: string,
+  seen: Cursor,
+  pause: (tookMs: number) => Promise<void>,
+): Promise<void> {
+  const mark = isDropped(seen) ? seen : newMark();
+  const slice = async (work: (id: bigint) => boolean | undefined, expected = mark): Promise<boolean> => {
+    const startedMs = performance.now();
+    const hasMore = transaction(index, () => {
+      const id = index.database.prepare("SELECT id FROM chains WHERE name = ?").get(chain)?.["id"];
+      // Another process may have dropped it, and begun with it anew.
+      return typeof id === "bigint" && sameCursor(readCursor(index, chain), expected) ? work(id) : undefined;
+    });
+    if (hasMore !== undefined) await pause(performance.now() - startedMs);
+    return hasMore ?? false;
+  };
+  if (!isDropped(seen)) await slice((id) => void writeCursor(index, id, mark), seen);
+  for (const table of ["terms", "ended"] as const) {
+    let from: Term | undefined = [-1n, 0n];
+    const work = (id: bigint) => {
+      from = from && dropTerms(index, table, id, from);
+      return from !== undefined;
+    };
+    while (await slice(work));
+  }
+  while (await slice((id) => dropRecords(index, id)));
+}
+
+/** No two are the same: who has looked through a part of the tables must not go on when all of it began anew. */
+function newMark(): Cursor {
+  return { ...BEGINNING, segment: DROPPED, last: { segment: 0, offset: 0, length: 0, hash: randomBytes(16) } };
+}
+
+type Term = readonly [word: bigint, id: bigint];
+
+/** Looks at the next of all terms, as they have no list for each record. @returns the last of them, unless it was the last of all */
+function dropTerms({ database }: AuditIndex, table: "terms" | "ended", chain: bigint, from: Term): Term | undefined {
+  const last = database
+    .prepare(`SELECT word, id FROM ${table} WHERE (word, id) > (?, ?) ORDER BY word, id LIMIT 1 OFFSET ?`)
+    .get(...from, SLICE_TERMS - 1);
+  const to: Term | undefined = last && [last["word"] as bigint, last["id"] as bigint];
+  database
+    .prepare(
+      `DELETE FROM ${table} WHERE (word, id) > (?, ?) ${to ? "AND (word, id) <= (?, ?)" : ""}
+       AND (SELECT chain FROM records r WHERE r.id = ${table}.id) = ?`,
+    )
+    .run(...from, ...(to ?? []), chain);
+  return to;
+}
+
+/** The next records, and at last the chain. @returns whether there are more */
+function dropRecords({ database }: AuditIndex, chain: bigint): boolean {
+  const some = "SELECT id FROM records WHERE chain = ? ORDER BY ordinal LIMIT ?";
+  for (const table of ["text", "ended_text"]) {
+    database.prepare(`DELETE FROM ${table} WHERE rowid IN (${some})`).run(chain, SLICE_RECORDS);
+  }
+  const { changes } = database.prepare(`DELETE FROM records WHERE id IN (${some})`).run(chain, SLICE_RECORDS);
+  if (changes >= SLICE_RECORDS) return true;
+  for (const [table, column] of [
+    ["open_calls", "chain"],
+    ["chains", "id"],
+  ]) {
+    database.prepare(`DELETE FROM ${table} WHERE ${column} = ?`).run(chain);
+  }
+  return false;
 }
 
 function cursorOf(row: { readonly [column: string]: unknown }): Cursor {

@@ -7,6 +7,8 @@ import { isObject, leaves, textsIn } from "./walk.ts";
 
 /** Of one record; more are not found by it. */
 const MAX_HOSTS = 64;
+/** URLs of one record that are looked at: most may name the same host, or none. */
+const MAX_URLS = 1_000;
 /** Of one host, the outermost: `*.example.org` finds it however deep it lies. An agent may write URLs whose hosts have a hundred labels. */
 const MAX_DOMAINS = 8;
 const MAX_PACKAGES = 256;
@@ -20,25 +22,31 @@ export type Term = readonly [Field, string];
 export function hostTerms(body: RecordBody): Term[] {
   const hosts = new Set<string>();
   const add = (text: unknown) => {
+    if (hosts.size >= MAX_HOSTS) return;
     const host = typeof text === "string" && text.length <= 512 ? readHost(text)?.host : undefined;
-    if (host !== undefined && hosts.size < MAX_HOSTS) hosts.add(host);
+    if (host !== undefined) hosts.add(host);
   };
   if (body.kind === "intent") {
     if (isObject(body.request) && isObject(body.request["resource"])) add(body.request["resource"]["host"]);
-    for (const text of leaves(body.arguments)) for (const it of hostsInUrls(text)) add(it);
+    for (const it of hostsInUrls(body.arguments)) add(it);
   } else if (isObject(body.facts)) add(body.facts["host"]);
   const domains = new Set([...hosts].flatMap((it) => hostAncestors(it).slice(-MAX_DOMAINS)));
   return [...[...hosts].map((it) => ["host", it] as const), ...[...domains].map((it) => ["domain", it] as const)];
 }
 
-/** Linear, whatever the text is. */
-function hostsInUrls(text: string): string[] {
-  const found: string[] = [];
-  for (let at = text.indexOf("://"); at !== -1 && found.length < MAX_HOSTS; at = text.indexOf("://", at + 3)) {
-    const authority = AUTHORITY.exec(text.slice(at + 3, at + 3 + 512))?.[0] ?? "";
-    const place = authority.slice(authority.lastIndexOf("@") + 1);
-    const bracketed = /^\[[0-9a-fA-F:.]+\]/.exec(place)?.[0];
-    found.push(bracketed ?? place.split(":", 1)[0] ?? "");
+/** In all texts of a value together, each once. Linear, whatever the texts are. */
+function hostsInUrls(value: unknown): Set<string> {
+  const found = new Set<string>();
+  let urls = 0;
+  for (const text of leaves(value)) {
+    for (let at = text.indexOf("://"); at !== -1; at = text.indexOf("://", at + 3)) {
+      urls += 1;
+      if (urls > MAX_URLS) return found;
+      const authority = AUTHORITY.exec(text.slice(at + 3, at + 3 + 512))?.[0] ?? "";
+      const place = authority.slice(authority.lastIndexOf("@") + 1);
+      const bracketed = /^\[[0-9a-fA-F:.]+\]/.exec(place)?.[0];
+      found.add(bracketed ?? place.split(":", 1)[0] ?? "");
+    }
   }
   return found;
 }

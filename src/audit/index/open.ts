@@ -102,9 +102,9 @@ export function isDamage(error: unknown): boolean {
   return code === CORRUPT || code === NOT_A_DATABASE;
 }
 
-/** Whether it says that another process writes. */
+/** Whether it, or what it was made of, says that another process writes. */
 export function isBusy(error: unknown): boolean {
-  return resultCode(error) === BUSY;
+  return resultCode(error) === BUSY || (error instanceof GatewayError && resultCode(error.cause) === BUSY);
 }
 
 function resultCode(error: unknown): number | undefined {

@@ -8,10 +8,15 @@ export function textsIn(value: unknown): string[] {
   return Array.isArray(value) ? value.filter((it) => typeof it === "string") : [];
 }
 
-/** Every string and number in a value, in its order. The log nests no deeper than 64. */
+/** Every string and number in a value, in its order. Each takes as long however deep it lies. */
 export function* leaves(value: unknown): Generator<string> {
-  if (typeof value === "string") yield value;
-  else if (typeof value === "number") yield String(value);
-  else if (Array.isArray(value)) for (const it of value) yield* leaves(it);
-  else if (isObject(value)) for (const it of Object.values(value)) yield* leaves(it);
+  const open: Iterator<unknown>[] = [[value].values()];
+  for (let inner = open.at(-1); inner; inner = open.at(-1)) {
+    const next = inner.next();
+    if (next.done) open.pop();
+    else if (typeof next.value === "string") yield next.value;
+    else if (typeof next.value === "number") yield String(next.value);
+    else if (Array.isArray(next.value)) open.push(next.value.values());
+    else if (isObject(next.value)) open.push(Object.values(next.value).values());
+  }
 }
