@@ -1,7 +1,9 @@
 import { extname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
-import { backOffMs, type KeepUpPorts } from "./keep-up.ts";
+import { backOffMs } from "./back-off.ts";
+// Its types alone: what indexes is loaded by the thread.
+import type { KeepUpPorts } from "./keep-up.ts";
 
 const INTERVAL_MS = 1_000;
 /** A thread that lived longer than this has not failed at once. */

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { backOffMs } from "./back-off.ts";
 import { type CatchUpOptions, catchUp } from "./catch-up.ts";
 import { type AuditIndex, isBusy, isDamage, openIndex } from "./open.ts";
 
@@ -6,8 +7,6 @@ import { type AuditIndex, isBusy, isDamage, openIndex } from "./open.ts";
 const BATCH_RECORDS = 1_000;
 /** Another process that writes has this long; then it is the next round's turn. */
 const BUSY_MS = 20;
-/** Between two attempts, however often it has failed. */
-const MOST_MS = 60_000;
 
 export interface KeepUpPorts {
   readonly path: string;
@@ -62,9 +61,4 @@ export async function keepUp({ path, auditDirectory, log, intervalMs, signal }: 
     }
   }
   index?.[Symbol.dispose]();
-}
-
-/** How long to wait after so many failures in a row. */
-export function backOffMs(intervalMs: number, failures: number): number {
-  return Math.min(MOST_MS, intervalMs * 2 ** Math.min(failures, 30));
 }
