@@ -364,12 +364,7 @@ describe.skipIf(!installed)("a central store in PostgreSQL", () => {
     for (let n = 0; n < 3_000; n++) deep = [deep];
     chain.add(event(deep), undefined, canonicalize(event({ deep })));
     chain.add(event({ big: 1e308, small: 5e-324, negative: -0.1, exponent: 1e21 }));
-    for (const time of [
-      "0000-01-01T00:00:00.000Z",
-      "1969-12-31T23:59:59.999Z",
-      "9999-12-31T23:59:59.999Z",
-      "2026-13-45T99:99:99.999Z",
-    ]) {
+    for (const time of ["0000-01-01T00:00:00.000Z", "1969-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"]) {
       chain.add(event({ time }), time);
     }
     await sink.deliver(chain.batch(), NO_SIGNAL);
