@@ -9,12 +9,14 @@ import LongestFirst from "./test/support/longest-first.ts";
  */
 const PAIRS = [
   "test/contract/container-by-*.test.ts",
-  "test/contract/{audit-crash,audit-disk,egress,egress-secrets,image,snapshot}.test.ts",
-  "test/e2e/{bad-input,clients,deaf-client,failure,governance,mounts,network,preview,session,skill-cli,skills,skills-shipped,snapshots}.test.ts",
+  "test/contract/{egress,egress-secrets,image,snapshot}.test.ts",
+  "test/e2e/{bad-input,clients,deaf-client,failure,governance,many,mounts,network,preview,session,skill-cli,skills,skills-shipped,snapshots}.test.ts",
   "test/hostile/{disk-full,egress,egress-flow,inside,mounts,overlay,paths,runner,snapshots}.test.ts",
   "test/{contract,e2e,hostile}/package*.test.ts",
-  "test/contract/{sink,store}-*.test.ts",
 ];
+
+/** Files that have no machine, and wait for servers and processes of their own more than they compute. */
+const SERVERS = ["test/contract/{sink,store}-*.test.ts", "test/contract/audit-{crash,disk}.test.ts"];
 
 /** Where machines are emulated a program takes ten times as long to begin as elsewhere, and on a busy computer thirty times. */
 const EMULATED_MS = 120_000;
@@ -27,8 +29,10 @@ export default defineConfig({
         extends: true,
         test: {
           name: "unit",
-          include: ["test/unit/**/*.test.ts"],
-          maxWorkers: availableParallelism(),
+          include: ["test/unit/**/*.test.ts", ...SERVERS],
+          // One more than there are cores: some of them wait.
+          maxWorkers: availableParallelism() + 1,
+          testTimeout: EMULATED_MS,
           sequence: { groupOrder: 1 },
         },
       },
@@ -47,7 +51,7 @@ export default defineConfig({
         test: {
           name: "machines",
           include: ["test/{contract,e2e,hostile}/**/*.test.ts"],
-          exclude: PAIRS,
+          exclude: [...PAIRS, ...SERVERS],
           // Machines and engines share two cores: one file at a time keeps boots inside their deadlines.
           maxWorkers: 1,
           testTimeout: EMULATED_MS,
