@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
+import { parseJson } from "../lib/json.ts";
 import type { Reply, SendOutbound } from "../lib/outbound.ts";
 
 const REQUEST_MS = 10_000;
@@ -70,7 +71,7 @@ export function createSlackApi({ send, token, root }: SlackApiPorts): CallSlack 
 
 function read<T>(reply: Reply, method: string, schema: z.ZodType<T>): T {
   if (reply.status !== 200) throw failed(`answered ${reply.status} to ${method}`);
-  const json = parseJson(reply.body);
+  const json = parseJson(reply.body.toString("utf8"));
   const answer = replySchema.safeParse(json);
   if (!answer.success) throw failed(`answered ${method} with something else than its API does`);
   if (!answer.data.ok) throw failed(problemOf(answer.data));
@@ -110,12 +111,4 @@ function problemOf({ error = "", needed = "" }: z.infer<typeof replySchema>): st
 
 function failed(problem: string): GatewayError {
   return new GatewayError("APPROVAL_CHANNEL_FAILED", `Slack ${problem}`);
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString("utf8"));
-  } catch {
-    return undefined;
-  }
 }

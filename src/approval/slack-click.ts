@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseJson } from "../lib/json.ts";
 import { ACTIONS } from "./slack-message.ts";
 
 const id = z.string().regex(/^[A-Z0-9]{3,32}$/);
@@ -62,12 +63,4 @@ export function readClick(payload: unknown): Click | undefined {
     action,
     ...value.data,
   };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

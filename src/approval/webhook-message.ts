@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseJson } from "../lib/json.ts";
 import { printable } from "../lib/text.ts";
 import type { Answer, Question } from "./approval.ts";
 
@@ -30,7 +31,7 @@ const answerSchema = z.strictObject({
 
 /** The answer in a body, to this question and no other; or what is wrong with it, in words that hold nothing of it. */
 export function readAnswer(body: Buffer, question: Question): Answer | { readonly problem: string } {
-  const parsed = answerSchema.safeParse(parseJson(body));
+  const parsed = answerSchema.safeParse(parseJson(body.toString("utf8")));
   if (!parsed.success) {
     const places = [...new Set(parsed.error.issues.map(({ path }) => path.join(".")).filter((it) => it !== ""))];
     return {
@@ -52,16 +53,8 @@ const pollSchema = z.strictObject({ poll: z.string().max(2048) });
 
 /** Where an answer is to be had later: an address at the origin that was asked, and no other. */
 export function readPoll(body: Buffer, asked: URL): URL | undefined {
-  const parsed = pollSchema.safeParse(parseJson(body));
+  const parsed = pollSchema.safeParse(parseJson(body.toString("utf8")));
   const url = parsed.success ? URL.parse(parsed.data.poll, asked.href) : null;
   const isOwn = url?.origin === asked.origin && `${url.username}${url.password}` === "";
   return url && isOwn ? url : undefined;
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString("utf8"));
-  } catch {
-    return undefined;
-  }
 }

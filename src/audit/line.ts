@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { hash } from "node:crypto";
 import canonicalize from "canonicalize";
+import { parseJson } from "../lib/json.ts";
 import type { AuditRecord } from "./record.ts";
 import { recordSchema } from "./schema.ts";
 
@@ -68,14 +69,6 @@ export function readLine(bytes: Buffer): ReadLine {
 
 function damaged(kind: "syntax" | "form" | "hash", message: string, seq?: number) {
   return { sound: false, kind, message, hashes: [], ...(seq === undefined ? {} : { seq }) } as const;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 function canonical(value: unknown): string | undefined {

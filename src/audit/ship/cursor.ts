@@ -2,6 +2,7 @@ import { open, readFile, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { isMissing } from "../../lib/error.ts";
+import { parseJson } from "../../lib/json.ts";
 import { syncDirectory } from "../files.ts";
 
 const CURSOR_FILE = "cursor.json";
@@ -64,12 +65,4 @@ export async function replaceFile(path: string, text: string, how: "durably" | "
   }
   await rename(temporary, path);
   if (how === "durably") await syncDirectory(dirname(path));
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { isMissing } from "../../lib/error.ts";
+import { parseJson } from "../../lib/json.ts";
 import { tryLock } from "../../lib/lock.ts";
 import { type Cursor, readCursor, replaceFile } from "./cursor.ts";
 import { measureBacklog } from "./lag.ts";
@@ -96,12 +97,7 @@ export async function readReport(directory: string): Promise<Report | undefined>
     if (isMissing(error)) return undefined;
     throw error;
   });
-  if (text === undefined) return undefined;
-  try {
-    return reportSchema.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
+  return text === undefined ? undefined : reportSchema.safeParse(parseJson(text)).data;
 }
 
 function isShipped(directory: string): boolean {

@@ -1,3 +1,4 @@
+import { parseJson } from "../../lib/json.ts";
 import type { Reply } from "../../lib/outbound.ts";
 import type { Entry } from "../read.ts";
 import type { Batch } from "./sink.ts";
@@ -22,9 +23,5 @@ export interface HttpsShape {
 
 /** `undefined` for what is not JSON. */
 export function jsonIn({ body }: Reply): unknown {
-  try {
-    return JSON.parse(body.toString("utf8"));
-  } catch {
-    return undefined;
-  }
+  return parseJson(body.toString("utf8"));
 }

@@ -2,6 +2,7 @@ import type { Duplex } from "node:stream";
 import { z } from "zod";
 import { GatewayError } from "../../errors.ts";
 import { abortable } from "../../lib/deadline.ts";
+import { parseJson } from "../../lib/json.ts";
 
 /** QEMU's longest answer to what is asked here is a few hundred bytes. */
 const MAX_LINE_CHARS = 64 * 1024;
@@ -78,12 +79,4 @@ export function createQmp(socket: Duplex, onEvent: (event: QmpEvent) => void): Q
       return await abortable(answer.promise, signal);
     },
   };
-}
-
-function parseJson(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
-  }
 }
