@@ -6,11 +6,12 @@ import { asJson } from "./audit/as-json.ts";
 import { followIndex } from "./audit/index/follow.ts";
 import { type AuditLog, openAuditLog } from "./audit/log.ts";
 import { openSigner } from "./audit/proof/signer.ts";
-import { openShipping, type SinkChange } from "./audit/ship/shipping.ts";
+import { openShipping } from "./audit/ship/shipping.ts";
 import { createAccounts } from "./budget/accounts.ts";
 import { openBudgets } from "./budget/store.ts";
 import { call } from "./call/call.ts";
 import type { CallPorts, CallRequest, CallResult } from "./call/ports.ts";
+import { sinkPorts, tellOfSink } from "./central-logging.ts";
 import { type Config, PACKAGE_ROOT, VERSION } from "./config.ts";
 import { configuredPolicy } from "./configured-policy.ts";
 import { agentContainer } from "./container/agent-container.ts";
@@ -18,7 +19,6 @@ import { hardenedOptions } from "./container/hardening.ts";
 import { readAuthorities } from "./egress/authorities.ts";
 import { grantsOf } from "./egress/gate.ts";
 import { createKnownSecrets } from "./egress/hide.ts";
-import { readAsItAges } from "./egress/secret-value.ts";
 import { tunnelThrough } from "./egress/upstream-proxy.ts";
 import { attest, readHostBootId } from "./engine/attest.ts";
 import type { Engine } from "./engine/engine.ts";
@@ -31,7 +31,7 @@ import { newId } from "./lib/id.ts";
 import { once } from "./lib/once.ts";
 import { userName } from "./lib/user.ts";
 import { livePolicy } from "./live-policy.ts";
-import { createLog, type Logger } from "./log.ts";
+import { createLog } from "./log.ts";
 import { instructions } from "./mcp/instructions.ts";
 import type { ServerPorts } from "./mcp/server.ts";
 import { createMounts } from "./mounts/mounts.ts";
@@ -101,13 +101,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
       sinks: configured.sinks,
       dataDirectory: config.dataDirectory,
       auditDirectory: config.auditDirectory,
-      ports: {
-        authorities,
-        secret: (name, source) => readAsItAges(`logging.sinks.${name}`, source, closing.signal, known.add),
-        hide: known.hide,
-        ...(upstreamProxy && { through: upstreamProxy }),
-        version: VERSION,
-      },
+      ports: sinkPorts({ authorities, upstreamProxy, known, ending: closing.signal }),
       tell: (change) => tellOfSink(change, audit, log),
     }),
   );
@@ -285,15 +279,6 @@ async function onRecord<T>(audit: AuditLog, get: () => Promise<T>): Promise<T> {
     }
     throw error;
   }
-}
-
-/** Not waited for: a log that can't be written is told of by every call. */
-function tellOfSink({ event, ...facts }: SinkChange, audit: AuditLog, log: Logger): void {
-  if (event === "logging-failed") log.warn(facts, "a receiver of the audit log gets nothing; calls go on");
-  else log.info(facts, "a receiver of the audit log gets records again");
-  audit
-    .append({ kind: "event", event, facts: { ...facts } })
-    .catch((err: unknown) => log.warn({ err }, "not on record"));
 }
 
 /** The state is passable for the machines' own users, the audit log for nobody else. */

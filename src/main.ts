@@ -2,6 +2,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import pc from "picocolors";
+import { sinkPorts } from "./central-logging.ts";
 import { advisoriesCommand } from "./cli/advisories.ts";
 import { approveCommand } from "./cli/approve.ts";
 import { auditCommand } from "./cli/audit.ts";
@@ -18,7 +19,6 @@ import { loadConfig, PACKAGE_ROOT, VERSION } from "./config.ts";
 import { readAuthorities } from "./egress/authorities.ts";
 import { createKnownSecrets } from "./egress/hide.ts";
 import { secretProblem } from "./egress/secret-probe.ts";
-import { readAsItAges } from "./egress/secret-value.ts";
 import { tunnelThrough } from "./egress/upstream-proxy.ts";
 import { examineHost } from "./engine/qemu/host.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
@@ -105,14 +105,8 @@ program.addCommand(
     sinks: async (file) => (await loadSettings(configured.settings(file === undefined ? {} : { config: file }))).sinks,
     ports: (signal) => {
       const { upstreamProxy } = config();
-      const known = createKnownSecrets();
-      return {
-        authorities,
-        secret: (name, source) => readAsItAges(`logging.sinks.${name}`, source, signal, known.add),
-        hide: known.hide,
-        ...(upstreamProxy !== undefined && { through: tunnelThrough(new URL(upstreamProxy), authorities) }),
-        version: VERSION,
-      };
+      const through = upstreamProxy === undefined ? undefined : tunnelThrough(new URL(upstreamProxy), authorities);
+      return sinkPorts({ authorities, upstreamProxy: through, known: createKnownSecrets(), ending: signal });
     },
     indexFile: (dataDir) => config(dataDir).auditIndexFile,
     keyFile: (dataDir) => config(dataDir).auditKeyFile,
