@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { auditSchema } from "./audit.ts";
 import { egressSchema } from "./egress.ts";
 import { commonPrivate } from "./merge-hosts.ts";
 import { mergeMounts } from "./merge-mounts.ts";
@@ -33,6 +34,12 @@ export const PROFILE_RULES = section({
   packages: PACKAGES,
   budgets: section({ principal: limits, session: limits }),
   logging: limits,
+  audit: section({
+    // No layer leaves out of the log what an outer one wants there.
+    redact: outermost(auditSchema.shape.redact.unwrap()),
+    bodies: outermost(auditSchema.shape.bodies.unwrap()),
+    retention: each(outermost(z.number())),
+  } satisfies Record<keyof Profile["audit"], MergeNode>),
   secrets: rule(profileSecrets, mergeSecrets),
   writableRoot: rule(z.boolean(), (outer, inner) => ({ value: outer && inner })),
 } satisfies Record<keyof Profile, MergeNode>);

@@ -2,11 +2,8 @@ import type { MergeProblem, StatedProfile } from "./merge-profile.ts";
 
 /** What reaches the computer itself, and can be narrowed. */
 const TO_NARROW = [["mounts"], ["secrets"], ["egress", "private"], ["isolation", "floor"], ["writableRoot"]] as const;
-/** What takes the place of what others chose, where neither is the narrower one. */
-const FOR_OTHERS = [
-  ["egress", "hosts"],
-  ["packages", "registries"],
-] as const;
+/** What takes the place of what others chose, where neither is the narrower one; and what would be kept of the project's own doings. */
+const FOR_OTHERS = [["audit"], ["egress", "hosts"], ["packages", "registries"]] as const;
 
 /**
  * The layers, the project's without what is not its to say: its files come from whoever has written the project, as its code does, and a

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { auditSchema } from "./audit.ts";
 import { budgetsSchema } from "./budget-schema.ts";
 import { egressSchema } from "./egress.ts";
 import { loggingSchema } from "./logging.ts";
@@ -73,6 +74,8 @@ const shape = z.strictObject({
   budgets: budgetsSchema.optional(),
   /** How far central logging may be behind before new calls are denied. Compiled to Cedar (`logging-policies.ts`). */
   logging: loggingSchema.optional(),
+  /** What the audit log keeps, and for how long. */
+  audit: auditSchema.prefault({}),
   /** What the sandbox's programs may use without having it. */
   secrets: profileSecrets.default([]),
   /** Whether the container's root file system can be written; the machine confines it all the same. */

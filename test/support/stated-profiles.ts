@@ -121,6 +121,14 @@ export const statedProfiles: fc.Arbitrary<Readonly<Record<string, unknown>>> = f
         { requiredKeys: [] },
       ),
       logging: section(["maxLagSeconds", "maxLagRecords"], [1, 60, 9000]),
+      audit: fc.record(
+        {
+          redact: fc.subarray(["customerId", "argv", "ssn"]),
+          bodies: some("off", "encrypted"),
+          retention: section(["bodyDays", "recordDays"], [1, 30, 365]),
+        },
+        { requiredKeys: [] },
+      ),
       mounts,
       egress,
       packages,

@@ -66,13 +66,13 @@ test("merging is idempotent and associative, and the list's order makes no diffe
 });
 
 /** The order of layers decides of what an outermost layer decides, and of nothing else. */
-const BY_OUTERMOST = /^(image|egress\.hosts\.|packages\.(apt|registries))/;
+const BY_OUTERMOST = /^(image|audit\.|egress\.hosts\.|packages\.(apt|registries))/;
 
 test("lower layers in another order come to the same, but for what the outermost decides", () => {
   const without = (stated: unknown): unknown =>
     JSON.parse(
       JSON.stringify(stated, (key, value) =>
-        /^(image|hosts|apt|registries|source|present)$/.test(key) && !Array.isArray(value) ? undefined : value,
+        /^(image|audit|hosts|apt|registries|source|present)$/.test(key) && !Array.isArray(value) ? undefined : value,
       ),
     );
   fc.assert(
@@ -139,6 +139,9 @@ test("every key of a profile has a rule, and every rule but those of the outermo
     ).toBe(true);
   const others = rules.filter((it) => !COMPARED.some((key) => key === it || key.startsWith(`${it}.`)));
   expect(others.toSorted()).toEqual([
+    "audit.bodies",
+    "audit.redact",
+    "audit.retention",
     "egress.allow",
     "egress.groups",
     "egress.hosts",
@@ -236,6 +239,7 @@ test("a project narrows what others state, and states nothing by itself that rea
     egress: { private: ["db.example.org"], hosts: { "db.example.org": "127.0.0.1" } },
     isolation: { floor: "shared-kernel" },
     writableRoot: true,
+    audit: { redact: ["argv"], retention: { recordDays: 1 } },
     packages: { allow: ["npm:*"], registries },
     resources: { memoryMiB: 512 },
   };
@@ -252,7 +256,9 @@ test("a project narrows what others state, and states nothing by itself that rea
   expect(alone.profile.egress).toMatchObject({ private: [], hosts: {} });
   expect(alone.profile.packages?.registries).toEqual({});
   expect(alone.profile.resources.memoryMiB).toBe(512);
+  expect(alone.profile.audit).toEqual({ redact: [], bodies: "off", retention: {} });
   expect(alone.problems.map((it) => it.path).sort()).toEqual([
+    "audit",
     "egress.hosts",
     "egress.private",
     "isolation.floor",
