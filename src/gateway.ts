@@ -95,7 +95,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   );
   const upstreamProxy =
     config.upstreamProxy === undefined ? undefined : tunnelThrough(new URL(config.upstreamProxy), authorities);
-  // Before what follows, so that it ends after it: the farewell is shipped, too.
+  // Before what follows, so that it ends after it.
   const shipping = stack.use(
     openShipping({
       sinks: configured.sinks,
@@ -105,6 +105,8 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
       tell: (change) => tellOfSink(change, audit, log),
     }),
   );
+  // Closed while it is still shipped: the farewell, and the checkpoint that ends the log, leave this computer with it.
+  stack.defer(() => audit[Symbol.asyncDispose]());
   const policy = holdPolicy(await onRecord(audit, configured.load));
   log.info(policy.current.identity, "policy loaded");
   const ledger = stack.use(await openLedger(config.stateDirectory, id));

@@ -6,7 +6,7 @@ import { type SinkStatus, statusOf } from "../audit/ship/status.ts";
 import { print, readable } from "./audit-io.ts";
 import { type LoggingContext, meantSinks } from "./audit-logging.ts";
 import { prometheusText } from "./audit-prometheus.ts";
-import { oneLine } from "./audit-text.ts";
+import { counted, oneLine } from "./audit-text.ts";
 
 interface Options {
   readonly dataDir?: string;
@@ -60,7 +60,7 @@ async function status(context: LoggingContext, { dataDir, config, json, promethe
 
 function logLines({ chains, records, bytes, oldest, newest }: Extent): string[] {
   const span = oldest === undefined ? "" : `, from ${oldest} to ${newest ?? "?"}`;
-  return [`log: ${records} records in ${chains} chains, ${size(bytes)}${span}`];
+  return [`log: ${counted(records, "record")} in ${counted(chains, "chain")}, ${size(bytes)}${span}`];
 }
 
 function sinkLines({
@@ -75,7 +75,7 @@ function sinkLines({
   notes,
   pid,
 }: SinkStatus): string[] {
-  const amount = `${lag.records} records (${size(lag.bytes)}) behind`;
+  const amount = `${counted(lag.records, "record")} (${size(lag.bytes)}) behind`;
   const known = lag.seconds === null || lag.records === 0 ? "" : `, ${amount}, the oldest ${age(lag.seconds)} old`;
   const behind = lag.seconds === null ? `, at least ${amount}, the oldest of unknown age` : known;
   const who =
@@ -83,7 +83,7 @@ function sinkLines({
   const lines = [
     "",
     `${colour.bold(name)} ${oneLine(target ?? "(never reached)", 200)}: ${COLOURS[state](state)}${behind}`,
-    `  ${delivered} records confirmed${lastSuccess === undefined ? "" : `, the last at ${lastSuccess}`}; ${who}`,
+    `  ${counted(delivered, "record")} confirmed${lastSuccess === undefined ? "" : `, the last at ${lastSuccess}`}; ${who}`,
   ];
   if (lastError) {
     const row = lastError.failures > 0 ? `, ${lastError.failures} in a row` : ", and it succeeded since";

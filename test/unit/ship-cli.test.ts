@@ -36,7 +36,7 @@ test("ship --once ships all there is, and status says how far it came", async ()
   const { data, receiver, audit } = await stand();
   await writeRecords(data.auditDirectory, 40);
   const before = await audit("status");
-  expect(before.stdout).toMatch(/^log: 40 records in 1 chains, [\d.]+ KiB, from 20\S+Z to 20\S+Z\n/);
+  expect(before.stdout).toMatch(/^log: 40 records in 1 chain, [\d.]+ KiB, from 20\S+Z to 20\S+Z\n/);
   expect(before.stdout).toMatch(
     /\ncentral \(never reached\): behind, 40 records \([\d.]+ KiB\) behind, the oldest \d+ s old\n/,
   );
