@@ -7,7 +7,7 @@ export interface SecretRule {
 /**
  * Token formats as their issuers document them and as the rule sets of gitleaks (MIT) and secretlint (MIT) recognise them;
  * where the two disagree, the wider form. A library was tried and not taken: secretlint (13.0.7) is asynchronous, takes 0.1 to
- * 0.3 ms a string and knows no bearer tokens or JWTs.
+ * 0.3 ms a string and knows no bearer tokens or JWTs. It is what a test holds these against, rule by rule.
  *
  * INVARIANT: linear time on any input. A pattern is a literal prefix and a character class with nothing behind it that can
  * fail after a long scan, or it starts at a boundary that its own class cannot contain (look-behind).
@@ -20,6 +20,8 @@ export const SECRET_RULES: readonly SecretRule[] = [
   },
   { id: "age-key", pattern: /AGE-SECRET-KEY-1[0-9A-Z]{58}/g },
   { id: "github", pattern: /gh[pousr]_[A-Za-z0-9]{30,255}/g },
+  // Of an installed app since 2026: the app's id and a JSON Web Token.
+  { id: "github", pattern: /ghs_\d{1,20}_[A-Za-z0-9_.-]{30,10000}/g },
   { id: "github", pattern: /github_pat_[A-Za-z0-9_]{22,255}/g },
   { id: "gitlab", pattern: /gl(?:pat|dt|rt|rtr|cbt|ptt|soat|ft|imt|agent|oas|wt)-[A-Za-z0-9_.-]{20,300}/g },
   { id: "aws", pattern: /(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}/g },
@@ -44,8 +46,8 @@ export const SECRET_RULES: readonly SecretRule[] = [
   { id: "atlassian", pattern: /ATATT3[A-Za-z0-9_=-]{60,255}/g },
   { id: "1password", pattern: /ops_eyJ[A-Za-z0-9+/=]{100,2000}/g },
   { id: "sendgrid", pattern: /SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,64}/g },
-  { id: "shopify", pattern: /shp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}/g },
-  { id: "databricks", pattern: /dapi[a-f0-9]{32}/g },
+  { id: "shopify", pattern: /shp(?:at|ca|pa|ss|pca|ppa)_[A-Za-z0-9]{32,64}/g },
+  { id: "databricks", pattern: /dapi[A-Fa-f0-9]{32}/g },
   { id: "doppler", pattern: /dp\.(?:pt|st|ct|sa|scim|audit)\.[A-Za-z0-9_.-]{20,255}/g },
   { id: "grafana", pattern: /gl(?:c|sa)_[A-Za-z0-9+/_=]{32,400}/g },
   { id: "linear", pattern: /lin_(?:api|oauth)_[A-Za-z0-9_]{32,255}/g },
@@ -71,8 +73,10 @@ export const SECRET_RULES: readonly SecretRule[] = [
     pattern:
       /(?<![A-Za-z0-9])(?:[Bb]earer|BEARER|[Bb]asic|BASIC|[Tt]oken|TOKEN)[ \t]{1,8}(?=[a-z._~+/=:-]{0,20}[0-9A-Z]|[a-z._~+/=:-]{20})[A-Za-z0-9._~+/=:-]{8,}/g,
   },
-  // user:password@ in a URL (RFC 3986 §3.2.1); the user name stays.
-  { id: "url-password", pattern: /(?<=:\/\/[^\s/:@?#"'`]{0,128}:)[^\s/@?#"'`]{1,512}(?=@)/g },
+  // A token in the place of the user, as git hosts took it.
+  { id: "url-user", pattern: /(?<=:\/\/)[^\s/:@?#"'`]{1,512}(?=:x-oauth-basic@)/g },
+  // user:password@ in a URL (RFC 3986 §3.2.1), up to the last `@` before the path, as programs read it; the user name stays.
+  { id: "url-password", pattern: /(?<=:\/\/[^\s/:@?#"'`]{0,128}:)[^\s/?#"'`]{1,512}(?=@)/g },
 ];
 
 /** Whether any rule can find something: one look at a text in place of forty. */
