@@ -77,7 +77,7 @@ export class Checkpoints implements Disposable {
       checkpointText({ origin: originOf(signer.key.name, chain), size, root: rootOf(this.#tree) }),
     );
     await signer.remember(chain, note);
-    return { kind: "event", event: "checkpoint", facts: { note } };
+    return { kind: "event", event: "checkpoint", facts: { note, tree: treeFacts(this.#tree) } };
   }
 
   /** The record that `sign` made is on disk. @param line with its newline */

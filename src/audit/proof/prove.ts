@@ -127,7 +127,7 @@ export function verifyProof(proof: Proof, keys: KnownKeys): Proved {
   const timeMs = record ? Date.parse(record.time) : Date.now();
   const signed = opened(proof.checkpoint);
   const chain = chainOf(signed.origin);
-  const signer = ring.signer(signed.parsed, signed.size, timeMs);
+  const signer = ring.signer(signed.parsed, { chain, size: signed.size, timeMs });
   if ("problem" in signer) throw refused(`the checkpoint: ${signer.problem}`);
   if (chain === undefined || signed.origin !== originOf(signer.verifier.name, chain)) {
     throw refused("the checkpoint is of another log");
@@ -145,7 +145,7 @@ export function verifyProof(proof: Proof, keys: KnownKeys): Proved {
     return { ...proved, record };
   }
   const older = opened(proof.older);
-  const by = ring.signer(older.parsed, older.size, timeMs);
+  const by = ring.signer(older.parsed, { chain, size: older.size, timeMs });
   if ("problem" in by) throw refused(`the older checkpoint: ${by.problem}`);
   if (older.origin !== signed.origin || !extendsTree({ first: older, second: signed, hashes: given })) {
     throw refused("what the older checkpoint covers is not the beginning of what the newer one does");
