@@ -14,6 +14,10 @@ const CHAIN_NAME = /^chain-[0-9a-z]{9}[0-9a-f]{16}$/;
 const SEGMENT_NAME = /^(\d{6,15})\.jsonl$/;
 const READ_BYTES = 256 * 1024;
 
+export function isChainName(name: string): boolean {
+  return CHAIN_NAME.test(name);
+}
+
 export function segmentName(number: number): string {
   return `${String(number).padStart(6, "0")}.jsonl`;
 }
@@ -30,7 +34,7 @@ export async function listChains(directory: string): Promise<string[]> {
     if (error.code === "ENOENT") return [];
     throw error;
   });
-  return names.filter((name) => CHAIN_NAME.test(name)).sort();
+  return names.filter(isChainName).sort();
 }
 
 /** Numbers of a chain's segments, ascending. */

@@ -99,8 +99,9 @@ async function openCheckpoints(
   const tree = await regrowTree({ directory, chain, segment, position, signed });
   // From now on it is remembered that this chain is signed, and that this can be written.
   if (!signed) await signer.remember(chain, signer.sign(nothingSigned(signer, chain)));
-  // The record behind those that a checkpoint covers is the checkpoint.
-  const uncovered = signed && signed.size > 0 ? Math.max(0, tree.size - signed.size - 1) : tree.size;
+  // The record behind those that a checkpoint covers is the checkpoint; where there is none, its writer died between signing and writing.
+  const behind = tree.size - (signed?.size ?? 0);
+  const uncovered = signed && signed.size > 0 && behind > 0 ? behind - 1 : tree.size;
   return new Checkpoints({
     signer,
     chain,

@@ -108,7 +108,7 @@ export const EVENTS = [
   "approval-refused",
   /** Which key signs from here on; facts `{ verifier, rotations }`: its public half, and how it follows from the keys before it. */
   "audit-key",
-  /** All records of the chain before it are signed; facts `{ note }`: see `proof/checkpoint.ts`. */
+  /** All records of the chain before it are signed; facts `{ note, tree? }`: see `proof/checkpoint.ts`; the tree of which the note has the root. */
   "checkpoint",
   /** By a person, at the command line, with no gateway running; facts `{ from, to, note }`: both keys, and both signatures of the change. */
   "audit-key-rotated",

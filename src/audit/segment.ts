@@ -74,6 +74,11 @@ export class Segment implements AsyncDisposable {
     this.#end = { durableBytes: end, syncedBytes: end, lastLine };
   }
 
+  /** Cuts off what a failed append left, so that another segment may follow this one. */
+  async settle(): Promise<void> {
+    this.#file ??= await openBackTo(this.path, this.#end);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const file = this.#file;
     this.#file = undefined;

@@ -104,7 +104,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
       this.#checkpoint();
       await this.#running;
     }
-    await checkpoints?.[Symbol.asyncDispose]();
+    checkpoints?.[Symbol.dispose]();
     try {
       await this.#options.head.sync();
     } finally {
@@ -140,17 +140,18 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
       // What is appended in the same turn of the event loop belongs to the same group.
       await setImmediate();
       const group = this.#takeGroup();
-      // One that can't be written now is written with the next records.
       this.#checkpointDue = false;
       try {
         await this.#commit(group);
         for (const { resolve } of group) resolve();
+        await this.#commitCheckpoint();
       } catch (error) {
         const failure = unwritable(error);
         for (const { body, reject } of group) {
           if (body.kind === "outcome") this.#unrecorded.add(body.callId);
           reject(failure);
         }
+        this.#options.checkpoints?.postpone();
       }
       for (const resume of this.#waiting.splice(0)) resume();
     }
@@ -171,36 +172,50 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
   }
 
   async #commit(group: readonly Queued[]): Promise<void> {
+    // The checkpoint that a timer asked for may have come behind the group before.
+    if (group.length === 0 && this.#options.checkpoints?.uncovered === 0) return;
     if (!this.#headCurrent) await this.#writeHead();
     if (this.#segment.bytes >= this.#options.segmentBytes) await this.#startSegment();
     const records = [...this.#ownRecords(group[0]?.time ?? new Date().toISOString()), ...group];
-    let position = this.#position;
-    const lines: string[] = [];
-    const { chain, gateway, checkpoints, segmentBytes } = this.#options;
-    const draft = checkpoints?.draft();
-    const seal = (text: string, time: string) => {
-      const sealed = sealLine({ chain: chain.id, gateway, time }, position, text);
-      lines.push(sealed.line);
-      position = sealed.position;
-      if (draft) checkpoints?.add(draft, sealed.line);
-    };
-    for (const { text, time } of records) seal(text, time);
-    let bytes = Buffer.from(lines.join(""));
-    const isFull = this.#segment.bytes + bytes.length >= segmentBytes;
-    if (checkpoints && draft && (isFull || checkpoints.isDue(draft))) {
-      seal(bodyText(checkpoints.sign(draft)), new Date().toISOString());
-      bytes = Buffer.concat([bytes, Buffer.from(lines.at(-1) ?? "")]);
-    }
-    // The checkpoint that a timer asked for may have come with the group before.
-    if (lines.length === 0) return;
-    await this.#segment.append(bytes, Buffer.from(lines.at(-1) ?? ""));
-    this.#position = position;
-    if (draft) checkpoints?.accept(draft);
+    if (records.length === 0) return;
+    const lines = await this.#write(records);
+    this.#options.checkpoints?.accept(lines);
     this.#unrecorded.clear();
     for (const { body } of records) trackCalls(this.#openCalls, body);
+  }
+
+  /**
+   * Signs what is on disk, when that is due. The records that it covers are acknowledged whether or not it can be written; until it is, each
+   * group is followed by another try.
+   */
+  async #commitCheckpoint(): Promise<void> {
+    const { checkpoints, segmentBytes } = this.#options;
+    if (!checkpoints?.isDue(this.#segment.bytes >= segmentBytes)) return;
+    try {
+      if (!this.#headCurrent) await this.#writeHead();
+      const text = bodyText(await checkpoints.sign());
+      const [line = ""] = await this.#write([{ text, time: new Date().toISOString() }]);
+      checkpoints.written(line);
+    } catch {
+      checkpoints.postpone();
+    }
+  }
+
+  /** @returns the lines, which are on disk */
+  async #write(records: readonly { readonly text: string; readonly time: string }[]): Promise<readonly string[]> {
+    const { chain, gateway } = this.#options;
+    let position = this.#position;
+    const lines = records.map(({ text, time }) => {
+      const sealed = sealLine({ chain: chain.id, gateway, time }, position, text);
+      position = sealed.position;
+      return sealed.line;
+    });
+    await this.#segment.append(Buffer.from(lines.join("")), Buffer.from(lines.at(-1) ?? ""));
+    this.#position = position;
     this.#headCurrent = false;
-    // The group is on disk whether or not the head can be written; if it can't, the next group is refused until it can.
+    // They are on disk whether or not the head can be written; if it can't, the next group is refused until it can.
     await this.#writeHead().catch(() => undefined);
+    return lines;
   }
 
   /** Records that the writer itself puts before a group's, with the time of its first. */
@@ -217,6 +232,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
 
   async #startSegment(): Promise<void> {
     const { chain, head } = this.#options;
+    await this.#segment.settle();
     // A segment is begun only when the head of the one before is on disk: no crash leaves the head further behind.
     await head.sync();
     const next = await Segment.create(join(chain.directory, segmentName(this.#segmentNumber + 1)));

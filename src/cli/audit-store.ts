@@ -16,9 +16,10 @@ import { messageOf } from "../lib/error.ts";
 import { printable } from "../lib/text.ts";
 import { print, readable } from "./audit-io.ts";
 import type { LoggingContext } from "./audit-logging.ts";
-import { counted, oneLine } from "./audit-text.ts";
+import { type ProofArguments, readProofOptions, withProofOptions } from "./audit-proof-options.ts";
+import { counted, oneLine, proofLines } from "./audit-text.ts";
 
-interface Options {
+interface Options extends ProofArguments {
   readonly sink?: string;
   readonly config?: string;
   readonly settings?: string;
@@ -45,6 +46,7 @@ Gateways ship their log to the \`postgres\` sinks of \`logging\` in glovebox.yam
 Examples:
   $ glovebox audit store schema | psql -v ON_ERROR_STOP=1 "service=logs"    make the tables, as their owner
   $ glovebox audit store verify --settings reader.yaml    is every record of every gateway as it was written?
+  $ glovebox audit store verify --settings reader.yaml --keys gateways.yaml    and did the gateways sign it?
   $ glovebox audit store compare                          does the store have this computer's log, and no other?`,
     );
   command
@@ -65,9 +67,19 @@ Examples:
         "a YAML file with the settings of one sink instead, for a computer without a gateway",
       )
       .option("--json", "print the result as JSON");
-  which(command.command("verify"))
+  withProofOptions(which(command.command("verify")))
     .description(
       "check every record of every chain in the store; exit code 1 names what is damaged. Needs the reader's role",
+    )
+    .addHelpText(
+      "after",
+      `
+The hashes find damage, and changes by somebody who does not mend the hashes. Whoever may write the store can mend them: with --keys each chain is
+compared with what its gateway signed, and with --checkpoints what was removed is missed. \`glovebox audit verify --help\` tells of the file of keys.
+
+Examples:
+  $ glovebox audit store verify --settings reader.yaml --keys gateways.yaml
+  $ glovebox audit store verify --settings reader.yaml --keys gateways.yaml --checkpoints kept-elsewhere.txt`,
     )
     .action((options: Options) => verify(context, options));
   which(command.command("compare"))
@@ -80,10 +92,13 @@ Examples:
 
 async function verify(context: LoggingContext, options: Options): Promise<void> {
   const settings = await chosen(context, options);
+  const proof = await readProofOptions(options);
   using progress = startProgress();
   using store = await opened(settings, context);
-  const result = await verifyStore(store, progress.count);
-  await report(result, options, `the store ${targetOf(settings)} is whole`);
+  const result = await verifyStore(store, { ...proof, onRecord: progress.count });
+  const { dropped } = result;
+  const before = dropped === 0 ? [] : [`the store says that its retention dropped ${counted(dropped, "older record")}`];
+  await report(result, options, `the store ${targetOf(settings)} is whole`, [...proofLines(result), ...before]);
 }
 
 async function compare(context: LoggingContext, options: Options): Promise<void> {
@@ -104,7 +119,12 @@ async function opened(settings: PostgresSettings, { ports }: LoggingContext): Pr
   return await openStore(settings, ports(NEVER));
 }
 
-async function report(result: StoreFindings, { json }: Options, good: string): Promise<void> {
+async function report(
+  result: StoreFindings,
+  { json }: Options,
+  good: string,
+  proof: readonly string[] = [],
+): Promise<void> {
   const { problems, problemCount, records, chains } = result;
   if (problemCount > 0) process.exitCode = 1;
   if (json) return void (await print([JSON.stringify(result, null, 2)]));
@@ -114,7 +134,7 @@ async function report(result: StoreFindings, { json }: Options, good: string): P
   });
   if (problemCount > problems.length) lines.push(`and ${problemCount - problems.length} more`);
   const verdict = problemCount === 0 ? colour.green(good) : colour.red(counted(problemCount, "problem"));
-  await print([...lines, `${verdict}: ${counted(records, "record")} in ${counted(chains, "chain")}`]);
+  await print([...lines, ...proof, `${verdict}: ${counted(records, "record")} in ${counted(chains, "chain")}`]);
 }
 
 /** By chain, what a sink has confirmed. @throws GatewayError CONFIG_INVALID when nobody knows */

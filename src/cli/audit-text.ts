@@ -6,6 +6,9 @@ import { printable } from "../lib/text.ts";
 
 // Everything in a record may have been chosen by an agent: none of it reaches the terminal unfiltered.
 
+/** Chains of which a person is told one by one whose they are. */
+const MAX_OWNERS = 100;
+
 export const colour = pc.createColors(process.stdout.isTTY === true && pc.isColorSupported);
 
 /** The record's line with every character that a terminal might act on escaped: the same JSON, with the same hash. */
@@ -34,6 +37,8 @@ export function recordLine({ record: { time, body } }: Pick<Entry, "record">): s
   }
 }
 
+type ProofSummary = Pick<Verification, "checkpoints" | "unproven" | "signatures" | "gateways">;
+
 export function verificationLines(verification: Verification): string[] {
   const { chains, records, problems, problemCount } = verification;
   const lines = problems.map(({ kind, chain, file, line, seq, message }) => {
@@ -51,8 +56,11 @@ export function verificationLines(verification: Verification): string[] {
 }
 
 /** What was signed of it; nothing of a log without checkpoints that nobody asked about. */
-function proofLines({ checkpoints, unproven, signatures, gateways }: Verification): string[] {
+export function proofLines({ checkpoints, unproven, signatures, gateways }: ProofSummary): string[] {
   if (checkpoints === 0 && signatures === "not-checked") return [];
+  const owners = Object.entries(gateways).map(
+    ([chain, gateway]) => `${oneLine(chain, 100)} is signed by ${oneLine(gateway, 100)}`,
+  );
   const names = [...new Set(Object.values(gateways))].map((it) => oneLine(it, 100)).join(", ");
   const by =
     signatures === "not-checked"
@@ -61,8 +69,10 @@ function proofLines({ checkpoints, unproven, signatures, gateways }: Verificatio
         ? "signed by nobody that is known"
         : `signed by ${names}`;
   return [
+    ...owners.slice(0, MAX_OWNERS),
+    ...(owners.length > MAX_OWNERS ? [`and ${owners.length - MAX_OWNERS} more: --json names them`] : []),
     `${counted(checkpoints, "checkpoint")} ${checkpoints === 1 ? "holds" : "hold"}, ${by}`,
-    ...(unproven > 0 ? [`not yet proven: ${counted(unproven, "record")} behind the last checkpoint`] : []),
+    ...(unproven > 0 ? [`not yet proven: ${counted(unproven, "record")} that no checkpoint covers`] : []),
   ];
 }
 

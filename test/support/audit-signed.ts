@@ -74,7 +74,7 @@ export function rewriteHistory(
     if (body.event !== "checkpoint" || !forger) return body;
     const origin = originOf(forger.verifier.name, chain);
     const note = forger.sign(checkpointText({ origin, size: tree.size, root: rootOf(tree) }));
-    return { ...body, facts: { note } };
+    return { ...body, facts: { note, tree: treeFacts(tree) } };
   }
 }
 

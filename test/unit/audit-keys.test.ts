@@ -184,10 +184,10 @@ test("a key that was replaced signs nothing more, nor names another successor", 
   // Recorded again, as after an interruption; once the new key has signed, that changes nothing any more.
   expect(ring.rotate(note(old, a), 20)).toBeUndefined();
   const signed = (by: SigningKey) => parseNote(by.sign("o\n")) ?? { text: "", signatures: [] };
-  expect(ring.signer(signed(old), 20, 0)).toMatchObject({ gateway: "test" });
-  expect(ring.signer(signed(a), 21, 0)).toMatchObject({ gateway: "test" });
+  expect(ring.signer(signed(old), { chain: undefined, size: 20, timeMs: 0 })).toMatchObject({ gateway: "test" });
+  expect(ring.signer(signed(a), { chain: undefined, size: 21, timeMs: 0 })).toMatchObject({ gateway: "test" });
   expect(ring.rotate(note(old, a), 30)).toBeUndefined();
-  expect(ring.signer(signed(old), 30, 0)).toHaveProperty("problem");
+  expect(ring.signer(signed(old), { chain: undefined, size: 30, timeMs: 0 })).toHaveProperty("problem");
 });
 
 test("a change of keys has both signatures, and is told from everything else", async () => {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Finding } from "../continuity.ts";
-import type { AuditRecord, EventBody } from "../record.ts";
+import type { AuditRecord, EventBody, Json } from "../record.ts";
 import { chainOf, originOf, parseCheckpoint } from "./checkpoint.ts";
 import { keyring } from "./keyring.ts";
 import type { KnownKeys } from "./known-keys.ts";
@@ -20,6 +20,8 @@ export interface ProofOptions {
   readonly keys?: KnownKeys;
   /** Checkpoints that were kept apart from the log. */
   readonly saved?: readonly SavedCheckpoint[];
+  /** Whose all chains are, by its name among the keys: no other's signatures are believed. */
+  readonly gateway?: string;
   /** In place of the clock; milliseconds since 1970. */
   readonly nowMs?: number;
 }
@@ -41,17 +43,17 @@ export interface ChainProof {
   end(): ChainEnd;
 }
 
-const noteFacts = z.strictObject({ note: z.string() });
+const noteFacts = z.strictObject({ note: z.string(), tree: z.unknown().optional() });
 const introduction = z.strictObject({ verifier: z.string(), rotations: z.array(z.string()) });
 const rotated = z.strictObject({ from: z.string(), to: z.string(), note: z.string() });
 
 /**
  * @param chain undefined: that of the first record
- * @param whole false for a segment on its own: what was before it is taken from its first record, when that says so
+ * @param whole false where its beginning is not there: what was before is taken from the first record that says so
  */
 export function chainProof(chain: string | undefined, whole: boolean, options: ProofOptions): ChainProof {
   const nowMs = options.nowMs ?? Date.now();
-  const ring = options.keys && keyring(options.keys);
+  const ring = options.keys && keyring(options.keys, options.gateway);
   const saved = Map.groupBy(options.saved ?? [], (it) => it.size);
   let tree: Tree | undefined = whole ? EMPTY_TREE : undefined;
   let lines = 0;
@@ -59,9 +61,17 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
   let checkpoints = 0;
   let gateway: string | undefined;
   let firstUnproven: { size: number; timeMs: number } | undefined;
-  let lastMs = Number.NaN;
+  let [firstMs, lastMs] = [Number.NaN, Number.NaN];
+  /** Lines before the one that said what was before it. Who signs that line later vouches for them, by the hashes that link them. */
+  let linked = 0;
 
-  const unproven = () => (tree === undefined ? 0 : tree.size - (firstUnproven?.size ?? tree.size));
+  const behindCheckpoint = () => (tree === undefined ? lines : tree.size - (firstUnproven?.size ?? tree.size));
+  const unproven = () => linked + behindCheckpoint();
+
+  const startFrom = (claimed: Tree) => {
+    tree = claimed;
+    linked = lines - 1;
+  };
 
   const otherHistory = (message: string): Finding[] => {
     // All that follow differ with it.
@@ -75,19 +85,27 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
     const signed = note && parseCheckpoint(note.text);
     if (!note || !signed) return [{ kind: "signature", message: "it holds no checkpoint" }];
     if (chainOf(signed.origin) !== (chain ?? own)) return [{ kind: "signature", message: "it is of another chain" }];
-    const signer = ring?.signer(note, signed.size, Date.parse(time));
+    const signer = ring?.signer(note, { chain: chain ?? own, size: signed.size, timeMs: Date.parse(time) });
     if (signer && "problem" in signer) return [{ kind: "signature", message: signer.problem }];
     if (signer && signed.origin !== originOf(signer.verifier.name, chain ?? own)) {
       return [{ kind: "signature", message: "it is of another log of the same key" }];
     }
     if (signed.size !== seq) return otherHistory(`it covers ${signed.size} records, and stands behind ${seq}`);
-    if (!tree) return [];
+    const carried = carriesTree(facts) ? treeOf(facts) : undefined;
+    if (carriesTree(facts) && !(carried?.size === seq && rootOf(carried).equals(signed.root))) {
+      return otherHistory("the tree that it carries is not the one that was signed");
+    }
+    if (!tree) {
+      if (carried) startFrom(carried);
+      return [];
+    }
     if (signed.size !== tree.size || !signed.root.equals(rootOf(tree))) {
       return otherHistory("the records before it are not those that were signed");
     }
     checkpoints += 1;
     gateway = signer?.gateway;
     firstUnproven = undefined;
+    linked = 0;
     return [];
   };
 
@@ -98,8 +116,8 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
         return checkpoint(body, record);
       case "segment-started": {
         const claimed = treeOf(facts);
-        if (!tree && claimed?.size === record.seq) tree = claimed;
-        if (!tree || !(typeof facts === "object" && facts !== null && "tree" in facts)) return [];
+        if (!tree && claimed?.size === record.seq) startFrom(claimed);
+        if (!tree || !carriesTree(facts)) return [];
         return claimed && sameTree(claimed, tree)
           ? []
           : otherHistory("the tree that it carries is not that of the records before it");
@@ -124,7 +142,7 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
 
   /** What a gateway finds unsigned when it starts, its first checkpoint covers: a signature of nobody who saw it written. */
   const asFound = (): Finding[] => {
-    const found = unproven();
+    const found = behindCheckpoint();
     if (!firstUnproven || (found <= UNSIGNED_RECORDS && !isFar(firstUnproven.timeMs, lastMs))) return [];
     return [{ kind: "unsigned", message: `${found} records before it were signed as a later start found them` }];
   };
@@ -157,7 +175,10 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
       if (!isCheckpoint) firstUnproven ??= { size: tree.size, timeMs: Date.parse(record?.time ?? "") };
       tree = grown(tree, leafHash(line));
     }
-    if (record) lastMs = Date.parse(record.time);
+    if (record) {
+      lastMs = Date.parse(record.time);
+      if (Number.isNaN(firstMs)) firstMs = lastMs;
+    }
     const seq = record?.seq;
     return [...forked, ...found].map((it) => (seq === undefined ? it : { ...it, seq }));
   };
@@ -184,10 +205,16 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
     return { checkpoints, unproven: unproven(), findings, ...(gateway !== undefined && { gateway }) };
   };
 
-  const isOverdue = () =>
-    firstUnproven !== undefined && (unproven() > UNSIGNED_RECORDS || isFar(firstUnproven.timeMs, nowMs));
+  const isOverdue = () => {
+    if (linked > 0) return isFar(firstMs, nowMs);
+    return firstUnproven !== undefined && (unproven() > UNSIGNED_RECORDS || isFar(firstUnproven.timeMs, nowMs));
+  };
 
   return { see, end };
+}
+
+function carriesTree(facts: Json): boolean {
+  return typeof facts === "object" && facts !== null && "tree" in facts;
 }
 
 /** True of what is no moment, too. */

@@ -19,16 +19,8 @@ export interface CheckpointsOptions {
   readonly everyMs?: number;
 }
 
-/** A group of records as it is put together: nothing of it counts before `accept`. */
-export interface Draft {
-  tree: Tree;
-  uncovered: number;
-  /** The checkpoint among them. */
-  note?: string;
-}
-
 /** Keeps the tree over a chain's lines, and says when a checkpoint is due and what it is. */
-export class Checkpoints implements AsyncDisposable {
+export class Checkpoints implements Disposable {
   readonly #options: CheckpointsOptions;
   #tree: Tree;
   #uncovered: number;
@@ -36,7 +28,6 @@ export class Checkpoints implements AsyncDisposable {
   #named = false;
   #overdue = false;
   #timer: NodeJS.Timeout | undefined;
-  #remembering: Promise<void> = Promise.resolve();
   /** Called when a checkpoint is due and no record may come for a while. */
   onDue: () => void = () => undefined;
 
@@ -48,10 +39,6 @@ export class Checkpoints implements AsyncDisposable {
 
   get uncovered(): number {
     return this.#uncovered;
-  }
-
-  draft(): Draft {
-    return { tree: this.#tree, uncovered: this.#uncovered };
   }
 
   /** What a segment's first record carries, so that a start reads one segment. */
@@ -66,40 +53,41 @@ export class Checkpoints implements AsyncDisposable {
     return { kind: "event", event: "audit-key", facts: { verifier: key.line, rotations } };
   }
 
-  /** @param line with its newline */
-  add(draft: Draft, line: string): void {
-    draft.tree = grown(draft.tree, leafHash(Buffer.from(line.slice(0, -1))));
-    draft.uncovered += 1;
-  }
-
-  isDue(draft: Draft): boolean {
-    return draft.uncovered > 0 && (this.#overdue || draft.uncovered >= CHECKPOINT_RECORDS);
-  }
-
-  /** The next record of the draft: it covers all before it. */
-  sign(draft: Draft): EventBody {
-    const { signer, chain } = this.#options;
-    const { size } = draft.tree;
-    const note = signer.sign(
-      checkpointText({ origin: originOf(signer.key.name, chain), size, root: rootOf(draft.tree) }),
-    );
-    draft.note = note;
-    return { kind: "event", event: "checkpoint", facts: { note } };
-  }
-
-  /** The draft is on disk. */
-  accept({ tree, uncovered, note }: Draft): void {
-    this.#tree = tree;
+  /** These lines are on disk, and no later one takes their place. @param lines with their newlines */
+  accept(lines: readonly string[]): void {
+    for (const line of lines) this.#grow(line);
     this.#named = true;
-    // The checkpoint's own record is for the next one to cover, and by itself no reason for one.
-    this.#uncovered = note === undefined ? uncovered : 0;
-    if (note !== undefined) {
-      this.#overdue = false;
-      clearTimeout(this.#timer);
-      this.#timer = undefined;
-      this.#remember(note);
-    }
+    this.#uncovered += lines.length;
     this.#arm();
+  }
+
+  isDue(isSegmentFull: boolean): boolean {
+    return this.#uncovered > 0 && (isSegmentFull || this.#overdue || this.#uncovered >= CHECKPOINT_RECORDS);
+  }
+
+  /**
+   * The next record: it covers all before it. INVARIANT: of what is on disk alone, so that no other root is ever signed for this size, and
+   * on disk as remembered before anybody can have seen it, so that no later start signs one either.
+   * @throws the file system's error when it can't be remembered
+   */
+  async sign(): Promise<EventBody> {
+    const { signer, chain } = this.#options;
+    const { size } = this.#tree;
+    const note = signer.sign(
+      checkpointText({ origin: originOf(signer.key.name, chain), size, root: rootOf(this.#tree) }),
+    );
+    await signer.remember(chain, note);
+    return { kind: "event", event: "checkpoint", facts: { note, tree: treeFacts(this.#tree) } };
+  }
+
+  /** The record that `sign` made is on disk. @param line with its newline */
+  written(line: string): void {
+    this.#grow(line);
+    // It is for the next one to cover, and by itself no reason for one.
+    this.#uncovered = 0;
+    this.#overdue = false;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   /** Asks for a checkpoint with the next group. */
@@ -107,9 +95,18 @@ export class Checkpoints implements AsyncDisposable {
     this.#overdue = true;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** One that was due could not be written: it is tried again with the next group, or after a while. */
+  postpone(): void {
+    this.#overdue = true;
+    this.#arm();
+  }
+
+  [Symbol.dispose](): void {
     clearTimeout(this.#timer);
-    await this.#remembering;
+  }
+
+  #grow(line: string): void {
+    this.#tree = grown(this.#tree, leafHash(Buffer.from(line.slice(0, -1))));
   }
 
   #arm(): void {
@@ -120,11 +117,5 @@ export class Checkpoints implements AsyncDisposable {
       this.#overdue = true;
       this.onDue();
     }, everyMs).unref();
-  }
-
-  /** In the background: when it fails, the next start has more of the log to read, and nothing else is lost. */
-  #remember(note: string): void {
-    const { signer, chain } = this.#options;
-    this.#remembering = this.#remembering.then(() => signer.remember(chain, note)).catch(() => undefined);
   }
 }

@@ -9,13 +9,21 @@ interface Trusted extends KnownKey {
   hasSigned: boolean;
 }
 
+/** What a note is said to sign. */
+export interface SignedPlace {
+  readonly chain: string | undefined;
+  /** How many records it covers. */
+  readonly size: number;
+  /** When it was signed, as the record says. */
+  readonly timeMs: number;
+}
+
 /** Whose signatures count in one chain: keys of the inventory, and those that took their places by their own word. */
 export interface Keyring {
   /**
-   * The key that signed the note, or why that is not to be believed. @param size how many records it covers
-   * @param timeMs when it was signed, as the record says
+   * The key that signed the note, or why that is not to be believed.
    */
-  signer(note: Note, size: number, timeMs: number): KnownKey | { readonly problem: string };
+  signer(note: Note, what: SignedPlace): KnownKey | { readonly problem: string };
   /**
    * Follows a change of keys when the old key is one of these. @param size how many records the old key may cover from then on
    * @returns what is the matter with it
@@ -25,12 +33,13 @@ export interface Keyring {
 
 const REPLACED = "it is signed by a key that another one had replaced";
 
-export function keyring(known: KnownKeys): Keyring {
+/** @param gateway whose the chain is; undefined: whoever's the inventory says, or else the first's that signed */
+export function keyring(known: KnownKeys, gateway?: string): Keyring {
   const keys: Trusted[] = known.map((it) => ({ ...it, hasSigned: false }));
   /** Whose chain it is: the gateway of the first signature that is believed. */
   let owner: string | undefined;
 
-  const signer: Keyring["signer"] = (note, size, timeMs) => {
+  const signer: Keyring["signer"] = (note, { chain, size, timeMs }) => {
     const named = keys.filter(({ verifier: { name, id } }) =>
       note.signatures.some((it) => it.name === name && it.id === id),
     );
@@ -46,12 +55,13 @@ export function keyring(known: KnownKeys): Keyring {
     if (inUse.length === 0) return { problem: "its key was not in use at that time" };
     const inPlace = inUse.filter(({ mostRecords }) => mostRecords === undefined || size <= mostRecords);
     if (inPlace.length === 0) return { problem: REPLACED };
-    const own = inPlace.find(({ gateway }) => owner === undefined || gateway === owner);
-    if (!own) {
-      return {
-        problem: `it is signed by a key of \`${inPlace[0]?.gateway}\`, and those before it by one of \`${owner}\``,
-      };
-    }
+    const by = `it is signed by a key of \`${inPlace[0]?.gateway}\``;
+    const stated = [gateway, known.find(({ chains }) => chain !== undefined && chains?.includes(chain))?.gateway];
+    const notIts = stated.find((it) => it !== undefined && !inPlace.some((key) => key.gateway === it));
+    if (notIts !== undefined) return { problem: `${by}, and the chain is \`${notIts}\`'s` };
+    const fitting = inPlace.filter((key) => stated.every((it) => it === undefined || it === key.gateway));
+    const own = fitting.find((key) => owner === undefined || key.gateway === owner);
+    if (!own) return { problem: `${by}, and those before it by one of \`${owner}\`` };
     owner = own.gateway;
     for (const it of inPlace) it.hasSigned = true;
     return own;

@@ -5,6 +5,7 @@ import { GatewayError } from "../../errors.ts";
 import { messageOf } from "../../lib/error.ts";
 import { printable } from "../../lib/text.ts";
 import { readYaml } from "../../policy/yaml.ts";
+import { isChainName } from "../files.ts";
 import { parseVerifierKey, type VerifierKey } from "./note.ts";
 
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
@@ -18,6 +19,8 @@ export interface KnownKey {
   readonly sinceMs?: number;
   /** The same: from then on. */
   readonly untilMs?: number;
+  /** Chains of which it is known that they are this gateway's: no other's key counts in them. */
+  readonly chains?: readonly string[];
 }
 
 /** Every key of the inventory, as often as it is named there. */
@@ -31,6 +34,9 @@ const keySchema = z.string().transform((text, context): VerifierKey => {
   context.addIssue({ code: "custom", message });
   return z.NEVER;
 });
+const chainSchema = z
+  .string()
+  .refine(isChainName, { error: "must be a chain's id, as `audit verify --json` names it: chain-…" });
 const moment = z
   .union([z.iso.date(), z.iso.datetime({ offset: true })], {
     error: "must be a date (2026-11-21) or a time (2026-11-21T09:30:00Z)",
@@ -48,13 +54,26 @@ const inventorySchema = z.strictObject({
           keys: z.array(keySchema).min(1).max(1_000),
           since: moment.optional(),
           until: moment.optional(),
+          chains: z.array(chainSchema).max(100_000).optional(),
         })
         .refine(({ since, until }) => since === undefined || until === undefined || since < until, {
           path: ["until"],
           error: "must be after `since`",
         }),
     )
-    .max(100_000),
+    .max(100_000)
+    .superRefine((gateways, context) => {
+      const owners = new Map<string, string>();
+      for (const [at, { name, chains = [] }] of gateways.entries()) {
+        for (const chain of chains) {
+          const owner = owners.get(chain) ?? name;
+          owners.set(chain, owner);
+          if (owner === name) continue;
+          const message = `${chain} is said to be \`${owner}\`'s and \`${name}\`'s`;
+          context.addIssue({ code: "custom", message, path: [at, "chains"] });
+        }
+      }
+    }),
 });
 
 /** @throws GatewayError CONFIG_INVALID with each place that is wrong */
@@ -64,12 +83,13 @@ export function parseKnownKeys(file: string, text: string): KnownKeys {
     const lines = read.problems.map((it) => printable(`${it.file}:${it.line}:${it.column}: ${it.message}`, 500));
     throw new GatewayError("CONFIG_INVALID", lines.slice(0, 20).join("\n"));
   }
-  return read.value.gateways.flatMap(({ name, keys, since, until }) =>
+  return read.value.gateways.flatMap(({ name, keys, since, until, chains }) =>
     keys.map((verifier) => ({
       verifier,
       gateway: name,
       ...(since !== undefined && { sinceMs: since }),
       ...(until !== undefined && { untilMs: until }),
+      ...(chains !== undefined && { chains }),
     })),
   );
 }

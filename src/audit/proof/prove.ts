@@ -2,7 +2,9 @@ import { join } from "node:path";
 import { z } from "zod";
 import { GatewayError } from "../../errors.ts";
 import { printable } from "../../lib/text.ts";
+import { isHeld } from "../chain.ts";
 import { listSegments, readLines, segmentName } from "../files.ts";
+import { readHead } from "../head.ts";
 import { MAX_LINE_BYTES, readLine } from "../line.ts";
 import { readChain } from "../read.ts";
 import type { AuditRecord } from "../record.ts";
@@ -39,21 +41,30 @@ export interface Signed extends Checkpoint {
   readonly note: string;
 }
 
-/** The checkpoints of a chain, oldest first, and the changes of keys; as the log has them, unchecked. */
+/**
+ * The checkpoints of a chain, oldest first, and the changes of keys; as the log has them, unchecked. While a gateway writes the chain, none that
+ * stands behind its head: that record may yet be cut off, and another be written in its place.
+ */
 export async function checkpointsOf(chainDirectory: string): Promise<{ checkpoints: Signed[]; rotations: string[] }> {
-  const checkpoints: Signed[] = [];
+  const found: { readonly seq: number; readonly signed: Signed }[] = [];
   const rotations = new Set<string>();
   const mayMatter = (line: Buffer) => line.includes('"event":"checkpoint"') || line.includes('"event":"audit-key');
+  // Both before the records: what the head names then stands where it will stand.
+  const head = await readHead(chainDirectory);
+  const wasHeld = isHeld(chainDirectory);
   for await (const { record } of readChain(chainDirectory, mayMatter)) {
-    const { body } = record;
+    const { body, seq } = record;
     if (body.kind !== "event") continue;
     for (const it of carried.safeParse(body.facts).data?.rotations ?? []) rotations.add(it);
     const { note } = noted.safeParse(body.facts).data ?? {};
     if (note === undefined) continue;
     if (body.event === "audit-key-rotated") rotations.add(note);
     const checkpoint = body.event === "checkpoint" ? parseCheckpoint(parseNote(note)?.text ?? "") : undefined;
-    if (checkpoint) checkpoints.push({ ...checkpoint, note });
+    if (checkpoint) found.push({ seq, signed: { ...checkpoint, note } });
   }
+  const mayBeCut = typeof head !== "string" && (wasHeld || isHeld(chainDirectory));
+  const upToSeq = mayBeCut ? head.seq : Number.POSITIVE_INFINITY;
+  const checkpoints = found.filter(({ seq }) => seq <= upToSeq).map(({ signed }) => signed);
   return { checkpoints, rotations: [...rotations] };
 }
 
@@ -116,7 +127,7 @@ export function verifyProof(proof: Proof, keys: KnownKeys): Proved {
   const timeMs = record ? Date.parse(record.time) : Date.now();
   const signed = opened(proof.checkpoint);
   const chain = chainOf(signed.origin);
-  const signer = ring.signer(signed.parsed, signed.size, timeMs);
+  const signer = ring.signer(signed.parsed, { chain, size: signed.size, timeMs });
   if ("problem" in signer) throw refused(`the checkpoint: ${signer.problem}`);
   if (chain === undefined || signed.origin !== originOf(signer.verifier.name, chain)) {
     throw refused("the checkpoint is of another log");
@@ -134,7 +145,7 @@ export function verifyProof(proof: Proof, keys: KnownKeys): Proved {
     return { ...proved, record };
   }
   const older = opened(proof.older);
-  const by = ring.signer(older.parsed, older.size, timeMs);
+  const by = ring.signer(older.parsed, { chain, size: older.size, timeMs });
   if ("problem" in by) throw refused(`the older checkpoint: ${by.problem}`);
   if (older.origin !== signed.origin || !extendsTree({ first: older, second: signed, hashes: given })) {
     throw refused("what the older checkpoint covers is not the beginning of what the newer one does");

@@ -6,7 +6,7 @@ import { signerPlaces } from "./signer.ts";
 
 /**
  * The last checkpoint of each chain that the gateways of a data directory signed, as they remember it beside their key. Read it before the log:
- * a gateway may be writing, and remembers nothing that the log has not got.
+ * a gateway may be writing, and signs nothing that the log has not got.
  * @throws GatewayError INVALID_ARGUMENTS when one is not as it was written; the file system's error when they can't be read
  */
 export async function rememberedCheckpoints(keyFile: string): Promise<SavedCheckpoint[]> {

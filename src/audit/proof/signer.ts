@@ -26,7 +26,7 @@ export interface Signer {
   confirm(): Promise<void>;
   sign(text: string): string;
   /**
-   * The last checkpoint that was signed of a chain, as far as it is remembered: never one that the log has not got.
+   * The last checkpoint that was signed of a chain, as far as it is remembered: the log has what it covers, if not the checkpoint itself.
    * @throws GatewayError CONFIG_INVALID when that is damaged; the file system's error when it can't be read and written
    */
   lastSigned(chain: string): Promise<Checkpoint | undefined>;

@@ -1,18 +1,39 @@
 import { type Continuity, continuity } from "../continuity.ts";
 import { GENESIS_HASH, type Position } from "../line.ts";
+import { type ChainProof, chainProof, type ProofOptions } from "../proof/chain-proof.ts";
+import type { SavedCheckpoint } from "../proof/saved.ts";
 import type { Store, StoredChain, StoredRow } from "./postgres-read.ts";
 import { differingColumns } from "./postgres-row.ts";
 import { type StoreFindings, Tally } from "./store-problem.ts";
 
+export interface StoreVerification extends StoreFindings {
+  /** Records that retention has dropped, as the store says. */
+  readonly dropped: number;
+  /** Signed checkpoints that hold. */
+  readonly checkpoints: number;
+  /** Records that none of them covers. */
+  readonly unproven: number;
+  /** Whether the signatures were compared with known keys. */
+  readonly signatures: "checked" | "not-checked";
+  /** Of the inventory, whose keys signed: by chain. */
+  readonly gateways: Readonly<Record<string, string>>;
+}
+
+export interface VerifyStoreOptions extends ProofOptions {
+  /** Is told of each row that was checked. */
+  readonly onRecord?: () => void;
+}
+
 /**
  * Checks every record of every chain that a store has, by its line: hash, order, links, and that nothing is missing between where
  * retention stopped dropping and where the store says that it has come; and of each that the columns say what the line says. One pass, in
- * bounded memory; gateways may be delivering meanwhile.
- * @param onRecord is told of each row that was checked
+ * bounded memory; gateways may be delivering meanwhile. What gateways signed is compared as `verifyLog` does; where retention has dropped a chain's
+ * beginning, from the first record on that says what was before it.
  * @throws DeliveryFailed when the store can't be read
  */
-export async function verifyStore(store: Store, onRecord: () => void = () => undefined): Promise<StoreFindings> {
-  const tally = new Tally();
+export async function verifyStore(store: Store, options: VerifyStoreOptions = {}): Promise<StoreVerification> {
+  const { onRecord = () => undefined } = options;
+  const tally = new StoreTally(options);
   // Before the records: a gateway that delivers only gets ahead of them.
   const known = new Map((await store.chains()).map((it) => [it.chain, it]));
   const begun = new Set<string>();
@@ -30,6 +51,11 @@ export async function verifyStore(store: Store, onRecord: () => void = () => und
   for (const [chain, stored] of known) {
     if (!begun.has(chain)) new ChainCheck(chain, stored, tally).end();
   }
+  for (const [chain, saved] of tally.saved) {
+    if (begun.has(chain) || known.has(chain)) continue;
+    const message = `the store has nothing of it, and a checkpoint of ${newestOf(saved)} records was kept: it was removed, or never shipped`;
+    tally.add({ chain, kind: "missing", message });
+  }
   const late = new Map((await store.chains()).map((it) => [it.chain, it]));
   for (const chain of begun) {
     if (late.has(chain)) continue;
@@ -38,24 +64,53 @@ export async function verifyStore(store: Store, onRecord: () => void = () => und
   return tally;
 }
 
+class StoreTally extends Tally implements StoreVerification {
+  dropped = 0;
+  checkpoints = 0;
+  unproven = 0;
+  readonly signatures: "checked" | "not-checked";
+  readonly gateways: Record<string, string> = {};
+  readonly #options: ProofOptions;
+  readonly #saved: ReadonlyMap<string, readonly SavedCheckpoint[]>;
+
+  constructor(options: ProofOptions) {
+    super();
+    this.#options = options;
+    this.#saved = Map.groupBy(options.saved ?? [], (it) => it.chain);
+    this.signatures = options.keys ? "checked" : "not-checked";
+  }
+
+  /** By chain, what was kept apart from the store. */
+  get saved(): ReadonlyMap<string, readonly SavedCheckpoint[]> {
+    return this.#saved;
+  }
+
+  proofOf(chain: string, isWhole: boolean): ChainProof {
+    return chainProof(chain, isWhole, { ...this.#options, saved: this.#saved.get(chain) ?? [] });
+  }
+}
+
 /** One chain of the store, from its first record to its last. */
 class ChainCheck {
   readonly chain: string;
-  readonly #tally: Tally;
+  readonly #tally: StoreTally;
   readonly #reached: Position;
   readonly #dropped: Position;
   readonly #continuity: Continuity;
+  readonly #proof: ChainProof;
   #isReachedSeen: boolean;
 
-  constructor(chain: string, stored: StoredChain | undefined, tally: Tally) {
+  constructor(chain: string, stored: StoredChain | undefined, tally: StoreTally) {
     const none = { seq: -1, hash: GENESIS_HASH };
     this.chain = chain;
     this.#tally = tally;
     this.#reached = stored?.reached ?? none;
     this.#dropped = stored?.dropped ?? none;
     this.#continuity = continuity(chain, this.#dropped);
+    this.#proof = tally.proofOf(chain, this.#dropped.seq === -1);
     this.#isReachedSeen = this.#reached.seq === this.#dropped.seq;
     tally.chains += 1;
+    tally.dropped += this.#dropped.seq + 1;
   }
 
   check({ line, columns }: StoredRow): void {
@@ -63,7 +118,7 @@ class ChainCheck {
     // A clock that was set back leaves some of these in days that are kept: what they continued is dropped.
     if (Number(columns["seq"]) <= this.#dropped.seq) return;
     const { record, findings } = this.#continuity.check(line);
-    for (const finding of findings) this.#tally.add({ chain, ...finding });
+    for (const finding of [...findings, ...this.#proof.see(line, record)]) this.#tally.add({ chain, ...finding });
     if (!record) return;
     this.#tally.records += 1;
     this.#isReachedSeen ||= record.seq === this.#reached.seq && record.hash === this.#reached.hash;
@@ -84,5 +139,25 @@ class ChainCheck {
       const message = `record ${reached} is not the one that the store's position names`;
       this.#tally.add({ chain, seq: reached, kind: "position", message });
     }
+    this.#endProof();
   }
+
+  #endProof(): void {
+    const { chain } = this;
+    const tally = this.#tally;
+    const { checkpoints, unproven, gateway, findings } = this.#proof.end();
+    tally.checkpoints += checkpoints;
+    tally.unproven += unproven;
+    if (gateway !== undefined) tally.gateways[chain] = gateway;
+    for (const finding of findings) if (finding.kind !== "missing") tally.add({ chain, ...finding });
+    const size = this.#continuity.position.seq + 1;
+    const newest = newestOf(tally.saved.get(chain) ?? []);
+    if (newest <= size) return;
+    const message = `the store has ${size} records of it, and the checkpoint that was kept has ${newest}: its end was removed, or is not shipped yet`;
+    tally.add({ chain, kind: "missing", message });
+  }
+}
+
+function newestOf(saved: readonly SavedCheckpoint[]): number {
+  return saved.reduce((most, it) => Math.max(most, it.size), 0);
 }
