@@ -1,14 +1,16 @@
 import { z } from "zod";
 import type { Finding } from "../continuity.ts";
 import type { AuditRecord, EventBody } from "../record.ts";
+import { startOf } from "../truncate/beginning.ts";
+import type { SealFacts } from "../truncate/seal.ts";
 import { chainOf, originOf, parseCheckpoint } from "./checkpoint.ts";
 import { keyring } from "./keyring.ts";
 import type { KnownKeys } from "./known-keys.ts";
 import { parseNote } from "./note.ts";
-import { treeOf } from "./regrow.ts";
 import { readRotation } from "./rotation.ts";
 import type { SavedCheckpoint } from "./saved.ts";
-import { EMPTY_TREE, grown, leafHash, rootOf, sameTree, type Tree } from "./tree.ts";
+import { EMPTY_TREE, grown, leafHash, rootOf, sameTree, type Tree, treeOf } from "./tree.ts";
+import { type Truncated, truncations } from "./truncations.ts";
 
 /** So long may records be without a checkpoint: a gateway that lives signs every minute. Nor may they be from so far in the future. */
 const UNSIGNED_MS = 10 * 60_000;
@@ -22,6 +24,8 @@ export interface ProofOptions {
   readonly saved?: readonly SavedCheckpoint[];
   /** In place of the clock; milliseconds since 1970. */
   readonly nowMs?: number;
+  /** Changes of keys that were on record in what was removed from the chain's beginning. */
+  readonly rotations?: SealFacts["rotations"];
 }
 
 export interface ChainEnd {
@@ -31,6 +35,12 @@ export interface ChainEnd {
   readonly unproven: number;
   /** Of the inventory, whose key signed. */
   readonly gateway?: string;
+  /** What was removed from the chain's beginning by rule. */
+  readonly truncated?: Truncated;
+  /** How many records are missing at the beginning, without a signed record that says so. */
+  readonly unsealed?: number;
+  /** Checkpoints that were kept, and are of less than what was removed: there is nothing left to compare with them. */
+  readonly incomparable: number;
   readonly findings: readonly Finding[];
 }
 
@@ -47,7 +57,8 @@ const rotated = z.strictObject({ from: z.string(), to: z.string(), note: z.strin
 
 /**
  * @param chain undefined: that of the first record
- * @param whole false for a segment on its own: what was before it is taken from its first record, when that says so
+ * @param whole false for a segment on its own: what was before it is taken from its first record, when that says so. So it is of a chain whose
+ *   beginning was removed; there, a record further down has to agree.
  */
 export function chainProof(chain: string | undefined, whole: boolean, options: ProofOptions): ChainProof {
   const nowMs = options.nowMs ?? Date.now();
@@ -55,6 +66,9 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
   const saved = Map.groupBy(options.saved ?? [], (it) => it.size);
   let tree: Tree | undefined = whole ? EMPTY_TREE : undefined;
   let lines = 0;
+  /** Records before the first that is there. */
+  let missing = 0;
+  const removals = truncations(() => missing);
   let isHistoryOther = false;
   let checkpoints = 0;
   let gateway: string | undefined;
@@ -86,6 +100,7 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
       return otherHistory("the records before it are not those that were signed");
     }
     checkpoints += 1;
+    removals.signed();
     gateway = signer?.gateway;
     firstUnproven = undefined;
     return [];
@@ -98,7 +113,6 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
         return checkpoint(body, record);
       case "segment-started": {
         const claimed = treeOf(facts);
-        if (!tree && claimed?.size === record.seq) tree = claimed;
         if (!tree || !(typeof facts === "object" && facts !== null && "tree" in facts)) return [];
         return claimed && sameTree(claimed, tree)
           ? []
@@ -147,11 +161,22 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
     return [{ kind: "forked", message: `the first ${size} records are not those of the checkpoint that was kept` }];
   };
 
+  /** What was before the first record that is there, by its word. */
+  const begin = (record: AuditRecord) => {
+    const start = startOf(record);
+    if (!start || (whole && lines > 1)) return;
+    tree = start.tree;
+    missing = start.tree.size;
+    for (const { note, size } of options.rotations ?? []) if (size <= missing) ring?.rotate(note, size);
+  };
+
   const see: ChainProof["see"] = (line, record) => {
     lines += 1;
+    if (record && (!tree || tree.size === 0)) begin(record);
     const forked = compareSaved();
     const { body } = record ?? {};
-    const found = record && body?.kind === "event" ? event(body, record) : [];
+    const sealed = record ? removals.see(record, tree) : [];
+    const found = [...sealed, ...(record && body?.kind === "event" ? event(body, record) : [])];
     if (tree) {
       const isCheckpoint = body?.kind === "event" && body.event === "checkpoint" && found.length === 0;
       if (!isCheckpoint) firstUnproven ??= { size: tree.size, timeMs: Date.parse(record?.time ?? "") };
@@ -181,7 +206,12 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
       const message = `${what} signed by a known key: the gateway that wrote them died, or it was not a gateway`;
       findings.push({ kind: "unsigned", message });
     }
-    return { checkpoints, unproven: unproven(), findings, ...(gateway !== undefined && { gateway }) };
+    const incomparable = [...saved].filter(([it]) => it < missing).reduce((sum, [, them]) => sum + them.length, 0);
+    return {
+      ...{ checkpoints, unproven: unproven(), findings, incomparable },
+      ...(gateway !== undefined && { gateway }),
+      ...(whole && removals.end()),
+    };
   };
 
   const isOverdue = () =>

@@ -1,5 +1,7 @@
+import { GatewayError } from "../../errors.ts";
 import type { EventBody } from "../record.ts";
-import { checkpointText, originOf } from "./checkpoint.ts";
+import { checkpointText, originOf, parseCheckpoint } from "./checkpoint.ts";
+import { parseNote } from "./note.ts";
 import type { Signer } from "./signer.ts";
 import { grown, leafHash, rootOf, type Tree, treeFacts } from "./tree.ts";
 
@@ -37,6 +39,9 @@ export class Checkpoints implements AsyncDisposable {
   #overdue = false;
   #timer: NodeJS.Timeout | undefined;
   #remembering: Promise<void> = Promise.resolve();
+  /** Covered by a checkpoint that is remembered. */
+  #remembered = 0;
+  #waiting: { readonly size: number; readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = [];
   /** Called when a checkpoint is due and no record may come for a while. */
   onDue: () => void = () => undefined;
 
@@ -107,9 +112,21 @@ export class Checkpoints implements AsyncDisposable {
     this.#overdue = true;
   }
 
+  /**
+   * Resolves when a checkpoint of so many records at least is on disk, and remembered apart from the log.
+   * @throws what the memory can't be written for; GatewayError SHUTTING_DOWN
+   */
+  async remembers(size: number): Promise<void> {
+    if (size <= this.#remembered) return;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting.push({ size, resolve, reject });
+    await promise;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     clearTimeout(this.#timer);
     await this.#remembering;
+    for (const { reject } of this.#waiting.splice(0)) reject(new GatewayError("SHUTTING_DOWN"));
   }
 
   #arm(): void {
@@ -125,6 +142,19 @@ export class Checkpoints implements AsyncDisposable {
   /** In the background: when it fails, the next start has more of the log to read, and nothing else is lost. */
   #remember(note: string): void {
     const { signer, chain } = this.#options;
-    this.#remembering = this.#remembering.then(() => signer.remember(chain, note)).catch(() => undefined);
+    this.#remembering = this.#remembering
+      .then(() => signer.remember(chain, note))
+      .then(
+        () => this.#hasRemembered(parseCheckpoint(parseNote(note)?.text ?? "")?.size ?? 0),
+        (error: unknown) => {
+          for (const { reject } of this.#waiting.splice(0)) reject(error);
+        },
+      );
+  }
+
+  #hasRemembered(size: number): void {
+    this.#remembered = size;
+    for (const it of this.#waiting) if (it.size <= size) it.resolve();
+    this.#waiting = this.#waiting.filter((it) => it.size > size);
   }
 }
