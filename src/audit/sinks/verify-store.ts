@@ -1,5 +1,7 @@
 import { type Continuity, continuity } from "../continuity.ts";
-import { GENESIS_HASH, type Position } from "../line.ts";
+import { GENESIS_HASH, type Position, readLine } from "../line.ts";
+import { startOf } from "../truncate/beginning.ts";
+import { readSeal } from "../truncate/seal.ts";
 import type { Store, StoredChain, StoredRow } from "./postgres-read.ts";
 import { differingColumns } from "./postgres-row.ts";
 import { type StoreFindings, Tally } from "./store-problem.ts";
@@ -44,8 +46,10 @@ class ChainCheck {
   readonly #tally: Tally;
   readonly #reached: Position;
   readonly #dropped: Position;
-  readonly #continuity: Continuity;
+  #continuity: Continuity;
   #isReachedSeen: boolean;
+  /** The last record that a log had removed before anything of the chain was shipped, until a record says so. */
+  #unsealed: Position | undefined;
 
   constructor(chain: string, stored: StoredChain | undefined, tally: Tally) {
     const none = { seq: -1, hash: GENESIS_HASH };
@@ -62,10 +66,13 @@ class ChainCheck {
     const { chain } = this;
     // A clock that was set back leaves some of these in days that are kept: what they continued is dropped.
     if (Number(columns["seq"]) <= this.#dropped.seq) return;
+    this.#begin(line);
     const { record, findings } = this.#continuity.check(line);
     for (const finding of findings) this.#tally.add({ chain, ...finding });
     if (!record) return;
     this.#tally.records += 1;
+    const seal = readSeal(record);
+    if (seal && this.#unsealed && isAt(seal.upTo, this.#unsealed)) this.#unsealed = undefined;
     this.#isReachedSeen ||= record.seq === this.#reached.seq && record.hash === this.#reached.hash;
     const differing = differingColumns(columns, { record, text: line.toString("utf8") });
     if (differing.length === 0) return;
@@ -73,8 +80,22 @@ class ChainCheck {
     this.#tally.add({ chain, seq: record.seq, kind: "column", message });
   }
 
+  /** A store that was set up late has chains whose beginning the log had removed by then. */
+  #begin(line: Buffer): void {
+    if (this.#dropped.seq !== -1 || this.#continuity.position.seq !== -1) return;
+    const read = readLine(line);
+    const start = read.sound && read.record.chain === this.chain ? startOf(read.record) : undefined;
+    if (!start) return;
+    this.#unsealed = start.before;
+    this.#continuity = continuity(this.chain, start.before);
+  }
+
   end(): void {
     const { chain } = this;
+    if (this.#unsealed) {
+      const message = `records up to ${this.#unsealed.seq} are missing, and no record says that they were removed`;
+      this.#tally.add({ chain, seq: this.#unsealed.seq, kind: "segment", message });
+    }
     const { seq } = this.#continuity.position;
     const reached = this.#reached.seq;
     if (seq < reached) {
@@ -85,4 +106,9 @@ class ChainCheck {
       this.#tally.add({ chain, seq: reached, kind: "position", message });
     }
   }
+}
+
+/** Whether what was removed reached so far: exactly, or, while it was being removed, further. */
+function isAt(removed: Position, missing: Position): boolean {
+  return removed.seq > missing.seq || (removed.seq === missing.seq && removed.hash === missing.hash);
 }
