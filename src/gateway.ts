@@ -32,6 +32,7 @@ import { once } from "./lib/once.ts";
 import { userName } from "./lib/user.ts";
 import { livePolicy } from "./live-policy.ts";
 import { createLog } from "./log.ts";
+import { keepToRetention } from "./log-retention.ts";
 import { instructions } from "./mcp/instructions.ts";
 import type { ServerPorts } from "./mcp/server.ts";
 import { createMounts } from "./mounts/mounts.ts";
@@ -235,6 +236,8 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
     log,
   };
   stack.use(followIndex({ path: config.auditIndexFile, auditDirectory: config.auditDirectory, log }));
+  const sinks = configured.sinks.map((it) => it.name);
+  stack.use(keepToRetention({ config, policy, audit, signer, gateway: id, sinks, hide: known.hide, log }));
   const running = new Set<Promise<CallResult>>();
   stack.defer(() => settled(running));
   const owned = stack.move();

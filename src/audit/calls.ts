@@ -20,9 +20,21 @@ export function trackCalls(open: Set<string>, body: RecordBody): void {
   }
 }
 
-/** The first record of a segment. @param tree over all records before it, where the chain is signed */
-export function segmentStarted(open: ReadonlySet<string>, tree: Json | undefined): RecordBody {
-  const facts = { openCalls: [...open], ...(tree !== undefined && { tree }) };
+/**
+ * The first record of a segment.
+ * @param tree over all records before it, where the chain is signed
+ * @param sealedIn the segment that says up to where the chain's beginning was removed, where some was
+ */
+export function segmentStarted(
+  open: ReadonlySet<string>,
+  tree: Json | undefined,
+  sealedIn: number | undefined,
+): RecordBody {
+  const facts = {
+    openCalls: [...open],
+    ...(tree !== undefined && { tree }),
+    ...(sealedIn !== undefined && { sealedIn }),
+  };
   return { kind: "event", event: "segment-started", facts };
 }
 

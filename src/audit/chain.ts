@@ -13,6 +13,11 @@ export interface HeldChain extends Disposable {
   readonly directory: string;
 }
 
+/** Takes this very chain; undefined when a living gateway writes it. @throws GatewayError AUDIT_UNWRITABLE */
+export function holdThis(auditDirectory: string, chain: string): HeldChain | undefined {
+  return tryHold(auditDirectory, chain);
+}
+
 /** Takes the oldest chain that no living gateway writes, or makes one. */
 export async function holdChain(auditDirectory: string): Promise<HeldChain> {
   // On a read-only file system the recursive form says ENOENT; the plain one says why.

@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { listChains, listSegments, readLines, segmentName } from "./files.ts";
+import { isMissing } from "../lib/error.ts";
+import { listChains, listSegments, readLinesIfAny, segmentName } from "./files.ts";
 import { readHead } from "./head.ts";
 import { readLine } from "./line.ts";
 import { tailLog } from "./read.ts";
@@ -8,7 +9,7 @@ import { tailLog } from "./read.ts";
 /** How large a log is. */
 export interface Extent {
   readonly chains: number;
-  /** As the chains' heads say. */
+  /** That are there, as the chains' heads say. */
   readonly records: number;
   readonly bytes: number;
   /** RFC 3339, by what the clocks said; undefined: there is none, or it is damaged. */
@@ -24,20 +25,41 @@ export async function measureLog(auditDirectory: string): Promise<Extent> {
   for (const chain of chains) {
     const directory = join(auditDirectory, chain);
     const head = await readHead(directory);
-    if (typeof head !== "string") records += head.seq + 1;
-    const paths = (await listSegments(directory)).map((it) => join(directory, segmentName(it)));
-    for (const path of paths) bytes += (await stat(path)).size;
-    const [first] = paths;
-    const time = first === undefined ? undefined : await timeAt(first, 0);
+    const numbers = await listSegments(directory);
+    const [first] = numbers;
+    const missing = first === undefined ? 0 : await recordsBefore(directory, first);
+    if (typeof head !== "string") records += Math.max(0, head.seq + 1 - missing);
+    for (const number of numbers) bytes += await sizeOf(join(directory, segmentName(number)));
+    const time = first === undefined ? undefined : await timeAt(join(directory, segmentName(first)), 0);
     if (time !== undefined && (oldest === undefined || time < oldest)) oldest = time;
   }
   const { entries } = await tailLog(auditDirectory, 1);
   return { chains: chains.length, records, bytes, oldest, newest: entries[0]?.record.time };
 }
 
+/** How many records a chain had before its first segment that is there. */
+export async function recordsBefore(chainDirectory: string, first: number): Promise<number> {
+  if (first === 1) return 0;
+  for await (const [line] of readLinesIfAny(join(chainDirectory, segmentName(first)))) {
+    const read = line?.terminated ? readLine(line.bytes) : undefined;
+    return read?.sound ? read.record.seq : 0;
+  }
+  return 0;
+}
+
+/** 0 of a file that was removed meanwhile. */
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (isMissing(error)) return 0;
+    throw error;
+  }
+}
+
 /** When the record that stands there was written; undefined: there is none, or it is damaged. */
 export async function timeAt(path: string, start: number): Promise<string | undefined> {
-  for await (const [line] of readLines(path, start)) {
+  for await (const [line] of readLinesIfAny(path, start)) {
     const read = line?.terminated ? readLine(line.bytes) : undefined;
     return read?.sound ? read.record.time : undefined;
   }

@@ -1,5 +1,6 @@
 import { constants } from "node:fs";
 import { type FileHandle, open, readdir } from "node:fs/promises";
+import { isMissing } from "../lib/error.ts";
 import { MAX_LINE_BYTES } from "./line.ts";
 
 /*
@@ -100,6 +101,15 @@ export async function* readLines(path: string, start = 0): AsyncGenerator<Line[]
     if (lines.length > 0) yield lines;
   }
   if (rest.length > 0) yield [{ bytes: rest, number, offset, end: position, terminated: false }];
+}
+
+/** As `readLines`; none of a file that is not there: old segments may be removed for their age since they were listed. */
+export async function* readLinesIfAny(path: string, start = 0): AsyncGenerator<Line[]> {
+  try {
+    yield* readLines(path, start);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
 }
 
 /**

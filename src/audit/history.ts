@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { PastDecision } from "../policy/past.ts";
 import { readRecorded, UNREPLAYABLE, type Unreplayable } from "../policy/replay.ts";
 import type { Principal } from "../policy/request.ts";
-import { listChains, listSegments, readLines, segmentName } from "./files.ts";
+import { listChains, listSegments, readLinesIfAny, segmentName } from "./files.ts";
 import { readLine } from "./line.ts";
 import { type EventProblem, isDecision, pastEvent } from "./past-events.ts";
 import type { AuditRecord, EventBody, IntentBody } from "./record.ts";
@@ -128,7 +128,7 @@ function count({ passedOver }: Reading, why: PassedOver, more = 1): void {
 
 async function* recordsIn(path: string, reading: Reading): AsyncGenerator<AuditRecord> {
   for (const file of await filesIn(path)) {
-    for await (const lines of readLines(file)) {
+    for await (const lines of readLinesIfAny(file)) {
       for (const { bytes, terminated } of lines) {
         const read = readLine(bytes);
         if (read.sound) yield read.record;

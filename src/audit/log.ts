@@ -7,7 +7,7 @@ import { Checkpoints } from "./proof/checkpoints.ts";
 import { regrowTree } from "./proof/regrow.ts";
 import type { Signer } from "./proof/signer.ts";
 import { EMPTY_TREE, rootOf } from "./proof/tree.ts";
-import type { AuditWriter } from "./record.ts";
+import type { AuditWriter, RecordBody } from "./record.ts";
 import { type Recovered, recoverChain, type Torn } from "./recovery.ts";
 import type { Hide } from "./redact.ts";
 import { Segment } from "./segment.ts";
@@ -47,6 +47,11 @@ export interface Recovery {
  */
 export interface AuditLog extends AuditWriter, AsyncDisposable {
   readonly chain: string;
+  /**
+   * As `append`; resolves when a checkpoint covers the record as well, on disk and remembered apart from the log.
+   * @throws also GatewayError INTERNAL when nothing signs the log
+   */
+  appendSigned(body: RecordBody): Promise<void>;
 }
 
 /**
@@ -61,10 +66,26 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
   }
 }
 
-async function open(options: AuditLogOptions) {
-  const { directory, gateway, onRecovered, hide, segmentBytes = SEGMENT_BYTES } = options;
+async function open(options: AuditLogOptions): Promise<AuditLog> {
+  return await continueChain(options, await holdChain(options.directory));
+}
+
+/**
+ * The same for a chain that the caller holds; it is let go of with the log, and when that can't be opened.
+ * @throws GatewayError as `openAuditLog`
+ */
+export async function openHeldLog(options: AuditLogOptions, chain: HeldChain): Promise<AuditLog> {
+  try {
+    return await continueChain(options, chain);
+  } catch (error) {
+    throw unwritable(error);
+  }
+}
+
+async function continueChain(options: AuditLogOptions, held: HeldChain): Promise<AuditLog> {
+  const { gateway, onRecovered, hide, segmentBytes = SEGMENT_BYTES } = options;
   await using stack = new AsyncDisposableStack();
-  const chain = stack.use(await holdChain(directory));
+  const chain = stack.use(held);
   await options.signer?.confirm();
   const found = await recoverChain(chain.directory, chain.id);
   const checkpoints = await openCheckpoints(options, chain, found);
@@ -84,6 +105,7 @@ async function open(options: AuditLogOptions) {
   return {
     chain: chain.id,
     append: (body) => writer.append(body),
+    appendSigned: (body) => writer.appendSigned(body),
     [Symbol.asyncDispose]: () => (closing ??= resources.disposeAsync()),
   } satisfies AuditLog;
 }

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { findLastLines, listChains, listSegments, readLines, segmentName } from "./files.ts";
+import { findLastLines, listChains, listSegments, readLinesIfAny, segmentName } from "./files.ts";
 import { readLine } from "./line.ts";
 import type { AuditRecord } from "./record.ts";
 
@@ -99,7 +99,7 @@ async function* readFrom(
   cursor: Cursor,
   mayMatter: (line: Buffer) => boolean = () => true,
 ): AsyncGenerator<Entry> {
-  for await (const lines of readLines(join(chainDirectory, segmentName(cursor.segment)), cursor.offset)) {
+  for await (const lines of readLinesIfAny(join(chainDirectory, segmentName(cursor.segment)), cursor.offset)) {
     for (const { bytes, terminated, end } of lines) {
       if (!terminated) return;
       cursor.offset = end;

@@ -89,8 +89,8 @@ export const EVENTS = [
   "reconciled",
   "log-recovered",
   /**
-   * First record of every segment but the first; facts `{ openCalls: string[], tree? }`: permitted and without an outcome so far; the Merkle tree
-   * over all records before.
+   * First record of every segment but the first; facts `{ openCalls: string[], tree?, sealedIn? }`: permitted and without an outcome so far; the
+   * Merkle tree over all records before; the segment that has the latest `log-truncated`.
    */
   "segment-started",
   /** Another policy is in force; facts `{ bundle, previous? }`. */
@@ -112,10 +112,17 @@ export const EVENTS = [
   "checkpoint",
   /** By a person, at the command line, with no gateway running; facts `{ from, to, note }`: both keys, and both signatures of the change. */
   "audit-key-rotated",
+  /** The chain's oldest segments are about to be removed, for their age; facts as in `truncate/seal.ts`. */
+  "log-truncated",
 ] as const;
 
-/** Events of signatures and public keys. They are written as they are: a rule that looks for secrets could find one in them by chance. */
-export const PROOF_EVENTS: readonly (typeof EVENTS)[number][] = ["audit-key", "checkpoint", "audit-key-rotated"];
+/** Events of hashes, signatures and public keys. They are written as they are: a rule that looks for secrets could find one in them by chance. */
+export const PROOF_EVENTS: readonly (typeof EVENTS)[number][] = [
+  "audit-key",
+  "checkpoint",
+  "audit-key-rotated",
+  "log-truncated",
+];
 
 /** Things that happen to the gateway and its sessions rather than in a call. */
 export interface EventBody {

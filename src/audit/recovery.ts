@@ -8,6 +8,8 @@ import { findLastLines, listSegments, openForReading, readLines, segmentName, sy
 import { createHead, readHead } from "./head.ts";
 import { GENESIS_HASH, MAX_LINE_BYTES, type Position, readLine } from "./line.ts";
 import type { SegmentEnd } from "./segment.ts";
+import { type Beginning, readBeginning, sealedIn } from "./truncate/beginning.ts";
+import { readSeal } from "./truncate/seal.ts";
 
 const COPY_BYTES = 256 * 1024;
 
@@ -28,6 +30,8 @@ export interface Recovered {
   readonly position: Position;
   /** Permitted calls of dead gateways that have no outcome. */
   readonly openCalls: ReadonlySet<string>;
+  /** The segment that says up to where the chain's beginning was removed; undefined where none was. */
+  readonly sealedIn?: number;
   readonly torn?: Torn;
 }
 
@@ -39,17 +43,16 @@ export interface Recovered {
  */
 export async function recoverChain(directory: string, chain: string): Promise<Recovered> {
   const numbers = await listSegments(directory);
-  const missing = numbers.findIndex((number, at) => number !== at + 1);
-  if (missing !== -1) throw corrupt(chain, `${segmentName(missing + 1)} is missing`);
-  const last = numbers.length;
-  if (last === 0) return await startChain(directory, chain);
+  const last = numbers.at(-1);
+  if (last === undefined) return await startChain(directory, chain);
+  const beginning = await readBeginning(directory, chain, numbers);
 
   const head = await readHead(directory);
   if (typeof head === "string") throw corrupt(chain, `head is ${head}`);
-  const tail = await readTail(directory, chain, last, head);
+  const tail = await readTail(directory, chain, last, { head, beginning });
   // The gateway died between making a segment and writing it: the one before goes on.
-  const unwritten = tail.records === 0 && last > 1;
-  const found = unwritten ? await readTail(directory, chain, last - 1, head) : tail;
+  const unwritten = tail.records === 0 && last > beginning.segment;
+  const found = unwritten ? await readTail(directory, chain, last - 1, { head, beginning }) : tail;
   if (unwritten && found.torn) throw corrupt(chain, `${segmentName(last - 1)} does not end with a whole record`);
   if (head.seq > found.position.seq) {
     const { seq } = found.position;
@@ -62,8 +65,15 @@ export async function recoverChain(directory: string, chain: string): Promise<Re
     await unlink(join(directory, segmentName(last)));
     await syncDirectory(directory);
   }
-  const { end, position, openCalls } = found;
-  return { segment: unwritten ? last - 1 : last, end, position, openCalls, ...(torn ? { torn } : {}) };
+  const { end, position, openCalls, sealedIn } = found;
+  return {
+    segment: unwritten ? last - 1 : last,
+    end,
+    position,
+    openCalls,
+    ...(sealedIn !== undefined && { sealedIn }),
+    ...(torn ? { torn } : {}),
+  };
 }
 
 async function startChain(directory: string, chain: string): Promise<Recovered> {
@@ -79,20 +89,27 @@ interface Tail {
   readonly position: Position;
   readonly end: SegmentEnd;
   readonly openCalls: ReadonlySet<string>;
+  readonly sealedIn: number | undefined;
   /** Whether the record that the head names is in the segment, or is the one before it. */
   readonly headSeen: boolean;
   readonly torn: { readonly offset: number } | undefined;
 }
 
-async function readTail(directory: string, chain: string, number: number, head: Position): Promise<Tail> {
+async function readTail(
+  directory: string,
+  chain: string,
+  number: number,
+  { head, beginning }: { readonly head: Position; readonly beginning: Beginning },
+): Promise<Tail> {
   const name = segmentName(number);
-  const before = number === 1 ? { seq: -1, hash: GENESIS_HASH } : await lastPosition(directory, chain, number - 1);
+  const before = number === beginning.segment ? beginning.before : await lastPosition(directory, chain, number - 1);
   const chainState = continuity(chain, before);
   const openCalls = new Set<string>();
   let records = 0;
   let durableBytes = 0;
   let syncedBytes = 0;
   let lastLine: Buffer = Buffer.alloc(0);
+  let sealed: number | undefined;
   let headSeen = head.seq === before.seq && head.hash === before.hash;
   let broken: { offset: number; repairable: boolean; message: string; line: number } | undefined;
   for await (const lines of readLines(join(directory, name))) {
@@ -110,6 +127,7 @@ async function readTail(directory: string, chain: string, number: number, head: 
       } else if (record) {
         records += 1;
         trackCalls(openCalls, record.body);
+        sealed = readSeal(record) ? number : (sealed ?? sealedIn(record));
         lastLine = Buffer.concat([line.bytes, Buffer.from("\n")]);
         durableBytes = line.offset + lastLine.length;
         if (record.seq === head.seq && record.hash === head.hash) {
@@ -122,7 +140,8 @@ async function readTail(directory: string, chain: string, number: number, head: 
   if (broken && !broken.repairable) throw corrupt(chain, `${name}, line ${broken.line}: ${broken.message}`);
   const position = records === 0 ? before : chainState.position;
   const end = { durableBytes, syncedBytes, lastLine };
-  return { records, position, end, openCalls, headSeen, torn: broken && { offset: broken.offset } };
+  const torn = broken && { offset: broken.offset };
+  return { records, position, end, openCalls, sealedIn: sealed, headSeen, torn };
 }
 
 /** The last record of a segment that is followed by another. */

@@ -1,16 +1,21 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { isMissing } from "../lib/error.ts";
 import { isHeld } from "./chain.ts";
 import { type Continuity, continuity, type Finding, type ProblemKind } from "./continuity.ts";
 import { HEAD_FILE, listChains, listSegments, readLines, segmentName, segmentNumber } from "./files.ts";
 import { readHead } from "./head.ts";
-import { GENESIS_HASH, type Position } from "./line.ts";
-import { type ChainProof, chainProof, type ProofOptions } from "./proof/chain-proof.ts";
+import { GENESIS_HASH, type Position, readLine } from "./line.ts";
+import { type ChainEnd, type ChainProof, chainProof, type ProofOptions } from "./proof/chain-proof.ts";
 import type { SavedCheckpoint } from "./proof/saved.ts";
+import type { Truncated } from "./proof/truncations.ts";
 import type { AuditRecord } from "./record.ts";
+import { newestSeal, startOf } from "./truncate/beginning.ts";
 
 /** More are counted, not kept. */
 const MAX_PROBLEMS = 1_000;
+/** A chain that is truncated again and again while it is read is given up on. */
+const MAX_TRIES = 5;
 
 /** Something that is not as it was written, with its place. */
 export interface Problem {
@@ -41,10 +46,17 @@ export interface Verification {
   readonly signatures: "checked" | "not-checked";
   /** Of the inventory, whose keys signed: by chain. */
   readonly gateways: Readonly<Record<string, string>>;
+  /** What was removed from the beginnings of chains by rule, as signed records say: by chain. */
+  readonly truncated: Readonly<Record<string, Truncated>>;
+  /** Checkpoints that were kept, of records that were removed so: they can't be compared. */
+  readonly incomparable: number;
 }
 
-export interface VerifyOptions extends ProofOptions {
-  /** Is given each sound record as it is checked, chain by chain: what it learns holds when there are no problems. */
+export interface VerifyOptions extends Omit<ProofOptions, "rotations"> {
+  /**
+   * Is given each sound record as it is checked, chain by chain: what it learns holds when there are no problems. A chain whose beginning is removed
+   * meanwhile is begun with anew.
+   */
   readonly onRecord?: (record: AuditRecord) => void;
 }
 
@@ -56,7 +68,7 @@ export interface VerifyOptions extends ProofOptions {
 export async function verifyLog(path: string, options: VerifyOptions = {}): Promise<Verification> {
   const context = newContext(options);
   if ((await stat(path)).isFile()) await verifyFile(context, path);
-  else if (await isChainDirectory(path)) await verifyChain(context, path);
+  else if (await isChainDirectory(path)) await verifyWhole(context, path);
   else await verifyChains(context, path);
   return context.tally;
 }
@@ -72,30 +84,51 @@ export async function verifyLines(
 ): Promise<Verification> {
   const context = newContext(options);
   context.tally.chains += 1;
-  const seen: Seen = { check: continuity(chain, { seq: -1, hash: GENESIS_HASH }), proof: proofOf(context, chain) };
+  const proof = proofOf(context, chain);
+  let check: Continuity | undefined;
   let line = 0;
   for await (const bytes of lines) {
     line += 1;
     context.tally.bytes += bytes.length + 1;
-    seeLine(context, seen, bytes, (finding) => add(context, { chain, file: "", line, ...finding }));
+    check ??= continuity(chain, isTruncated(bytes) ? undefined : BEGINNING);
+    seeLine(context, { check, proof }, bytes, (finding) => add(context, { chain, file: "", line, ...finding }));
   }
-  endProof(context, chain, seen.proof);
+  const { unsealed } = endProof(context, chain, proof);
+  if (unsealed !== undefined) add(context, { chain, file: "", line: 1, ...notSealed(`${unsealed} records before it`) });
   return context.tally;
 }
 
+/** Whether a chain whose first line this is has lost what was before: the proof tells whether that was by rule. */
+function isTruncated(firstLine: Buffer): boolean {
+  const read = readLine(firstLine);
+  return read.sound && startOf(read.record) !== undefined;
+}
+
+function notSealed(what: string): Finding {
+  return { kind: "segment", message: `${what} are missing, and no signed record says that they were removed` };
+}
+
+const BEGINNING: Position = { seq: -1, hash: GENESIS_HASH };
+
+type Tally = {
+  -readonly [Name in Exclude<keyof Verification, "problems" | "gateways" | "truncated">]: Verification[Name];
+} & {
+  readonly problems: Problem[];
+  readonly gateways: Record<string, string>;
+  readonly truncated: Record<string, Truncated>;
+};
+
 interface Context {
-  readonly tally: {
-    -readonly [Name in Exclude<keyof Verification, "problems" | "gateways">]: Verification[Name];
-  } & { readonly problems: Problem[]; readonly gateways: Record<string, string> };
+  readonly tally: Tally;
   readonly options: VerifyOptions;
   readonly savedByChain: ReadonlyMap<string, readonly SavedCheckpoint[]>;
 }
 
 function newContext(options: VerifyOptions): Context {
-  const counts = { chains: 0, records: 0, bytes: 0, problemCount: 0, checkpoints: 0, unproven: 0 };
+  const counts = { chains: 0, records: 0, bytes: 0, problemCount: 0, checkpoints: 0, unproven: 0, incomparable: 0 };
   const signatures = options.keys ? "checked" : "not-checked";
   const savedByChain = Map.groupBy(options.saved ?? [], (it) => it.chain);
-  return { tally: { ...counts, signatures, problems: [], gateways: {} }, options, savedByChain };
+  return { tally: { ...counts, signatures, problems: [], gateways: {}, truncated: {} }, options, savedByChain };
 }
 
 /** What is known of a chain up to a line. */
@@ -104,8 +137,14 @@ interface Seen {
   readonly proof: ChainProof;
 }
 
-function proofOf({ options, savedByChain }: Context, chain: string | undefined, whole = true): ChainProof {
-  return chainProof(chain, whole, { ...options, saved: (chain !== undefined && savedByChain.get(chain)) || [] });
+function proofOf(
+  { options, savedByChain }: Context,
+  chain: string | undefined,
+  whole = true,
+  rotations: ProofOptions["rotations"] = [],
+): ChainProof {
+  const saved = (chain !== undefined && savedByChain.get(chain)) || [];
+  return chainProof(chain, whole, { ...options, saved, rotations });
 }
 
 function seeLine({ tally, options }: Context, { check, proof }: Seen, bytes: Buffer, report: (it: Finding) => void) {
@@ -118,17 +157,22 @@ function seeLine({ tally, options }: Context, { check, proof }: Seen, bytes: Buf
   return record;
 }
 
-function endProof(context: Context, chain: string, proof: ChainProof): void {
-  const { checkpoints, unproven, findings, gateway } = proof.end();
-  context.tally.checkpoints += checkpoints;
-  context.tally.unproven += unproven;
-  if (gateway !== undefined) context.tally.gateways[chain] = gateway;
+function endProof(context: Context, chain: string, proof: ChainProof): ChainEnd {
+  const { tally } = context;
+  const end = proof.end();
+  const { findings, gateway, truncated } = end;
+  tally.checkpoints += end.checkpoints;
+  tally.unproven += end.unproven;
+  tally.incomparable += end.incomparable;
+  if (gateway !== undefined) tally.gateways[chain] = gateway;
+  if (truncated) tally.truncated[chain] = truncated;
   for (const finding of findings) add(context, { chain, file: "", line: 0, ...finding });
+  return end;
 }
 
 async function verifyChains(context: Context, directory: string): Promise<void> {
   const chains = await listChains(directory);
-  for (const chain of chains) await verifyChain(context, join(directory, chain));
+  for (const chain of chains) await verifyWhole(context, join(directory, chain));
   for (const [chain, saved] of context.savedByChain) {
     if (chains.includes(chain)) continue;
     const message = `the whole chain is gone: a checkpoint of ${saved.reduce((most, it) => Math.max(most, it.size), 0)} records was kept`;
@@ -143,11 +187,27 @@ async function isChainDirectory(path: string): Promise<boolean> {
 async function verifyFile(context: Context, path: string): Promise<void> {
   context.tally.chains += 1;
   const first = segmentNumber(basename(path)) === 1;
-  const check = continuity(undefined, first ? { seq: -1, hash: GENESIS_HASH } : undefined);
+  const check = continuity(undefined, first ? BEGINNING : undefined);
   const proof = proofOf(context, undefined, first);
   const place: Place = { chain: "", directory: dirname(path), name: basename(path) };
   await verifySegment(context, place, { check, proof }, () => undefined, true);
   endProof(context, "", proof);
+}
+
+/** A chain, once more when a segment goes while it is read: a gateway may be removing old ones. */
+async function verifyWhole(context: Context, directory: string): Promise<void> {
+  const { tally } = context;
+  for (let tries = 1; ; tries += 1) {
+    const before = { ...tally };
+    const problems = tally.problems.length;
+    try {
+      return await verifyChain(context, directory);
+    } catch (error) {
+      if (!isMissing(error) || tries === MAX_TRIES) throw error;
+      Object.assign(tally, before);
+      tally.problems.length = problems;
+    }
+  }
 }
 
 async function verifyChain(context: Context, directory: string): Promise<void> {
@@ -157,20 +217,23 @@ async function verifyChain(context: Context, directory: string): Promise<void> {
   const head = await readHead(directory);
   const numbers = await listSegments(directory);
   const report = (finding: Finding, file: string) => add(context, { chain, file, line: 0, ...finding });
-  const check = continuity(chain, { seq: -1, hash: GENESIS_HASH });
-  const proof = proofOf(context, chain);
+  const [oldest = 1] = numbers;
+  const check = continuity(chain, oldest === 1 ? BEGINNING : undefined);
+  const seal = oldest === 1 ? undefined : await newestSeal(directory, numbers);
+  const proof = proofOf(context, chain, true, seal?.facts.rotations);
   let headSeen = typeof head !== "string" && head.seq === -1;
   const see = (record: Position) => {
     headSeen ||= typeof head !== "string" && record.seq === head.seq && record.hash === head.hash;
   };
-  let expected = 1;
+  let expected = oldest;
   for (const number of numbers) {
     for (; expected < number; expected++) report({ kind: "segment", message: "it is missing" }, segmentName(expected));
     expected = number + 1;
     const place = { chain, directory, name: segmentName(number) };
     await verifySegment(context, place, { check, proof }, see, number === numbers.at(-1));
   }
-  endProof(context, chain, proof);
+  const { truncated } = endProof(context, chain, proof);
+  if (oldest > 1 && !truncated) report(notSealed(`it and all before ${segmentName(oldest)}`), segmentName(1));
   // A chain that was made and never written has neither head nor records.
   if (typeof head === "string") {
     if (numbers.length > 0) report({ kind: "head", message: `it is ${head}` }, HEAD_FILE);

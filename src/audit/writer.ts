@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { GatewayError } from "../errors.ts";
+import { abortable } from "../lib/deadline.ts";
 import { bodyText } from "./body.ts";
 import { interrupted, opened, segmentStarted, trackCalls } from "./calls.ts";
 import type { HeldChain } from "./chain.ts";
@@ -17,6 +18,8 @@ import { Segment } from "./segment.ts";
 const GROUP_CHARS = 1024 * 1024;
 /** Appends wait while so much is queued; UTF-16 code units. */
 const QUEUE_CHARS = 8 * 1024 * 1024;
+/** How long a record may wait for the checkpoint that it is to have. */
+const SIGNED_MS = 60_000;
 /** Permitted calls without an outcome: a segment's first record has room for so many ids. */
 const MAX_OPEN_CALLS = 4_096;
 
@@ -53,6 +56,8 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
   /** Whether the head says `#position`. */
   #headCurrent = false;
   readonly #openCalls: Set<string>;
+  /** Which segment says up to where the chain's beginning was removed. */
+  #sealedIn: number | undefined;
   /** Calls whose outcome was refused while the log could not be written; the next group records them as interrupted. */
   readonly #unrecorded = new Set<string>();
   readonly #queue: Queued[] = [];
@@ -70,6 +75,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     this.#segmentNumber = found.segment;
     this.#position = found.position;
     this.#openCalls = new Set(found.openCalls);
+    this.#sealedIn = found.sealedIn;
     if (options.checkpoints) options.checkpoints.onDue = () => this.#checkpoint();
   }
 
@@ -84,6 +90,32 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     this.#queuedChars += text.length;
     this.#running ??= this.#run();
     await promise;
+  }
+
+  /**
+   * As `append`; resolves when a checkpoint covers the record as well, and that is remembered.
+   * @throws also GatewayError INTERNAL when nothing signs this chain
+   */
+  async appendSigned(body: RecordBody): Promise<void> {
+    const { checkpoints } = this.#options;
+    if (!checkpoints) throw new GatewayError("INTERNAL", "a chain that nothing signs");
+    await this.append(body);
+    // The record is among these, whatever has been written behind it by now; a checkpoint at the very end does not cover itself.
+    const isCovered = checkpoints.uncovered === 0;
+    const covered = checkpoints.covers(isCovered ? this.#position.seq : this.#position.seq + 1);
+    if (!isCovered) {
+      checkpoints.demand();
+      this.#checkpoint();
+    }
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(unsigned()), SIGNED_MS);
+    try {
+      await abortable(covered, late.signal);
+    } catch (error) {
+      throw unwritable(error);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Writes down what was found at the start: the first records of this gateway in the chain. */
@@ -151,7 +183,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
           if (body.kind === "outcome") this.#unrecorded.add(body.callId);
           reject(failure);
         }
-        this.#options.checkpoints?.postpone();
+        this.#options.checkpoints?.postpone(failure);
       }
       for (const resume of this.#waiting.splice(0)) resume();
     }
@@ -181,7 +213,10 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     const lines = await this.#write(records);
     this.#options.checkpoints?.accept(lines);
     this.#unrecorded.clear();
-    for (const { body } of records) trackCalls(this.#openCalls, body);
+    for (const { body } of records) {
+      trackCalls(this.#openCalls, body);
+      if (body.kind === "event" && body.event === "log-truncated") this.#sealedIn = this.#segmentNumber;
+    }
   }
 
   /**
@@ -196,8 +231,8 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
       const text = bodyText(await checkpoints.sign());
       const [line = ""] = await this.#write([{ text, time: new Date().toISOString() }]);
       checkpoints.written(line);
-    } catch {
-      checkpoints.postpone();
+    } catch (error) {
+      checkpoints.postpone(error);
     }
   }
 
@@ -223,7 +258,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     const bodies: RecordBody[] = [];
     const { checkpoints } = this.#options;
     if (this.#segmentNumber > 1 && this.#segment.bytes === 0)
-      bodies.push(segmentStarted(this.#openCalls, checkpoints?.treeFacts()));
+      bodies.push(segmentStarted(this.#openCalls, checkpoints?.treeFacts(), this.#sealedIn));
     const introduction = checkpoints?.introduction();
     if (introduction) bodies.push(introduction);
     for (const callId of this.#unrecorded) bodies.push(interrupted(callId, "its outcome could not be written"));
@@ -246,6 +281,10 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     await this.#options.head.write(this.#position);
     this.#headCurrent = true;
   }
+}
+
+function unsigned(): GatewayError {
+  return new GatewayError("AUDIT_UNWRITABLE", `no checkpoint could be written within ${SIGNED_MS / 1_000} s`);
 }
 
 /** The error as a `GatewayError`: itself, or AUDIT_UNWRITABLE with the operating system's code for it. */

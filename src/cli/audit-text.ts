@@ -51,6 +51,7 @@ export function verificationLines(verification: Verification): string[] {
   return [
     ...lines,
     ...proofLines(verification),
+    ...truncationLines(verification),
     `${verdict}: ${counted(records, "record")} in ${counted(chains, "chain")}`,
   ];
 }
@@ -74,6 +75,17 @@ export function proofLines({ checkpoints, unproven, signatures, gateways }: Proo
     `${counted(checkpoints, "checkpoint")} ${checkpoints === 1 ? "holds" : "hold"}, ${by}`,
     ...(unproven > 0 ? [`not yet proven: ${counted(unproven, "record")} that no checkpoint covers`] : []),
   ];
+}
+
+/** What is not there any more, by rule. */
+function truncationLines({ truncated, incomparable }: Verification): string[] {
+  const lines = Object.entries(truncated).map(
+    ([chain, { records, before }]) =>
+      `${oneLine(chain, 60)}: ${counted(records, "record")} from before ${oneLine(before, 40)} were removed by rule, as a signed record says`,
+  );
+  if (incomparable === 0) return lines;
+  const are = incomparable === 1 ? "is" : "are";
+  return [...lines, `${counted(incomparable, "kept checkpoint")} ${are} of removed records, and could not be compared`];
 }
 
 export function decisionText({ decision: it }: IntentBody): string {

@@ -16,6 +16,7 @@ import { statusCommand } from "./audit-status.ts";
 import { auditStoreCommand } from "./audit-store.ts";
 import { storyLines } from "./audit-story.ts";
 import { jsonLine, recordLine } from "./audit-text.ts";
+import { truncateCommand } from "./audit-truncate.ts";
 import { verifyCommand } from "./audit-verify.ts";
 
 export interface AuditContext extends LoggingContext {
@@ -36,7 +37,7 @@ interface Options {
 
 const MAX_LINES = 10_000;
 
-/** `glovebox audit`. All but `key rotate` read, and never change, the log; a gateway may be writing it. */
+/** `glovebox audit`. All but `key rotate` and `truncate` read, and never change, the log; a gateway may be writing it. */
 export function auditCommand(context: AuditContext): Command {
   const command = new Command("audit").description("verify, read and ship the audit log").addHelpText(
     "after",
@@ -54,7 +55,8 @@ Examples:
   $ glovebox audit stats --by tool
   $ glovebox audit sbom --output sbom.json    which packages entered sandboxes?
   $ glovebox audit export --format ocsf -o events.ndjson
-  $ glovebox audit status                     does everything arrive where it is shipped to?`,
+  $ glovebox audit status                     does everything arrive where it is shipped to?
+  $ glovebox audit truncate --before 400d --dry-run      what is old may go`,
   );
   const dataDir = ["--data-dir <dir>", "where the log is kept (env GLOVEBOX_DATA_DIR)"] as const;
   const jsonLines = ["--json", "one record a line, as it is in the log"] as const;
@@ -81,7 +83,7 @@ Examples:
     .action((id: string, options: Options) => show(context.directory(options.dataDir), id, options));
   const reading = [queryCommand, statsCommand, sbomCommand, exportCommand];
   const proving = [checkpointsCommand, proveCommand, verifyProofCommand, keyCommand];
-  const shipping = [statusCommand, shipCommand, auditStoreCommand];
+  const shipping = [statusCommand, shipCommand, auditStoreCommand, truncateCommand];
   for (const add of [...reading, ...proving, ...shipping]) command.addCommand(add(context));
   return command;
 }

@@ -73,6 +73,11 @@ const FACTS: Record<EventBody["event"], Json> = {
   "audit-key": { verifier: "box+00000000+AAAA", rotations: [] },
   checkpoint: { note: "glovebox/box/chain\n7\nAAAA\n\n\u2014 box AAAA\n" },
   "audit-key-rotated": { from: "box+00000000+AAAA", to: "box+00000001+AAAB", note: "a\n\n\u2014 box AAAA\n" },
+  "log-truncated": {
+    ...{ before: "2026-11-21T00:00:00.000Z", upToSeq: 0, upToHash: SHA, segments: [1, 1], records: 1, bytes: 900 },
+    ...{ oldest: "2026-01-01T00:00:00.000Z", newest: "2026-01-01T00:00:00.000Z" },
+    ...{ tree: { size: 1, hashes: [SHA] }, rotations: [], torn: [], why: "person", by: "ada" },
+  },
   "approval-requested": {
     ...{ approvalId: "appr-1", digest: SHA, action: "exec", details: [], policies: [{ id: "main.cedar#ask" }] },
     ...{ channels: ["terminal"], expiresAt: "2026-11-21T09:40:00.000Z" },

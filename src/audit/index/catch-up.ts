@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { isMissing } from "../../lib/error.ts";
-import { listChains, listSegments, readLines, segmentName } from "../files.ts";
+import { listChains, listSegments, readLinesIfAny, segmentName } from "../files.ts";
 import { readLine } from "../line.ts";
 import {
   BEGINNING,
@@ -19,6 +19,7 @@ import { createInserter, type Inserter, type Placed } from "./insert.ts";
 import { type AuditIndex, transaction } from "./open.ts";
 import { lineAt } from "./read-back.ts";
 import { rowOf } from "./rows.ts";
+import { trimChain } from "./trim.ts";
 
 const BATCH_RECORDS = 10_000;
 const BATCH_BYTES = 4 * 1024 * 1024;
@@ -101,7 +102,13 @@ async function catchUpChain(run: Run, chain: string, directory: string): Promise
     options.signal?.throwIfAborted();
     const cursor = readCursor(index, chain);
     const segments = await listSegments(directory);
-    if (!(await isAsIndexed(directory, cursor, segments))) {
+    const first = firstLeft(cursor, segments);
+    if (first !== undefined) {
+      await trimChain(index, chain, first, async (tookMs) => {
+        await rest(options, tookMs);
+        options.signal?.throwIfAborted();
+      });
+    } else if (!(await isAsIndexed(directory, cursor, segments))) {
       await drop(index, chain, cursor, options);
     } else if (await readOn(run, { chain, directory, segments }, cursor)) return;
   }
@@ -163,7 +170,7 @@ async function* batches({ directory, segments }: Chain, from: Cursor, maxRecords
       cursor = { ...cursor, segment, offset: 0, segments: segments.filter((it) => it <= segment).length };
       isNew = true;
     }
-    for await (const lines of readLines(join(directory, segmentName(segment)), cursor.offset)) {
+    for await (const lines of readLinesIfAny(join(directory, segmentName(segment)), cursor.offset)) {
       for (const { bytes: line, offset, end, terminated } of lines) {
         // A gateway is writing it, or died: but only at the very end.
         if (!terminated && segment === segments.at(-1)) continue;
@@ -190,6 +197,18 @@ async function* batches({ directory, segments }: Chain, from: Cursor, maxRecords
     }
   }
   if (isNew) yield { rows, cursor, bytes };
+}
+
+/**
+ * The first segment that is left of a chain whose beginning was removed since it was indexed; undefined where none was, or where more was than that, or
+ * lines are counted of which nobody knows where they stood: then it is indexed anew.
+ */
+function firstLeft(cursor: Cursor, segments: readonly number[]): number | undefined {
+  const [first] = segments;
+  if (first === undefined || isDropped(cursor) || cursor.damaged > 0 || first > cursor.segment) return undefined;
+  const left = segments.filter((it) => it <= cursor.segment).length;
+  const isUnbroken = left === cursor.segment - first + 1;
+  return isUnbroken && left < cursor.segments && cursor.segments <= cursor.segment ? first : undefined;
 }
 
 /** Whether the files reach to the cursor, are all there, and the last record that is indexed stands where it stood. */

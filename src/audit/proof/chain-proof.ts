@@ -1,14 +1,16 @@
 import { z } from "zod";
 import type { Finding } from "../continuity.ts";
 import type { AuditRecord, EventBody, Json } from "../record.ts";
+import { startOf } from "../truncate/beginning.ts";
+import type { SealFacts } from "../truncate/seal.ts";
 import { chainOf, originOf, parseCheckpoint } from "./checkpoint.ts";
 import { keyring } from "./keyring.ts";
 import type { KnownKeys } from "./known-keys.ts";
 import { parseNote } from "./note.ts";
-import { treeOf } from "./regrow.ts";
 import { readRotation } from "./rotation.ts";
 import type { SavedCheckpoint } from "./saved.ts";
-import { EMPTY_TREE, grown, leafHash, rootOf, sameTree, type Tree } from "./tree.ts";
+import { EMPTY_TREE, grown, leafHash, rootOf, sameTree, type Tree, treeOf } from "./tree.ts";
+import { type Truncated, truncations } from "./truncations.ts";
 
 /** So long may records be without a checkpoint: a gateway that lives signs every minute. Nor may they be from so far in the future. */
 const UNSIGNED_MS = 10 * 60_000;
@@ -24,6 +26,8 @@ export interface ProofOptions {
   readonly gateway?: string;
   /** In place of the clock; milliseconds since 1970. */
   readonly nowMs?: number;
+  /** Changes of keys that were on record in what was removed from the chain's beginning. */
+  readonly rotations?: SealFacts["rotations"];
 }
 
 export interface ChainEnd {
@@ -33,6 +37,12 @@ export interface ChainEnd {
   readonly unproven: number;
   /** Of the inventory, whose key signed. */
   readonly gateway?: string;
+  /** What was removed from the chain's beginning by rule. */
+  readonly truncated?: Truncated;
+  /** How many records are missing at the beginning, without a signed record that says so. */
+  readonly unsealed?: number;
+  /** Checkpoints that were kept, and are of less than what was removed: there is nothing left to compare with them. */
+  readonly incomparable: number;
   readonly findings: readonly Finding[];
 }
 
@@ -49,7 +59,8 @@ const rotated = z.strictObject({ from: z.string(), to: z.string(), note: z.strin
 
 /**
  * @param chain undefined: that of the first record
- * @param whole false where its beginning is not there: what was before is taken from the first record that says so
+ * @param whole false where its beginning is not there: what was before is taken from the first record that says so. Of a whole chain the
+ *   beginning may have been removed; there, a record further down has to agree.
  */
 export function chainProof(chain: string | undefined, whole: boolean, options: ProofOptions): ChainProof {
   const nowMs = options.nowMs ?? Date.now();
@@ -57,6 +68,9 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
   const saved = Map.groupBy(options.saved ?? [], (it) => it.size);
   let tree: Tree | undefined = whole ? EMPTY_TREE : undefined;
   let lines = 0;
+  /** Records before the first that is there. */
+  let missing = 0;
+  const removals = truncations(() => missing);
   let isHistoryOther = false;
   let checkpoints = 0;
   let gateway: string | undefined;
@@ -71,6 +85,8 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
   const startFrom = (claimed: Tree) => {
     tree = claimed;
     linked = lines - 1;
+    missing = claimed.size - linked;
+    for (const { note, size } of options.rotations ?? []) if (size <= missing) ring?.rotate(note, size);
   };
 
   const otherHistory = (message: string): Finding[] => {
@@ -103,6 +119,7 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
       return otherHistory("the records before it are not those that were signed");
     }
     checkpoints += 1;
+    removals.signed();
     gateway = signer?.gateway;
     firstUnproven = undefined;
     linked = 0;
@@ -167,9 +184,12 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
 
   const see: ChainProof["see"] = (line, record) => {
     lines += 1;
+    const start = record && whole && lines === 1 ? startOf(record) : undefined;
+    if (start) startFrom(start.tree);
     const forked = compareSaved();
     const { body } = record ?? {};
-    const found = record && body?.kind === "event" ? event(body, record) : [];
+    const sealed = record ? removals.see(record, tree) : [];
+    const found = [...sealed, ...(record && body?.kind === "event" ? event(body, record) : [])];
     if (tree) {
       const isCheckpoint = body?.kind === "event" && body.event === "checkpoint" && found.length === 0;
       if (!isCheckpoint) firstUnproven ??= { size: tree.size, timeMs: Date.parse(record?.time ?? "") };
@@ -202,7 +222,12 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
       const message = `${what} signed by a known key: the gateway that wrote them died, or it was not a gateway`;
       findings.push({ kind: "unsigned", message });
     }
-    return { checkpoints, unproven: unproven(), findings, ...(gateway !== undefined && { gateway }) };
+    const incomparable = [...saved].filter(([it]) => it < missing).reduce((sum, [, them]) => sum + them.length, 0);
+    return {
+      ...{ checkpoints, unproven: unproven(), findings, incomparable },
+      ...(gateway !== undefined && { gateway }),
+      ...(whole && removals.end()),
+    };
   };
 
   const isOverdue = () => {

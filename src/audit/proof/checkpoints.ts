@@ -1,3 +1,4 @@
+import { GatewayError } from "../../errors.ts";
 import type { EventBody } from "../record.ts";
 import { checkpointText, originOf } from "./checkpoint.ts";
 import type { Signer } from "./signer.ts";
@@ -28,6 +29,9 @@ export class Checkpoints implements Disposable {
   #named = false;
   #overdue = false;
   #timer: NodeJS.Timeout | undefined;
+  /** Covered by a checkpoint that is on disk, and remembered. */
+  #signed = 0;
+  #waiting: { readonly size: number; readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = [];
   /** Called when a checkpoint is due and no record may come for a while. */
   onDue: () => void = () => undefined;
 
@@ -82,6 +86,9 @@ export class Checkpoints implements Disposable {
 
   /** The record that `sign` made is on disk. @param line with its newline */
   written(line: string): void {
+    this.#signed = this.#tree.size;
+    for (const it of this.#waiting) if (it.size <= this.#signed) it.resolve();
+    this.#waiting = this.#waiting.filter((it) => it.size > this.#signed);
     this.#grow(line);
     // It is for the next one to cover, and by itself no reason for one.
     this.#uncovered = 0;
@@ -96,13 +103,26 @@ export class Checkpoints implements Disposable {
   }
 
   /** One that was due could not be written: it is tried again with the next group, or after a while. */
-  postpone(): void {
+  postpone(error: unknown): void {
     this.#overdue = true;
     this.#arm();
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
+  }
+
+  /**
+   * Resolves when a checkpoint of so many records at least is on disk, and remembered apart from the log.
+   * @throws why it can't be written; GatewayError SHUTTING_DOWN
+   */
+  async covers(size: number): Promise<void> {
+    if (size <= this.#signed) return;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting.push({ size, resolve, reject });
+    await promise;
   }
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
+    for (const { reject } of this.#waiting.splice(0)) reject(new GatewayError("SHUTTING_DOWN"));
   }
 
   #grow(line: string): void {

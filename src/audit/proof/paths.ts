@@ -34,11 +34,23 @@ function subproof(first: number, size: number, from: number, whole: boolean): Sp
   return [...subproof(first - left, size - left, split, false), { from, to: split }];
 }
 
-/** Is given every leaf hash in order, from the first on, and makes the roots of the spans, which do not overlap. */
-export function spanRoots(spans: readonly Span[]): { add(leaf: Buffer): void; roots(): Buffer[] } {
-  const trees = new Map<Span, Tree>(spans.map((it) => [it, EMPTY_TREE]));
+/**
+ * Is given every leaf hash in order, and makes the roots of the spans, which do not overlap.
+ * @param before the tree over the leaves that are not given: those before the first one
+ * @returns undefined when a span takes more of these to be known
+ */
+export function spanRoots(
+  spans: readonly Span[],
+  before: Tree = EMPTY_TREE,
+): { add(leaf: Buffer): void; roots(): Buffer[] } | undefined {
+  const trees = new Map<Span, Tree>();
+  for (const span of spans) {
+    const begun = within(before, span);
+    if (!begun) return undefined;
+    trees.set(span, begun);
+  }
   const inOrder = spans.toSorted((a, b) => a.from - b.from);
-  let index = 0;
+  let index = before.size;
   let at = 0;
   return {
     add: (leaf) => {
@@ -49,6 +61,25 @@ export function spanRoots(spans: readonly Span[]): { add(leaf: Buffer): void; ro
     },
     roots: () => spans.map((it) => rootOf(trees.get(it) ?? EMPTY_TREE)),
   };
+}
+
+/** What a span has of the leaves of a tree; undefined when these are not whole subtrees of it. */
+function within({ size, hashes }: Tree, { from, to }: Span): Tree | undefined {
+  const end = Math.min(to, size);
+  if (from >= end) return EMPTY_TREE;
+  let at = 0;
+  let known = 0;
+  const own: Buffer[] = [];
+  for (const hash of hashes) {
+    // The largest power of two that is left: each subtree is the largest that fits.
+    const leaves = largestPowerBelow(size - at + 1);
+    if (at >= from && at + leaves <= end) {
+      own.push(hash);
+      known += leaves;
+    }
+    at += leaves;
+  }
+  return known === end - from ? { size: known, hashes: own } : undefined;
 }
 
 export interface Inclusion {

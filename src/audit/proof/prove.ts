@@ -3,17 +3,20 @@ import { z } from "zod";
 import { GatewayError } from "../../errors.ts";
 import { printable } from "../../lib/text.ts";
 import { isHeld } from "../chain.ts";
+import { recordsBefore } from "../extent.ts";
 import { listSegments, readLines, segmentName } from "../files.ts";
 import { readHead } from "../head.ts";
 import { MAX_LINE_BYTES, readLine } from "../line.ts";
 import { readChain } from "../read.ts";
 import type { AuditRecord } from "../record.ts";
+import { readStart } from "../truncate/beginning.ts";
+import { mayBeSeal, readSeal } from "../truncate/seal.ts";
 import { type Checkpoint, chainOf, originOf, parseCheckpoint } from "./checkpoint.ts";
 import { keyring } from "./keyring.ts";
 import type { KnownKeys } from "./known-keys.ts";
 import { type Note, parseNote } from "./note.ts";
 import { consistencySpans, extendsTree, includes, inclusionSpans, type Span, spanRoots } from "./paths.ts";
-import { leafHash } from "./tree.ts";
+import { EMPTY_TREE, leafHash } from "./tree.ts";
 
 const hashes = z.array(z.string().regex(/^[0-9a-f]{64}$/)).max(128);
 const note = z.string().max(MAX_LINE_BYTES);
@@ -48,7 +51,8 @@ export interface Signed extends Checkpoint {
 export async function checkpointsOf(chainDirectory: string): Promise<{ checkpoints: Signed[]; rotations: string[] }> {
   const found: { readonly seq: number; readonly signed: Signed }[] = [];
   const rotations = new Set<string>();
-  const mayMatter = (line: Buffer) => line.includes('"event":"checkpoint"') || line.includes('"event":"audit-key');
+  const mayMatter = (line: Buffer) =>
+    line.includes('"event":"checkpoint"') || line.includes('"event":"audit-key') || mayBeSeal(line);
   // Both before the records: what the head names then stands where it will stand.
   const head = await readHead(chainDirectory);
   const wasHeld = isHeld(chainDirectory);
@@ -56,6 +60,7 @@ export async function checkpointsOf(chainDirectory: string): Promise<{ checkpoin
     const { body, seq } = record;
     if (body.kind !== "event") continue;
     for (const it of carried.safeParse(body.facts).data?.rotations ?? []) rotations.add(it);
+    for (const { note } of readSeal(record)?.facts.rotations ?? []) rotations.add(note);
     const { note } = noted.safeParse(body.facts).data ?? {};
     if (note === undefined) continue;
     if (body.event === "audit-key-rotated") rotations.add(note);
@@ -75,6 +80,9 @@ export async function checkpointsOf(chainDirectory: string): Promise<{ checkpoin
 export async function proveInclusion(chainDirectory: string, index: number, size?: number): Promise<Proof> {
   const { checkpoints, rotations } = await checkpointsOf(chainDirectory);
   const { note: checkpoint, root, ...signed } = chosen(checkpoints, size, index + 1);
+  const [first = 1] = await listSegments(chainDirectory);
+  const missing = await recordsBefore(chainDirectory, first);
+  if (index < missing) throw removed(missing - 1);
   let line = Buffer.alloc(0);
   const roots = await rootsOf(chainDirectory, inclusionSpans(index, signed.size), signed.size, (bytes, at) => {
     if (at === index) line = Buffer.from(bytes);
@@ -181,9 +189,13 @@ async function rootsOf(
   size: number,
   see: (line: Buffer, at: number) => void,
 ): Promise<Buffer[]> {
-  const collected = spanRoots(spans);
-  let at = 0;
-  for (const segment of await listSegments(directory)) {
+  const numbers = await listSegments(directory);
+  const [first = 1] = numbers;
+  const before = first === 1 ? EMPTY_TREE : (await readStart(directory, first))?.tree;
+  const collected = before && spanRoots(spans, before);
+  if (!collected) throw removed((before?.size ?? 0) - 1);
+  let at = before.size;
+  for (const segment of numbers) {
     for await (const lines of readLines(join(directory, segmentName(segment)))) {
       for (const { bytes, terminated } of lines) {
         if (!terminated || at === size) return collected.roots();
@@ -198,6 +210,11 @@ async function rootsOf(
 
 function hex(all: readonly Buffer[]): string[] {
   return all.map((it) => it.toString("hex"));
+}
+
+function removed(upTo: number): GatewayError {
+  const what = upTo < 0 ? "the beginning of the chain is gone" : `records up to ${upTo} were removed from the log`;
+  return new GatewayError("INVALID_ARGUMENTS", `${what}, and this cannot be proved without them`);
 }
 
 function notSigned(): GatewayError {

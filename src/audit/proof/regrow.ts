@@ -1,9 +1,12 @@
 import { join } from "node:path";
 import { GatewayError } from "../../errors.ts";
-import { readLines, segmentName } from "../files.ts";
+import { listSegments, readLines, segmentName } from "../files.ts";
 import { type Position, readLine } from "../line.ts";
+import { readBeginning, readStart } from "../truncate/beginning.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { EMPTY_TREE, grown, leafHash, readTree, rootOf, sameTree, type Tree } from "./tree.ts";
+import { grown, leafHash, rootOf, sameTree, type Tree } from "./tree.ts";
+
+const NOT_REMEMBERED = "it was signed, and `keys/signed` does not remember what was: put `keys` back from a backup";
 
 export interface RegrowOptions {
   readonly directory: string;
@@ -33,8 +36,8 @@ export async function regrowTree(options: RegrowOptions): Promise<Tree> {
     throw corrupt(chain, `its first ${tree.size} records are not those of which a checkpoint was signed`);
   };
   for (; first <= segment && tree.size < size; first++) {
-    const claimed = await treeBefore(directory, first);
-    if (claimed && !sameTree(claimed, tree)) {
+    const claimed = await readStart(directory, first);
+    if (claimed && !sameTree(claimed.tree, tree)) {
       throw corrupt(chain, `${segmentName(first)} begins with a tree that is not that of the records before it`);
     }
     for await (const lines of readLines(join(directory, segmentName(first)))) {
@@ -42,11 +45,7 @@ export async function regrowTree(options: RegrowOptions): Promise<Tree> {
         compare();
         // Behind the last record stands what recovery has moved aside.
         if (!terminated || tree.size === size) break;
-        if (!signed && namesKey(bytes))
-          throw corrupt(
-            chain,
-            "it was signed, and `keys/signed` does not remember what was: put `keys` back from a backup",
-          );
+        if (!signed && namesKey(bytes)) throw corrupt(chain, NOT_REMEMBERED);
         tree = grown(tree, leafHash(bytes));
       }
     }
@@ -56,13 +55,16 @@ export async function regrowTree(options: RegrowOptions): Promise<Tree> {
   throw corrupt(chain, `its segments have ${tree.size} lines and should have ${size} records`);
 }
 
-async function startingPoint({ directory, segment, signed }: RegrowOptions): Promise<{ first: number; tree: Tree }> {
+async function startingPoint({ directory, chain, segment, signed }: RegrowOptions) {
+  const numbers = await listSegments(directory);
+  if (!signed && (numbers[0] ?? 1) > 1) throw corrupt(chain, NOT_REMEMBERED);
+  const beginning = await readBeginning(directory, chain, numbers, signed?.size);
   // Of what was never signed, nobody vouches for the tree that a segment begins with.
-  for (let first = segment; signed && first > 1; first--) {
-    const tree = await treeBefore(directory, first);
+  for (let first = segment; signed && first > beginning.segment; first--) {
+    const { tree } = (await readStart(directory, first)) ?? {};
     if (tree && tree.size <= signed.size) return { first, tree };
   }
-  return { first: 1, tree: EMPTY_TREE };
+  return { first: beginning.segment, tree: beginning.tree };
 }
 
 /** Whether a gateway that signs has written this chain. */
@@ -70,23 +72,6 @@ function namesKey(line: Buffer): boolean {
   if (!line.includes('"event":"audit-key"')) return false;
   const read = readLine(line);
   return read.sound && read.record.body.kind === "event" && read.record.body.event === "audit-key";
-}
-
-/** The tree that a segment's first record carries, over the records before it. */
-async function treeBefore(directory: string, segment: number): Promise<Tree | undefined> {
-  for await (const [line] of readLines(join(directory, segmentName(segment)))) {
-    const read = line && readLine(line.bytes);
-    if (!read?.sound) return undefined;
-    const { body, seq } = read.record;
-    const tree = body.kind === "event" && body.event === "segment-started" ? treeOf(body.facts) : undefined;
-    return tree?.size === seq ? tree : undefined;
-  }
-  return undefined;
-}
-
-/** Of the facts of `segment-started`. */
-export function treeOf(facts: unknown): Tree | undefined {
-  return typeof facts === "object" && facts !== null && "tree" in facts ? readTree(facts.tree) : undefined;
 }
 
 function corrupt(chain: string, what: string): GatewayError {

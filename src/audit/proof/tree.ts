@@ -68,6 +68,11 @@ export function readTree(facts: unknown): Tree | undefined {
   return data && { size: data.size, hashes: data.hashes.map((it) => Buffer.from(it, "hex")) };
 }
 
+/** Of the facts of `segment-started`. */
+export function treeOf(facts: unknown): Tree | undefined {
+  return typeof facts === "object" && facts !== null && "tree" in facts ? readTree(facts.tree) : undefined;
+}
+
 export function isHash(bytes: Buffer): boolean {
   return bytes.length === HASH_BYTES;
 }

@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { timeAt } from "../extent.ts";
+import { recordsBefore, timeAt } from "../extent.ts";
 import { listChains, listSegments, segmentName } from "../files.ts";
 import { readHead } from "../head.ts";
 import type { Cursor, Place } from "./cursor.ts";
@@ -40,7 +40,9 @@ async function measureChain(directory: string, place: Place | undefined): Promis
   const head = await readHead(directory);
   // One that is being made has neither.
   const isUnknown = typeof head === "string" && (place !== undefined || (await listSegments(directory)).length > 0);
-  const records = typeof head === "string" ? 0 : Math.max(0, head.seq - (place?.seq ?? -1));
+  const [first] = await listSegments(directory);
+  const shipped = place?.seq ?? (first === undefined ? -1 : (await recordsBefore(directory, first)) - 1);
+  const records = typeof head === "string" ? 0 : Math.max(0, head.seq - shipped);
   if (records === 0) return { records, bytes: 0, oldestMs: undefined, isUnknown };
   let bytes = 0;
   let oldest: string | undefined;

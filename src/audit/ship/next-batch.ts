@@ -10,6 +10,11 @@ import type { Place } from "./cursor.ts";
 /** Of what is said about a damage. */
 const MAX_CHARS = 500;
 
+/** Records went unshipped, as a person wanted it, or the cursor is of an older copy. */
+const HOW_TO_GO_ON =
+  "the log was truncated before all of it was shipped; to go on with what is left, end what ships and remove `cursor.json` of this sink: " +
+  "what is left is shipped again, with the same ids";
+
 export interface NextBatch {
   readonly batch: Batch;
   /** Where the cursor stands once it is confirmed. */
@@ -42,14 +47,16 @@ export async function nextBatch(options: NextBatchOptions): Promise<NextBatch | 
   const segments = await listSegments(directory);
   const last = segments.at(-1);
   if (last === undefined && !after) return undefined;
-  const changed = after && (await problemAt(directory, after));
+  const [oldest = 1] = segments;
+  const changed = after && (await problemAt(directory, after, oldest));
   if (changed !== undefined) return damaged(chain, changed);
   const from = after ?? { seq: -1, hash: GENESIS_HASH };
-  const check = continuity(chain, from);
+  // To a receiver that has nothing, what is left of a chain whose beginning was removed goes; whether it was by rule, `verifyLog` says.
+  const check = continuity(chain, after || oldest === 1 ? from : undefined);
   const entries: Entry[] = [];
   let bytes = 0;
   let place = after;
-  for (let segment = after?.segment ?? 1; segment <= (last ?? 0); segment += 1) {
+  for (let segment = after?.segment ?? oldest; segment <= (last ?? 0); segment += 1) {
     const name = segmentName(segment);
     if (!segments.includes(segment)) return give(`${name} is missing`);
     const start = segment === after?.segment ? after.end : 0;
@@ -82,7 +89,7 @@ export async function nextBatch(options: NextBatchOptions): Promise<NextBatch | 
 }
 
 /** What is wrong with the record that was shipped last; undefined: it stands where it stood. */
-async function problemAt(directory: string, place: Place): Promise<string | undefined> {
+async function problemAt(directory: string, place: Place, oldest: number): Promise<string | undefined> {
   const name = segmentName(place.segment);
   const size = place.end - place.start;
   if (size < 1 || size > MAX_LINE_BYTES + 1) return "the cursor is not at a record";
@@ -95,7 +102,8 @@ async function problemAt(directory: string, place: Place): Promise<string | unde
     return `${where}: record ${place.seq}, which was shipped, is not there any more: the log was cut or replaced`;
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
-    return `${name}, of which record ${place.seq} was shipped, is missing`;
+    const missing = `${name}, of which record ${place.seq} was shipped, is missing`;
+    return place.segment < oldest ? `${missing}: ${HOW_TO_GO_ON}` : missing;
   }
 }
 

@@ -1,7 +1,9 @@
 import { join } from "node:path";
-import { listChains } from "../files.ts";
+import { recordsBefore } from "../extent.ts";
+import { listChains, listSegments } from "../files.ts";
 import type { Position } from "../line.ts";
 import { readChain } from "../read.ts";
+import { newestSeal } from "../truncate/beginning.ts";
 import type { Store } from "./postgres-read.ts";
 import { type StoreFindings, Tally } from "./store-problem.ts";
 
@@ -35,7 +37,10 @@ export async function compareStore(directory: string, store: Store, options: Com
     tally.chains += 1;
     const { reached, dropped } = stored.get(chain) ?? {};
     const known = confirmed.get(chain);
-    const ends = { store: reached?.seq ?? -1, dropped: dropped?.seq ?? -1, confirmed: known?.seq ?? -1 };
+    const ends = {
+      ...{ store: reached?.seq ?? -1, dropped: dropped?.seq ?? -1, confirmed: known?.seq ?? -1 },
+      truncated: await truncatedTo(join(directory, chain)),
+    };
     if (known && known.seq > ends.store) {
       const message = `the store reaches record ${ends.store} and has confirmed ${known.seq}: its end was removed, or it was put back from a copy`;
       tally.add({ chain, seq: known.seq, kind: "position", message });
@@ -72,11 +77,25 @@ export async function compareStore(directory: string, store: Store, options: Com
 
 interface ChainComparison {
   /** The last record that each is known to have had. */
-  readonly ends: { readonly store: number; readonly dropped: number; readonly confirmed: number };
+  readonly ends: {
+    readonly store: number;
+    readonly dropped: number;
+    readonly confirmed: number;
+    readonly truncated: number;
+  };
   readonly onRecord: () => void;
   readonly missing: (seq: number, message: string) => void;
   readonly differs: (seq: number, message: string) => void;
   readonly counted: () => void;
+}
+
+/** The last record that was removed from a chain's beginning, as the chain itself says; -1 where none was. */
+async function truncatedTo(chainDirectory: string): Promise<number> {
+  const numbers = await listSegments(chainDirectory);
+  const [first] = numbers;
+  if (first === undefined || first === 1) return -1;
+  const seal = await newestSeal(chainDirectory, numbers);
+  return Math.min(seal?.upTo.seq ?? -1, (await recordsBefore(chainDirectory, first)) - 1);
 }
 
 /** Goes through both in order of `seq`, and answers how many records are still to be shipped. */
@@ -90,6 +109,7 @@ async function compareChain(
   let there = await next(theirs);
   const notHere = async (until: number) => {
     for (; there && there.seq < until && there.seq <= ends.store; there = await next(theirs)) {
+      if (there.seq <= ends.truncated) continue;
       missing(there.seq, "the store has it, and the log has not: it was removed or damaged here");
     }
   };

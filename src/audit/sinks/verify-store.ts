@@ -1,7 +1,8 @@
 import { type Continuity, continuity } from "../continuity.ts";
-import { GENESIS_HASH, type Position } from "../line.ts";
+import { GENESIS_HASH, type Position, readLine } from "../line.ts";
 import { type ChainProof, chainProof, type ProofOptions } from "../proof/chain-proof.ts";
 import type { SavedCheckpoint } from "../proof/saved.ts";
+import { startOf } from "../truncate/beginning.ts";
 import type { Store, StoredChain, StoredRow } from "./postgres-read.ts";
 import { differingColumns } from "./postgres-row.ts";
 import { type StoreFindings, Tally } from "./store-problem.ts";
@@ -96,7 +97,7 @@ class ChainCheck {
   readonly #tally: StoreTally;
   readonly #reached: Position;
   readonly #dropped: Position;
-  readonly #continuity: Continuity;
+  #continuity: Continuity;
   readonly #proof: ChainProof;
   #isReachedSeen: boolean;
 
@@ -117,6 +118,7 @@ class ChainCheck {
     const { chain } = this;
     // A clock that was set back leaves some of these in days that are kept: what they continued is dropped.
     if (Number(columns["seq"]) <= this.#dropped.seq) return;
+    this.#begin(line);
     const { record, findings } = this.#continuity.check(line);
     for (const finding of [...findings, ...this.#proof.see(line, record)]) this.#tally.add({ chain, ...finding });
     if (!record) return;
@@ -126,6 +128,14 @@ class ChainCheck {
     if (differing.length === 0) return;
     const message = `what queries go by is not what the record says: ${differing.join(", ")}`;
     this.#tally.add({ chain, seq: record.seq, kind: "column", message });
+  }
+
+  /** A store that was set up late has chains whose beginning the log had removed by then. */
+  #begin(line: Buffer): void {
+    if (this.#dropped.seq !== -1 || this.#continuity.position.seq !== -1) return;
+    const read = readLine(line);
+    const start = read.sound && read.record.chain === this.chain ? startOf(read.record) : undefined;
+    if (start) this.#continuity = continuity(this.chain, start.before);
   }
 
   end(): void {
@@ -145,11 +155,15 @@ class ChainCheck {
   #endProof(): void {
     const { chain } = this;
     const tally = this.#tally;
-    const { checkpoints, unproven, gateway, findings } = this.#proof.end();
+    const { checkpoints, unproven, gateway, findings, unsealed } = this.#proof.end();
     tally.checkpoints += checkpoints;
     tally.unproven += unproven;
     if (gateway !== undefined) tally.gateways[chain] = gateway;
     for (const finding of findings) if (finding.kind !== "missing") tally.add({ chain, ...finding });
+    if (unsealed !== undefined) {
+      const message = `its first ${unsealed} records are missing, and no signed record says that they were removed`;
+      tally.add({ chain, seq: unsealed - 1, kind: "segment", message });
+    }
     const size = this.#continuity.position.seq + 1;
     const newest = newestOf(tally.saved.get(chain) ?? []);
     if (newest <= size) return;

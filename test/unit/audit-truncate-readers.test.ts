@@ -1,0 +1,126 @@
+import { readdirSync } from "node:fs";
+import { basename, join } from "node:path";
+import { expect, test } from "vitest";
+import { measureLog } from "../../src/audit/extent.ts";
+import { historyOf } from "../../src/audit/history.ts";
+import { catchUp } from "../../src/audit/index/catch-up.ts";
+import { openIndex } from "../../src/audit/index/open.ts";
+import { checkpointsOf, proveConsistency, proveInclusion, verifyProof } from "../../src/audit/proof/prove.ts";
+import { followLog, readChain, tailLog } from "../../src/audit/read.ts";
+import { writeCursor } from "../../src/audit/ship/cursor.ts";
+import { measureBacklog } from "../../src/audit/ship/lag.ts";
+import { type NextBatch, nextBatch } from "../../src/audit/ship/next-batch.ts";
+import { sinkDirectory } from "../../src/audit/ship/shipping.ts";
+import { storyOf } from "../../src/audit/story.ts";
+import { readShipped } from "../../src/audit/truncate/shipped.ts";
+import { recordsOf, scratch, segments } from "../support/audit.ts";
+import { contents, fresh } from "../support/audit-index.ts";
+import { makeSignedLog, writeCalls } from "../support/audit-signed.ts";
+import { truncate, truncated } from "../support/audit-truncate.ts";
+
+test("an index forgets what was removed, and is what it would be if it were made anew", async () => {
+  const log = await makeSignedLog(12);
+  using index = await openIndex(join(scratch(), "index.sqlite"));
+  const changed: string[] = [];
+  const catchUpNow = () => catchUp(index, log.directory, { onChanged: (it) => changed.push(it) });
+  await catchUpNow();
+  await truncated(log);
+  await catchUpNow();
+  expect(contents(index)).toEqual(await fresh(log.directory));
+  await writeCalls(log, 9, "gw-a");
+  await catchUpNow();
+  // Half of what is there, while more is written.
+  const middle = recordsOf(log.chain, segments(log.chain)[2]).at(-1);
+  await truncate(log, { beforeMs: Date.parse(middle?.time ?? "") + 1 });
+  await writeCalls(log, 4, "gw-b");
+  await catchUpNow();
+  expect(contents(index)).toEqual(await fresh(log.directory));
+  expect(changed).toEqual([]);
+  // And one that was far behind.
+  await writeCalls(log, 9, "gw-c");
+  await truncated(log, 2);
+  await catchUpNow();
+  expect(contents(index)).toEqual(await fresh(log.directory));
+});
+
+test("readers begin with the first record that is there", async () => {
+  const log = await makeSignedLog(12);
+  await truncated(log, 3);
+  const records = recordsOf(log.chain);
+  const [first] = records;
+  const entries = await Array.fromAsync(readChain(log.chain, () => true));
+  expect(entries.map((it) => it.record.seq)).toEqual(records.map((it) => it.seq));
+  expect((await tailLog(log.directory, 10_000)).entries).toHaveLength(records.length);
+  const followed = followLog(log.directory, new Map());
+  expect((await followed.next()).value?.record.seq).toBe(first?.seq);
+  await followed.return(undefined);
+  expect(await measureLog(log.directory)).toMatchObject({ records: records.length, oldest: first?.time });
+  const history = historyOf(log.directory, {});
+  await Array.fromAsync(history.decisions);
+  expect(history.reading.damaged).toBe(0);
+  expect(await storyOf(log.directory, "call-gw-test-0")).toBeUndefined();
+  expect(await storyOf(log.directory, "ses-1")).toBeDefined();
+});
+
+test("what is there is proved by what the log says of what was removed; the rest cannot be", async () => {
+  const log = await makeSignedLog(14);
+  const { removed } = await truncated(log, 5);
+  const missing = (removed?.upToSeq ?? 0) + 1;
+  const { checkpoints } = await checkpointsOf(log.chain);
+  for (const { seq } of recordsOf(log.chain)) {
+    for (const { size } of checkpoints.filter((it) => it.size > seq)) {
+      const proof = await proveInclusion(log.chain, seq, size);
+      expect(verifyProof(proof, log.keys)).toMatchObject({ size, record: { seq } });
+    }
+  }
+  for (const [at, { size: first }] of checkpoints.entries()) {
+    for (const { size } of checkpoints.slice(at)) {
+      expect(verifyProof(await proveConsistency(log.chain, first, size), log.keys)).toMatchObject({ olderSize: first });
+    }
+  }
+  await expect(proveInclusion(log.chain, missing - 1)).rejects.toMatchObject({
+    code: "INVALID_ARGUMENTS",
+    message: expect.stringContaining(`records up to ${missing - 1} were removed`),
+  });
+});
+
+test("a receiver that has nothing begins with the first record that is there, and one that is behind says how to go on", async () => {
+  const log = await makeSignedLog(12);
+  const chain = basename(log.chain);
+  const last = recordsOf(log.chain).at(-1);
+  const ship = (after: Parameters<typeof nextBatch>[0]["after"]) =>
+    nextBatch({
+      ...{ auditDirectory: log.directory, chain, after, upToSeq: Number.POSITIVE_INFINITY },
+      max: { records: 4, bytes: 1_000_000 },
+    });
+  const early = (await ship(undefined)) as NextBatch;
+  await truncated(log, 2);
+  const [first] = recordsOf(log.chain);
+  const next = (await ship(undefined)) as NextBatch;
+  expect(next.batch.entries.map((it) => it.record.seq)).toEqual([0, 1, 2, 3].map((it) => (first?.seq ?? 0) + it));
+  expect(((await ship(next.place)) as NextBatch).batch.entries[0].record.seq).toBe((first?.seq ?? 0) + 4);
+  const { records, isUnknown } = await measureBacklog(log.directory, new Map());
+  expect({ records, isUnknown }).toEqual({ records: recordsOf(log.chain).length, isUnknown: false });
+  expect(await ship(early.place)).toEqual({ damage: expect.stringContaining("remove `cursor.json`") });
+  expect(last?.seq).toBeGreaterThan(4);
+});
+
+test("what a receiver has not confirmed stays, and so does all of it for one that has no cursor or a damaged one", async () => {
+  const log = await makeSignedLog(12);
+  const chain = basename(log.chain);
+  const names = segments(log.chain);
+  const shipped = () => readShipped(log.data, ["central"]);
+  expect(await truncate(log, { isShipped: await shipped() })).toEqual([{ chain, kept: "unshipped" }]);
+  const place = sinkDirectory(log.data, "central");
+  const { mkdirSync, writeFileSync } = await import("node:fs");
+  mkdirSync(place, { recursive: true });
+  writeFileSync(join(place, "cursor.json"), "{");
+  expect(await truncate(log, { isShipped: await shipped() })).toEqual([{ chain, kept: "unshipped" }]);
+  const at = recordsOf(log.chain, names[2])[1];
+  const cursor = { segment: 3, start: 0, end: 1, seq: at?.seq ?? 0, hash: at?.hash ?? "" };
+  await writeCursor(place, new Map([[chain, cursor]]));
+  const [result] = await truncate(log, { isShipped: await shipped() });
+  expect(result?.removed?.segments).toEqual([1, 2]);
+  expect(readdirSync(log.chain)).not.toContain("000002.jsonl");
+  expect(readdirSync(log.chain)).toContain("000003.jsonl");
+});
