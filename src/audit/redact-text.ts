@@ -5,7 +5,7 @@ import { policyValueAt, type Span, valueAt, valueBefore } from "./text-value.ts"
 /** What stands beside a secret may be one too, and have been no match before that was replaced; two passes are the rule. */
 const MAX_PASSES = 8;
 
-/** Replaces values that are known to be secret by `[redacted:<name of the secret>]`, whose name is capitals, digits and underscores. */
+/** Replaces values that are known to be secret by `[redacted:<name of the secret>]`, whose name is letters, digits, underscores and dots. */
 export type Hide = (text: string) => string;
 
 /** The text without what it names as a secret or as a field of the policy's, and without what has a well-known form. */
@@ -116,5 +116,5 @@ export function isReference(value: string): boolean {
 }
 
 export function isPlaceholder(value: string): boolean {
-  return /^\[redacted:[A-Za-z0-9_-]+\]$/.test(value);
+  return /^\[redacted:[A-Za-z0-9_.-]+\]$/.test(value);
 }

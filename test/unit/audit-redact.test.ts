@@ -189,6 +189,31 @@ test("a word that looks like user:password only when a token in it is replaced i
   }
 });
 
+test("what was replaced by the name of a setting stays as it is", () => {
+  const kept = { token: "[redacted:approvals.slack.token]", argv: ["--token", "[redacted:logging.sinks.central]"] };
+  expect(redact(kept)).toEqual(kept);
+});
+
+test.each([
+  ["a flag in a script", { script: "mysql --password hunter2-longer -h db" }],
+  ["user and password in a script", { script: "curl -u ada:hunter2-longer https://x" }],
+  [
+    "a command line as an approver sees it",
+    { details: [{ label: "command", text: "mysql --password hunter2-longer" }] },
+  ],
+  ["an argv as an approver sees it", { details: [{ label: "argv", text: '["mysql","--password","hunter2-longer"]' }] }],
+  [
+    "a skill's argument as an approver sees it",
+    { details: [{ label: "argument dbPassword", text: "hunter2-longer" }] },
+  ],
+  ["a subscript", { script: "config['password'] = 'hunter2-longer'" }],
+])("[G16] a secret is found in a text by its name: %s", (_where, value) => {
+  const once = redact(value);
+  expect(JSON.stringify(once)).toMatch(/\[redacted:(?:flag|name)\]/);
+  expect(JSON.stringify(once)).not.toContain("hunter2");
+  expect(redact(once)).toEqual(once);
+});
+
 test("redaction is idempotent", () => {
   fc.assert(
     fc.property(fc.oneof(anything, fc.array(lines), lines, fc.dictionary(lines, lines)), (value) => {
