@@ -3,6 +3,7 @@ import { arch, availableParallelism, hostname, platform, release } from "node:os
 import { createElicitation } from "./approval/elicitation.ts";
 import { openApprovals } from "./approval/open.ts";
 import { asJson } from "./audit/as-json.ts";
+import { digestKeyFile, openDigestKey } from "./audit/digest-key.ts";
 import { followIndex } from "./audit/index/follow.ts";
 import { type AuditLog, openAuditLog } from "./audit/log.ts";
 import { openSigner } from "./audit/proof/signer.ts";
@@ -38,6 +39,7 @@ import type { ServerPorts } from "./mcp/server.ts";
 import { createMounts } from "./mounts/mounts.ts";
 import { canEverPermit, decide } from "./policy/decide.ts";
 import { holdPolicy } from "./policy/in-force.ts";
+import type { PolicyInForce } from "./policy/layer.ts";
 import { createAdmission } from "./session/admission.ts";
 import { openLedger } from "./session/ledger.ts";
 import { reconcile } from "./session/reconcile.ts";
@@ -70,9 +72,14 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
 
   const known = createKnownSecrets();
   const signer = await openSigner(config.auditKeyFile);
-  const audit = stack.use(
-    await openAuditLog({ directory: config.auditDirectory, gateway: id, hide: known.hide, signer }),
-  );
+  /** None until a policy is loaded: the log is open before. */
+  let inForce: PolicyInForce | undefined;
+  const redaction = {
+    hide: known.hide,
+    fields: () => inForce?.current.profile.audit.redact,
+    key: await openDigestKey(digestKeyFile(config.auditKeyFile)),
+  };
+  const audit = stack.use(await openAuditLog({ directory: config.auditDirectory, gateway: id, signer, ...redaction }));
   const readOnce = once(() => readAuthorities(config.trustedCa === undefined ? [] : [config.trustedCa]));
   const authorities = async () => (await readOnce()).all;
   const closing = new AbortController();
@@ -109,6 +116,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   // Closed while it is still shipped: the farewell, and the checkpoint that ends the log, leave this computer with it.
   stack.defer(() => audit[Symbol.asyncDispose]());
   const policy = holdPolicy(await onRecord(audit, configured.load));
+  inForce = policy;
   log.info(policy.current.identity, "policy loaded");
   const ledger = stack.use(await openLedger(config.stateDirectory, id));
   const removed = await reconcile(config.stateDirectory, endMachineProcess);
@@ -147,6 +155,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
       inForce: policy,
       authorities,
       ...(upstreamProxy && { upstreamProxy }),
+      onSecret: known.add,
       audit,
       log,
     }),

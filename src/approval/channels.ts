@@ -16,6 +16,8 @@ export interface ChannelPorts {
   /** Whose certificates count, in PEM: the system's and the configured ones. */
   readonly authorities: () => Promise<readonly string[]>;
   readonly upstreamProxy?: TunnelThrough;
+  /** Is told each secret of a way, as it is read: for whoever keeps secrets out of what is written down. */
+  readonly onSecret?: (name: string, value: string) => void;
   readonly log: Pick<Logger, "warn" | "debug">;
   /** Where Slack's Web API is; left out: at Slack. */
   readonly slackApi?: URL;
@@ -41,7 +43,7 @@ export async function openChannels(
     ...ports,
     failed: (message, cause) => new GatewayError("APPROVAL_CHANNEL_FAILED", message, { cause }),
   });
-  const secretIn = (name: string, source: SecretSource) => readAsItAges(name, source, closing.signal);
+  const secretIn = (name: string, source: SecretSource) => readAsItAges(name, source, closing.signal, ports.onSecret);
   const channels: Channel[] = [];
   if (webhook) channels.push(stack.use(openWebhook(webhook)));
   if (slack) channels.push(stack.use(await openSlack(slack)));

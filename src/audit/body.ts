@@ -1,36 +1,37 @@
-import { hash } from "node:crypto";
 import canonicalize from "canonicalize";
 import { GatewayError } from "../errors.ts";
+import type { DigestKey } from "./digest-key.ts";
 import { MAX_BODY_BYTES } from "./line.ts";
-import { type Json, PROOF_EVENTS, type RecordBody } from "./record.ts";
-import { type Hide, redact } from "./redact.ts";
+import type { Json, RecordBody } from "./record.ts";
+import { digestOf } from "./redact.ts";
+import { createRedactor, type Redactor } from "./redact-body.ts";
 import { bodySchema } from "./schema.ts";
 
 /**
  * The RFC 8785 text of a body as it goes into the log: redacted, and with `arguments` or `facts` (and `request`) replaced
- * by `{bytes, sha256}` of themselves when the whole would be longer than 256 KiB.
+ * by the size and digest of themselves when the whole would be longer than 256 KiB.
  * @throws GatewayError INTERNAL when it still is, or is no `RecordBody`: the log takes nothing that would not verify
  */
-export function bodyText(body: RecordBody, hide?: Hide): string {
-  const clean = body.kind === "event" && PROOF_EVENTS.includes(body.event) ? body : redact(body, hide);
+export function bodyText(body: RecordBody, redactor = PLAIN): string {
+  const clean = redactor.redacted(body);
   const parsed = bodySchema.safeParse(clean);
   if (!parsed.success) throw new GatewayError("INTERNAL", "not an audit record", { cause: parsed.error });
   const text = canonicalize(clean) ?? "";
   if (Buffer.byteLength(text) <= MAX_BODY_BYTES) return text;
-  const short = canonicalize(withDigest(parsed.data)) ?? "";
+  const short = canonicalize(withDigest(parsed.data, redactor.key)) ?? "";
   if (Buffer.byteLength(short) <= MAX_BODY_BYTES) return short;
   throw new GatewayError("INTERNAL", "an audit record is too large");
 }
 
-function withDigest(body: RecordBody): RecordBody {
+/** Of a log without a policy, whose secrets nobody knows. */
+const PLAIN: Redactor = createRedactor({});
+
+function withDigest(body: RecordBody, key: DigestKey | undefined): RecordBody {
+  const digest = (value: Json) => digestOf(canonicalize(value) ?? "", key);
+
   if (body.kind === "intent") {
     const { request } = body;
     return { ...body, arguments: digest(body.arguments), ...(request !== undefined && { request: digest(request) }) };
   }
   return { ...body, facts: digest(body.facts) };
-}
-
-function digest(value: Json): Json {
-  const text = canonicalize(value) ?? "";
-  return { bytes: Buffer.byteLength(text), sha256: hash("sha256", text) };
 }

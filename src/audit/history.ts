@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { PastDecision } from "../policy/past.ts";
-import { readRecorded, UNREPLAYABLE, type Unreplayable } from "../policy/replay.ts";
+import type { Assumption, PastDecision } from "../policy/past.ts";
+import { hasKeyedDigest, readRecorded, UNREPLAYABLE, type Unreplayable } from "../policy/replay.ts";
 import type { Principal } from "../policy/request.ts";
 import { listChains, listSegments, readLinesIfAny, segmentName } from "./files.ts";
 import { readLine } from "./line.ts";
@@ -92,7 +92,8 @@ function pastCall(body: IntentBody): Found | { readonly problem: Unreplayable | 
   if (decided === "invalid") return { problem: "not-asked" };
   const request = readRecorded(principal, body.request);
   if ("problem" in request) return request;
-  return { decided, request, policies: policies.map((it) => it.id), bundle, arguments: body.arguments, assumed: [] };
+  const assumed: readonly Assumption[] = hasKeyedDigest(body.request) ? ["digest"] : [];
+  return { decided, request, policies: policies.map((it) => it.id), bundle, arguments: body.arguments, assumed };
 }
 
 function pastOf(

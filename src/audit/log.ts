@@ -9,22 +9,20 @@ import type { Signer } from "./proof/signer.ts";
 import { EMPTY_TREE, rootOf } from "./proof/tree.ts";
 import type { AuditWriter, RecordBody } from "./record.ts";
 import { type Recovered, recoverChain, type Torn } from "./recovery.ts";
-import type { Hide } from "./redact.ts";
+import { createRedactor, type Redaction } from "./redact-body.ts";
 import { Segment } from "./segment.ts";
 import { ChainWriter, unwritable } from "./writer.ts";
 
 /** A segment that has reached this size is followed by another; a start reads one of them. */
 const SEGMENT_BYTES = 8 * 1024 * 1024;
 
-export interface AuditLogOptions {
+export interface AuditLogOptions extends Redaction {
   /** The audit directory; made when missing. */
   readonly directory: string;
   /** Id of this gateway process, written into each record. */
   readonly gateway: string;
   /** Told what an earlier gateway's death had left, after it was repaired and recorded. */
   readonly onRecovered?: (recovery: Recovery) => void;
-  /** Of every text that is recorded, before it is hashed: replaces values that are known to be secret. */
-  readonly hide?: Hide;
   /** In place of 8 MiB. */
   readonly segmentBytes?: number;
   /** Signs checkpoints. Without it, none are written. */
@@ -83,7 +81,7 @@ export async function openHeldLog(options: AuditLogOptions, chain: HeldChain): P
 }
 
 async function continueChain(options: AuditLogOptions, held: HeldChain): Promise<AuditLog> {
-  const { gateway, onRecovered, hide, segmentBytes = SEGMENT_BYTES } = options;
+  const { gateway, onRecovered, segmentBytes = SEGMENT_BYTES } = options;
   await using stack = new AsyncDisposableStack();
   const chain = stack.use(held);
   await options.signer?.confirm();
@@ -92,8 +90,18 @@ async function continueChain(options: AuditLogOptions, held: HeldChain): Promise
   const head = stack.use(await openHead(chain.directory));
   const path = join(chain.directory, segmentName(found.segment));
   const segment = await (found.end ? Segment.open(path, found.end) : Segment.create(path));
+  const redactor = createRedactor(options);
   const writer = stack.use(
-    new ChainWriter({ chain, gateway, hide, segmentBytes, found, head, segment, ...(checkpoints && { checkpoints }) }),
+    new ChainWriter({
+      chain,
+      gateway,
+      redactor,
+      segmentBytes,
+      found,
+      head,
+      segment,
+      ...(checkpoints && { checkpoints }),
+    }),
   );
   const { torn, openCalls } = found;
   await writer.recordRecovery(torn, [...openCalls]);

@@ -1,3 +1,5 @@
+import { nameWords } from "../lib/name-words.ts";
+
 /** A well-known form of secret. Replaced by `[redacted:<id>]` wherever it occurs in a string. */
 export interface SecretRule {
   readonly id: string;
@@ -93,7 +95,6 @@ const ABOUT_A_SECRET = new Set(
 );
 /** A name without any of these is plain: most are, and one look tells. */
 const SECRET_HINT = /pass|pwd|secret|credential|auth|cookie|bearer|key|token|jwt|pat|otp/i;
-const MAX_NAME_CHARS = 200;
 
 /**
  * What a key, variable, flag or header of this name holds: `password` is secret whatever it looks like, `secret` unless it is
@@ -101,12 +102,7 @@ const MAX_NAME_CHARS = 200;
  */
 export function nameHolds(name: string): "password" | "secret" | "plain" {
   if (!SECRET_HINT.test(name)) return "plain";
-  const words = name
-    .slice(-MAX_NAME_CHARS)
-    .replaceAll(/([a-z0-9])([A-Z])/g, "$1 $2")
-    .toLowerCase()
-    .split(/[^a-z0-9]+/)
-    .filter((word) => word !== "");
+  const words = nameWords(name);
   const joined = words.join("");
   if (ABOUT_A_SECRET.has(words.at(-1) ?? "") || joined.endsWith("keyid")) return "plain";
   if (/passw(?:or)?d|passcode|passphrase/.test(joined)) return "password";

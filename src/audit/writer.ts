@@ -11,7 +11,7 @@ import { type Position, sealLine } from "./line.ts";
 import type { Checkpoints } from "./proof/checkpoints.ts";
 import type { AuditWriter, RecordBody } from "./record.ts";
 import type { Recovered, Torn } from "./recovery.ts";
-import type { Hide } from "./redact.ts";
+import type { Redactor } from "./redact-body.ts";
 import { Segment } from "./segment.ts";
 
 /** The most that is written and synced at once; UTF-16 code units. */
@@ -26,7 +26,7 @@ const MAX_OPEN_CALLS = 4_096;
 export interface ChainWriterOptions {
   readonly chain: HeldChain;
   readonly gateway: string;
-  readonly hide: Hide | undefined;
+  readonly redactor: Redactor;
   readonly segmentBytes: number;
   readonly found: Recovered;
   readonly head: Head;
@@ -154,7 +154,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
 
   #textOf(body: RecordBody): string {
     try {
-      return bodyText(body, this.#options.hide);
+      return bodyText(body, this.#options.redactor);
     } catch (error) {
       if (body.kind === "outcome") this.#unrecorded.add(body.callId);
       throw error;
@@ -262,7 +262,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     const introduction = checkpoints?.introduction();
     if (introduction) bodies.push(introduction);
     for (const callId of this.#unrecorded) bodies.push(interrupted(callId, "its outcome could not be written"));
-    return bodies.map((body) => ({ body, text: bodyText(body, this.#options.hide), time }));
+    return bodies.map((body) => ({ body, text: bodyText(body, this.#options.redactor), time }));
   }
 
   async #startSegment(): Promise<void> {

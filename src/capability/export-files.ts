@@ -2,7 +2,7 @@ import { isUtf8 } from "node:buffer";
 import { setImmediate as breath } from "node:timers/promises";
 import { z } from "zod";
 import type { FileState } from "../mounts/compare.ts";
-import { exportInto } from "../mounts/export.ts";
+import { type Digests, exportInto } from "../mounts/export.ts";
 import { mountFailure } from "../mounts/failure.ts";
 import { Report } from "../mounts/report.ts";
 import { rulesOf } from "../mounts/rules.ts";
@@ -70,7 +70,13 @@ export const exportFiles = capability({
     const report = new Report();
     const counts: Record<FileState, number> = { new: 0, changed: 0, same: 0 };
     const states: { path: string; state: "new" | "changed" }[] = [];
-    const changes: { path: string; state: "new" | "changed"; sha256: string; before?: string }[] = [];
+    const changes: {
+      path: string;
+      state: "new" | "changed";
+      bytes: number;
+      sha256: string;
+      before?: NonNullable<Digests["before"]>;
+    }[] = [];
     let recordedChars = 0;
     const diffs = diffCollector();
     const { maxTransferFiles: maxEntries, maxTransferBytes: maxBytes } = profile.files;
@@ -87,8 +93,7 @@ export const exportFiles = capability({
         if (state !== "same" && states.length < MAX_LISTED) {
           states.push({ path, state });
           recordedChars += path.length;
-          const sha256 = { sha256: after, ...(before !== undefined && { before }) };
-          if (recordedChars <= MAX_RECORDED_CHARS) changes.push({ path, state, ...sha256 });
+          if (recordedChars <= MAX_RECORDED_CHARS) changes.push({ path, state, ...after, ...(before && { before }) });
         }
         progress(`received ${report.files} files, ${Math.floor(report.bytes / MIB)} MiB`);
       },

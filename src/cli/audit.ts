@@ -3,6 +3,7 @@ import { followLog, tailLog } from "../audit/read.ts";
 import { storyOf } from "../audit/story.ts";
 import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
+import { digestCommand } from "./audit-digest.ts";
 import { exportCommand } from "./audit-export.ts";
 import { print, readable } from "./audit-io.ts";
 import { keyCommand } from "./audit-key.ts";
@@ -55,6 +56,7 @@ Examples:
   $ glovebox audit stats --by tool
   $ glovebox audit sbom --output sbom.json    which packages entered sandboxes?
   $ glovebox audit export --format ocsf -o events.ndjson
+  $ glovebox audit digest notes.txt           was this the content?
   $ glovebox audit status                     does everything arrive where it is shipped to?
   $ glovebox audit truncate --before 400d --dry-run      what is old may go`,
   );
@@ -81,7 +83,7 @@ Examples:
     .option(...dataDir)
     .option(...jsonLines)
     .action((id: string, options: Options) => show(context.directory(options.dataDir), id, options));
-  const reading = [queryCommand, statsCommand, sbomCommand, exportCommand];
+  const reading = [queryCommand, statsCommand, sbomCommand, exportCommand, digestCommand];
   const proving = [checkpointsCommand, proveCommand, verifyProofCommand, keyCommand];
   const shipping = [statusCommand, shipCommand, auditStoreCommand, truncateCommand];
   for (const add of [...reading, ...proving, ...shipping]) command.addCommand(add(context));

@@ -9,7 +9,7 @@ import { KEPT_BYTES, type Taken } from "./staging.ts";
 /** How a file of the sandbox stands to what the host has in its place. */
 export type FileState = "new" | "changed" | "same";
 
-type Found =
+export type Found =
   | { readonly state: "new" | "same" }
   /** Something that is no file is there, or something that is no directory above. */
   | { readonly state: "taken" }

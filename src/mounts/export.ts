@@ -2,7 +2,7 @@ import type { TreeEntry, TreeFile } from "../container/container.ts";
 import { GatewayError } from "../errors.ts";
 import { Branch } from "./branch.ts";
 import { commit, type Placement } from "./commit.ts";
-import { compare, type FileState } from "./compare.ts";
+import { compare, type FileState, type Found } from "./compare.ts";
 import type { OpenMount } from "./mounts.ts";
 import type { Report } from "./report.ts";
 import type { Rules } from "./rules.ts";
@@ -24,10 +24,13 @@ export interface ExportOptions {
   readonly onChanged: (path: string, before: Buffer, after: Buffer) => Promise<void>;
 }
 
-/** SHA-256 of a file as it came, and of the one of the host's that it would replace, where that was read. */
+/** A type that JSON's is made of, as interfaces are not. */
+type Replaced = { readonly bytes: number; readonly sha256?: string };
+
+/** Of a file as it came, and of the one of the host's that it would replace; its SHA-256 where it was read. */
 export interface Digests {
-  readonly after: string;
-  readonly before?: string;
+  readonly after: { readonly bytes: number; readonly sha256: string };
+  readonly before?: Replaced;
 }
 
 /**
@@ -92,8 +95,8 @@ async function settled(
     if (found.state === "taken") report.skip(path, "taken");
     else {
       report.add(file.name === "" ? (names.at(-1) ?? "") : file.name, file.sizeBytes, taken.sha256);
-      const before = found.state === "changed" ? found.beforeSha256 : undefined;
-      onFile(path, found.state, { after: taken.sha256, ...(before !== undefined && { before }) });
+      const after = { bytes: file.sizeBytes, sha256: taken.sha256 };
+      onFile(path, found.state, { after, ...(found.state === "changed" && { before: beforeOf(found) }) });
     }
     if (found.state === "changed") {
       if (found.before && taken.content) await onChanged(path, found.before, taken.content);
@@ -104,6 +107,10 @@ async function settled(
     else placements.push({ names, staged: name, ...(found.state === "changed" && { existing: found.existing }) });
   }
   return placements;
+}
+
+function beforeOf({ existing, beforeSha256 }: Extract<Found, { state: "changed" }>): Replaced {
+  return { bytes: existing.size, ...(beforeSha256 !== undefined && { sha256: beforeSha256 }) };
 }
 
 /** Where the entry would go, or nothing when it may not. */

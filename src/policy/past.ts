@@ -6,7 +6,9 @@ export const ASSUMPTIONS = {
   scheme: "a refused connection: its scheme is taken from its port",
   package:
     "a package: what the log does not have (advisories, install scripts, withdrawn versions) is taken to be harmless",
-  redacted: "a secret was cut out of what policy saw",
+  redacted: "a secret, or a field that policy keeps out of the log, was cut out of what policy saw",
+  digest:
+    "the log has a keyed digest, of something short or not kept whole, where policy saw a plain one: it is taken for one that no policy names",
 } as const;
 export type Assumption = keyof typeof ASSUMPTIONS;
 

@@ -10,6 +10,7 @@ const EXEC = "exec";
 export const UNREPLAYABLE = {
   "no-request": "the record does not say what policy saw: an older version of Glovebox wrote it",
   "too-large": "a part of what policy saw was too large for the log: there is a digest in its place",
+  redacted: "a field that policy keeps out of the log is a part of what policy saw",
   malformed: "the record has what policy saw in a form that this version of Glovebox does not know",
 } as const;
 export type Unreplayable = keyof typeof UNREPLAYABLE;
@@ -51,8 +52,8 @@ export function readRecorded(
   recorded: unknown,
 ): PolicyRequest | { readonly problem: Unreplayable } {
   if (recorded === undefined) return { problem: "no-request" };
-  const read = recordedSchema.safeParse(recorded);
-  if (!read.success) return { problem: holdsDigest(recorded) ? "too-large" : "malformed" };
+  const read = recordedSchema.safeParse(withStandIns(recorded));
+  if (!read.success) return { problem: whyNot(recorded) };
   const { action, resource, context, argv, usage, logging } = read.data;
   // Of an empty argv, whose first argument is longer than any prefix, `argv0` stands in the context.
   const { argv0, argvPrefixes } = argvFacts(argv ?? []);
@@ -62,7 +63,36 @@ export function readRecorded(
 }
 
 /** The log puts the size and digest of what is too large in its place: see `audit/redact.ts`. */
-const digestSchema = z.strictObject({ bytes: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/) });
+const hex = z.string().regex(/^[0-9a-f]{64}$/);
+const size = { bytes: z.int().min(0) };
+const digestSchema = z.union([z.strictObject({ ...size, sha256: hex }), z.strictObject({ ...size, hmacSha256: hex })]);
+
+/** By their names, digests that the log keys, of what is short or was not kept whole: see `audit/keyed.ts`. */
+const KEYED = { hmacSha256: "sha256", scriptHmacSha256: "scriptSha256" } as const;
+
+/** Whether policy saw a digest of which the record has a keyed one in its place. */
+export function hasKeyedDigest(recorded: unknown): boolean {
+  const context = z.object({ context: z.record(z.string(), z.unknown()) }).safeParse(recorded).data?.context ?? {};
+  // A skill's parameter may have any name.
+  return !("skill" in context) && Object.keys(KEYED).some((it) => it in context);
+}
+
+/** Where policy saw a digest, something that is none: no policy names it. */
+function withStandIns(recorded: unknown): unknown {
+  const record = z.looseObject({ context: z.record(z.string(), z.unknown()) }).safeParse(recorded).data;
+  if (!record || !hasKeyedDigest(recorded)) return recorded;
+  const context = Object.entries(record.context).map(([name, value]) =>
+    name in KEYED && hex.safeParse(value).success
+      ? [KEYED[name as keyof typeof KEYED], `hmac-sha256:${String(value)}`]
+      : [name, value],
+  );
+  return { ...record, context: Object.fromEntries(context) };
+}
+
+function whyNot(recorded: unknown): Unreplayable {
+  if (holdsDigest(recorded)) return "too-large";
+  return JSON.stringify(recorded)?.includes('"[redacted:') ? "redacted" : "malformed";
+}
 
 const text = z.string();
 const texts = z.array(text).readonly();

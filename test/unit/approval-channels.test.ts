@@ -2,6 +2,7 @@ import { createServer } from "node:net";
 import { beforeAll, expect, test } from "vitest";
 import { openChannels } from "../../src/approval/channels.ts";
 import { approvalsSchema } from "../../src/approval/settings.ts";
+import { createKnownSecrets } from "../../src/egress/hide.ts";
 import { createSessionAuthority, type SessionAuthority } from "../../src/egress/session-authority.ts";
 import { questionOf, testLog, WEBHOOK_SECRET } from "../support/approvals.ts";
 import { listen } from "../support/egress.ts";
@@ -46,7 +47,12 @@ test("what the settings name is open, with its secrets read from where they are"
   await using api = await openSlackApi(authority);
   const port = await freePort();
   const settings = { webhook: { url: receiver.url, secret: { env: "TEST_WEBHOOK_SECRET" } }, slack: slack(port) };
-  await using opened = await openChannels(approvalsSchema.parse(settings), { ...ports(), slackApi: api.root });
+  const known = createKnownSecrets();
+  await using opened = await openChannels(approvalsSchema.parse(settings), {
+    ...ports(),
+    slackApi: api.root,
+    onSecret: known.add,
+  });
   const [webhook, byClick] = opened.channels;
   expect(opened.channels.map(({ name }) => name)).toEqual(["webhook", "slack"]);
   expect(await webhook?.ask(question, never)).toMatchObject({ approver: "webhook:ada@example.org" });
@@ -54,6 +60,11 @@ test("what the settings name is open, with its secrets read from where they are"
   await api.call("chat.postMessage");
   expect(await knock(port, signed(clickOf(question)))).toBe(200);
   expect(await asked).toMatchObject({ approver: "slack:U0ADA (ada)" });
+  // Whatever repeats one of them, the audit log does not have it.
+  const leaking = `${WEBHOOK_SECRET} ${SLACK.token} ${SLACK.signingSecret}`;
+  expect(known.hide(leaking)).toBe(
+    "[redacted:approvals.webhook.secret] [redacted:approvals.slack.token] [redacted:approvals.slack.signingSecret]",
+  );
 });
 
 test("a secret that is missing fails the question, and names the setting", async () => {

@@ -36,9 +36,9 @@ test("wherever it stands in a record, and as the key of a value", () => {
   fc.assert(
     fc.property(fc.string({ unit: "binary" }), fc.string({ unit: "binary" }), fc.nat(3), (before, after, place) => {
       const text = `${before}${VALUE}${after}`;
-      const kept = redact([text, { a: [text] }, { [text]: 1 }, { argv: ["x", text] }][place], hide);
+      const kept = redact([text, { a: [text] }, { [text]: 1 }, { argv: ["x", text] }][place], { hide });
       expect(JSON.stringify(kept)).not.toContain("battery");
-      expect(redact(kept, hide)).toEqual(kept);
+      expect(redact(kept, { hide })).toEqual(kept);
     }),
   );
 });

@@ -63,7 +63,13 @@ test("nothing is written when a file would change, unless overwrite says so; the
   });
   expect(done.facts).toMatchObject({
     changes: [
-      { path: "a", state: "changed", sha256: sha256("one\ntwo\n"), before: sha256("one\n") },
+      {
+        path: "a",
+        state: "changed",
+        bytes: 8,
+        sha256: sha256("one\ntwo\n"),
+        before: { bytes: 4, sha256: sha256("one\n") },
+      },
       { path: "c", state: "new", sha256: sha256("new") },
     ],
   });

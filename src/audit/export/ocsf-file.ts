@@ -2,7 +2,7 @@ import { posix } from "node:path";
 import { type Facts, numberIn, present, textIn } from "../facts.ts";
 import type { AuditRecord, Json } from "../record.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent, type Ruling, type Told } from "./ocsf-event.ts";
-import { bundlePolicy, callerOf, sandboxOf, sha256Of } from "./ocsf-parts.ts";
+import { bundlePolicy, callerOf, contentHash, sandboxOf } from "./ocsf-parts.ts";
 import type { KnownCall } from "./recollection.ts";
 import { toolOf } from "./tools.ts";
 
@@ -61,10 +61,10 @@ function activityOf(tool: string, facts: Facts): string {
 }
 
 function fileOf(path: string, kind: "file" | "folder", facts: Facts): Json {
-  const sha256 = sha256Of(textIn(facts, "sha256"));
+  const content = contentHash(facts);
   const parent = posix.dirname(path);
   return present({
-    hashes: sha256 && [sha256],
+    hashes: content && [content],
     name: posix.basename(path) || path,
     parent_folder: parent,
     path,

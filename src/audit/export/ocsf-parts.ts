@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import type { DecidingPolicy } from "../../policy/decision.ts";
 import type { Principal } from "../../policy/request.ts";
-import { type Facts, present, textsIn } from "../facts.ts";
+import { type Facts, present, textIn, textsIn } from "../facts.ts";
 import type { AuditRecord, IntentBody, Json } from "../record.ts";
 import type { KnownSession } from "./recollection.ts";
 
@@ -109,6 +109,13 @@ export function firewallRule(facts: Facts): Part | undefined {
 export function correlationOf({ body }: AuditRecord, facts: Facts): string | undefined {
   const calls = textsIn(facts, "calls");
   return body.callId ?? (calls.length === 1 ? calls[0] : body.sessionId);
+}
+
+/** The digest that a record has of a content: SHA-256, or a keyed one, which no receiver can compare but with another of the same gateway's. */
+export function contentHash(facts: Facts): Part | undefined {
+  const keyed = textIn(facts, "hmacSha256");
+  if (keyed === undefined || !/^[0-9a-f]{64}$/.test(keyed)) return sha256Of(textIn(facts, "sha256"));
+  return { algorithm: "HMAC-SHA-256", algorithm_id: 99, value: keyed };
 }
 
 export function sha256Of(value: string | undefined): Part | undefined {

@@ -1,11 +1,5 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:crypto";
-import { constants } from "node:fs";
-import { link, mkdir, open, rm, stat } from "node:fs/promises";
-import { dirname } from "node:path";
-import { GatewayError } from "../../errors.ts";
-import { codeOf, isMissing, messageOf } from "../../lib/error.ts";
-import { printable } from "../../lib/text.ts";
-import { syncDirectory } from "../files.ts";
+import { type KeyFile, makeKeyFile, openKeyFile, readKeyFile } from "./key-file.ts";
 import { SPKI_HEAD, signedNote, type VerifierKey, verifierKey } from "./note.ts";
 
 /** An Ed25519 key that signs notes, under a name. */
@@ -19,7 +13,6 @@ export interface SigningKey {
 const KEY_LINE = /^PRIVATE\+KEY\+([^+\n]{1,200})\+([0-9a-f]{8})\+([A-Za-z0-9+/]{44})\n?$/;
 /** PKCS#8 of an Ed25519 key up to its seed (RFC 8410). */
 const PKCS8_HEAD = Buffer.from("302e020100300506032b657004220420", "hex");
-const MAX_FILE_BYTES = 1_024;
 const MAX_HOST_CHARS = 40;
 
 /** The key in its one spelling; undefined for anything else. */
@@ -38,59 +31,29 @@ export function parseSigningKey(line: string): SigningKey | undefined {
  * @throws GatewayError CONFIG_INVALID with what to do when it can't be used; AUDIT_UNWRITABLE when it can't be read or made
  */
 export async function readSigningKey(file: string): Promise<SigningKey> {
-  try {
-    await checkDirectory(dirname(file));
-    await using handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    const stats = await handle.stat();
-    if (!stats.isFile() || stats.size > MAX_FILE_BYTES)
-      throw unusable(file, "it is not a key file: restore it from a backup");
-    if ((stats.mode & 0o077) !== 0) {
-      throw unusable(file, "others may read or change it: run chmod 600 on it, then `glovebox audit key rotate`");
-    }
-    const key = parseSigningKey(await handle.readFile("utf8"));
-    if (key) return key;
-    throw unusable(file, "it holds no key: restore it from a backup, or move it away so that a new one is made");
-  } catch (error) {
-    throw isMissing(error) || error instanceof GatewayError ? error : unwritable(file, error);
-  }
+  return await readKeyFile(signingKeyFile(file));
 }
 
 /** As `readSigningKey`, having made one where there is none. @param hostName what its name begins with */
 export async function openSigningKey(file: string, hostName: string): Promise<SigningKey> {
-  try {
-    return await readSigningKey(file);
-  } catch (error) {
-    if (!isMissing(error)) throw error;
-  }
-  await makeSigningKey(file, newKeyName(hostName));
-  // Another gateway that starts may have made one in the same instant: then that one is ours as well.
-  return await readSigningKey(file);
+  return await openKeyFile(signingKeyFile(file), () => newKeyLine(newKeyName(hostName)));
 }
 
-/** Makes the key where there is none, and leaves one that is there as it is. It is on disk, whole, before it has its name. */
+/** Makes the key where there is none, and leaves one that is there as it is. */
 export async function makeSigningKey(file: string, name: string): Promise<void> {
+  await makeKeyFile(signingKeyFile(file), newKeyLine(name));
+}
+
+function signingKeyFile(path: string): KeyFile<SigningKey> {
+  return { path, what: "signs the audit log", exposed: "`glovebox audit key rotate`", parse: parseSigningKey };
+}
+
+function newKeyLine(name: string): string {
   const { privateKey } = generateKeyPairSync("ed25519");
   const seed = privateKey.export({ format: "der", type: "pkcs8" }).subarray(PKCS8_HEAD.length);
   const { id } = signingKey(name, privateKey).verifier;
   const typed = Buffer.concat([Buffer.from([1]), seed]).toString("base64");
-  const draft = `${file}.${randomBytes(8).toString("hex")}.draft`;
-  try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-    {
-      await using handle = await open(draft, "wx", 0o600);
-      await handle.writeFile(`PRIVATE+KEY+${name}+${id}+${typed}\n`);
-      await handle.sync();
-    }
-    await link(draft, file).catch((error: unknown) => {
-      if (codeOf(error) !== "EEXIST") throw error;
-    });
-    await syncDirectory(dirname(file));
-    await syncDirectory(dirname(dirname(file)));
-  } catch (error) {
-    throw unwritable(file, error);
-  } finally {
-    await rm(draft, { force: true });
-  }
+  return `PRIVATE+KEY+${name}+${id}+${typed}\n`;
 }
 
 /** Tells gateways apart for people, and never two of them by chance: `ada-laptop-1f0c9a3e`. */
@@ -106,22 +69,4 @@ function signingKey(name: string, key: KeyObject): SigningKey {
   const publicKey = createPublicKey(key).export({ format: "der", type: "spki" }).subarray(SPKI_HEAD.length);
   const verifier = verifierKey(name, publicKey);
   return { verifier, sign: (text) => signedNote(text, verifier, (bytes) => sign(null, bytes, key)) };
-}
-
-async function checkDirectory(directory: string): Promise<void> {
-  const { mode } = await stat(directory);
-  if ((mode & 0o077) === 0) return;
-  throw unusable(directory, "others may read or change what is in it: run chmod 700 on it");
-}
-
-function unusable(path: string, what: string): GatewayError {
-  return new GatewayError(
-    "CONFIG_INVALID",
-    `the key that signs the audit log cannot be used: \`${printable(path)}\`: ${what}`,
-  );
-}
-
-function unwritable(path: string, cause: unknown): GatewayError {
-  const message = `the key that signs the audit log, \`${printable(path)}\`, cannot be read or made: ${messageOf(cause)}`;
-  return new GatewayError("AUDIT_UNWRITABLE", printable(message), { cause });
 }

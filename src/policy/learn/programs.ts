@@ -64,7 +64,13 @@ export function learnPrograms(decisions: readonly PastDecision[]): Lesson {
 
 /** Scripts by their digest: what else a script could do, nobody can tell. */
 export function learnScripts(decisions: readonly PastDecision[]): Lesson {
-  const runs = decisions.map((decision) => ({ decision, facts: shellFacts.parse(decision.request.context) }));
+  const leftOut: LeftOut[] = [];
+  const runs = decisions.flatMap((decision) => {
+    if (!decision.assumed.includes("digest")) return [{ decision, facts: shellFacts.parse(decision.request.context) }];
+    // By a keyed digest no policy can name it.
+    leftOut.push({ decision, why: "the log does not have its script whole, and no digest that a policy could name" });
+    return [];
+  });
   const rules = circumstances(runs).map(
     ([, same], index): Rule => ({
       id: `shell-${index + 1}`,
@@ -85,7 +91,7 @@ export function learnScripts(decisions: readonly PastDecision[]): Lesson {
       }),
     }),
   );
-  return { rules, leftOut: [] };
+  return { rules, leftOut };
 }
 
 /** Those that were run alike: with the same variables, in a terminal or not, with input or without, and in the same place while these are few. */
