@@ -5,6 +5,7 @@ import { asGatewayError, GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
 import { recordedRequest } from "../policy/replay.ts";
 import { askPerson } from "./ask-person.ts";
+import { bodiesOf, type CallBodies, type Ended } from "./bodies.ts";
 import { type Decided, decided } from "./decided.ts";
 import { explain } from "./explain.ts";
 import { keepable } from "./keepable.ts";
@@ -30,7 +31,9 @@ export async function call(request: CallRequest, ports: CallPorts): Promise<Call
     const sessionId = ports.sessions.idOf(request.principal, sessionArgument(args));
     const would = policyRequest(capability, description, request.principal);
     const { decision, asked, undecided } = decided(would, sessionId, ports);
-    await ports.audit.append(intent(callId, request, sessionId, { description, decision, asked }));
+    const bodies = bodiesOf(callId, request, sessionId, ports);
+    const kept = await bodies.arguments(args);
+    await ports.audit.append({ ...intent(callId, request, sessionId, { description, decision, asked }), ...kept });
     if (undecided) throw undecided;
     if (decision.outcome === "deny") {
       const relief = ports.accounts.relief(decision, { principalId: request.principal.id, sessionId });
@@ -41,7 +44,7 @@ export async function call(request: CallRequest, ports: CallPorts): Promise<Call
       const refused = await askPerson({ request: asked, decision, sessionId, callId, details }, request, ports);
       if (refused) return { kind: "denied", callId, ...refused };
     }
-    return await carryOut(callId, capability, args, sessionId, request, ports);
+    return await carryOut(callId, capability, args, { sessionId, bodies }, request, ports);
   } catch (error) {
     return { kind: "failed", callId, error: logged(error, callId, request, ports) };
   }
@@ -51,7 +54,7 @@ async function carryOut(
   callId: string,
   capability: Capability,
   args: Record<string, unknown>,
-  sessionId: string,
+  { sessionId, bodies }: { readonly sessionId: string; readonly bodies: CallBodies },
   request: CallRequest,
   ports: CallPorts,
 ): Promise<CallResult> {
@@ -70,7 +73,7 @@ async function carryOut(
     session: () => lease.session(signal, progress),
     decide: (tool, would) => explain(tool, would, { principal, sessionId }, ports),
   };
-  let result: CallResult;
+  let result: Ended;
   try {
     using _counted = ports.accounts.run({ principalId: principal.id, sessionId });
     result = { kind: "done", callId, outcome: await capability.run(args, context) };
@@ -82,10 +85,19 @@ async function carryOut(
       ? { status: "ok" as const, facts: result.outcome.facts }
       : { status: "error" as const, code: result.error.code, facts: { message: keepable(result.error.message) } };
   const durationMs = Math.round(performance.now() - startedMs);
+  const { failure, ...kept } = await bodies.result(result);
   const { machineId } = lease;
   const place = { sessionId, ...(machineId !== undefined && { machineId }) };
-  await ports.audit.append({ kind: "outcome", callId, ...place, ...(trace && { trace }), durationMs, ...ended });
-  return result;
+  await ports.audit.append({
+    kind: "outcome",
+    callId,
+    ...place,
+    ...(trace && { trace }),
+    durationMs,
+    ...ended,
+    ...kept,
+  });
+  return failure ? { kind: "failed", callId, error: logged(failure, callId, request, ports) } : result;
 }
 
 type Described = Pick<Decided, "decision" | "asked"> & { readonly description: Description };

@@ -73,6 +73,7 @@ const FACTS: Record<EventBody["event"], Json> = {
   "audit-key": { verifier: "box+00000000+AAAA", rotations: [] },
   checkpoint: { note: "glovebox/box/chain\n7\nAAAA\n\n\u2014 box AAAA\n" },
   "audit-key-rotated": { from: "box+00000000+AAAA", to: "box+00000001+AAAB", note: "a\n\n\u2014 box AAAA\n" },
+  "bodies-erased": { why: "person", by: "local:ada", keyIds: ["ses-1/2026-11-21-1f0c9a3e"], bodies: 2, bytes: 900 },
   "approval-requested": {
     ...{ approvalId: "appr-1", digest: SHA, action: "exec", details: [], policies: [{ id: "main.cedar#ask" }] },
     ...{ channels: ["terminal"], expiresAt: "2026-11-21T09:40:00.000Z" },
