@@ -16,6 +16,11 @@ export interface KeptBody {
   readonly truncated?: true;
 }
 
+/** One that could not be kept, and why. */
+export interface LostBody {
+  readonly lost: string;
+}
+
 /** What was asked, in the words of the call, after redaction; large bodies are digests and sizes. */
 export interface IntentBody {
   readonly kind: "intent";
@@ -38,8 +43,8 @@ export interface IntentBody {
   readonly trace?: TraceContext;
   /** The client's own number for the request; its word as well. */
   readonly requestId?: string;
-  /** Where policy has them kept: the whole arguments, on disk before this record. */
-  readonly bodies?: { readonly arguments: KeptBody };
+  /** Where policy has them kept: the whole arguments, on disk before this record; or why that could not be: then the call is refused. */
+  readonly bodies?: { readonly arguments: KeptBody | LostBody };
 }
 
 /** How a call ended: exactly one for each permitted intent. */
@@ -57,8 +62,8 @@ export interface OutcomeBody {
   readonly durationMs: number;
   /** Digests, sizes, exit codes: facts of the result, never its body. */
   readonly facts: Json;
-  /** Where policy has them kept: what the client was given; or why that could not be, and so was not. */
-  readonly bodies?: { readonly result: KeptBody | { readonly lost: string } };
+  /** Where policy has them kept: what the client was given; or why that could not be: then it was given an error instead. */
+  readonly bodies?: { readonly result: KeptBody | LostBody };
 }
 
 export const EVENTS = [

@@ -33,7 +33,7 @@ const keptBody = z
     truncated: z.literal(true).exactOptional(),
   })
   .readonly();
-const lostBody = z.strictObject({ lost: z.string() }).readonly();
+const body = z.union([keptBody, z.strictObject({ lost: z.string() }).readonly()]);
 
 const intent = z.strictObject({
   kind: z.literal("intent"),
@@ -63,7 +63,7 @@ const intent = z.strictObject({
   request: json.exactOptional(),
   trace: trace.exactOptional(),
   requestId: z.string().exactOptional(),
-  bodies: z.strictObject({ arguments: keptBody }).readonly().exactOptional(),
+  bodies: z.strictObject({ arguments: body }).readonly().exactOptional(),
 });
 
 const outcome = z.strictObject({
@@ -76,10 +76,7 @@ const outcome = z.strictObject({
   code: z.string().exactOptional(),
   durationMs: z.number(),
   facts: json,
-  bodies: z
-    .strictObject({ result: z.union([keptBody, lostBody]) })
-    .readonly()
-    .exactOptional(),
+  bodies: z.strictObject({ result: body }).readonly().exactOptional(),
 });
 
 const event = z.strictObject({

@@ -1,15 +1,23 @@
-import type { IntentBody, KeptBody, OutcomeBody } from "../audit/record.ts";
+import type { BodyName } from "../audit/bodies/bodies.ts";
+import type { IntentBody, KeptBody, LostBody, OutcomeBody } from "../audit/record.ts";
 import { asGatewayError, type GatewayError } from "../errors.ts";
 import type { CallPorts, CallRequest, CallResult } from "./ports.ts";
 
 export type Ended = Exclude<CallResult, { kind: "denied" }>;
 
-/** Keeps what goes into a call and what comes out of it, where the policy that was in force when it was decided says so. */
+/**
+ * Keeps what goes into a call and what comes out of it, where the policy that was in force when it was decided says so. The record names it, or says why
+ * it could not be kept: that is a `failure` of the call. Neither rejects.
+ */
 export interface CallBodies {
-  /** Before the intent is recorded, which names it. @throws GatewayError AUDIT_UNWRITABLE */
-  arguments(args: unknown): Promise<Pick<IntentBody, "bodies">>;
-  /** Before the outcome is recorded, which names it, or says why it could not be kept: then the call has failed. Never rejects. */
-  result(result: Ended): Promise<Pick<OutcomeBody, "bodies"> & { readonly failure?: GatewayError }>;
+  /** Before the intent is recorded. */
+  arguments(args: unknown): Promise<Pick<IntentBody, "bodies"> & Failure>;
+  /** Before the outcome is recorded. */
+  result(result: Ended): Promise<Pick<OutcomeBody, "bodies"> & Failure>;
+}
+
+interface Failure {
+  readonly failure?: GatewayError;
 }
 
 const OFF: CallBodies = { arguments: async () => ({}), result: async () => ({}) };
@@ -20,17 +28,22 @@ export function bodiesOf(callId: string, { principal }: CallRequest, sessionId: 
   // Keys are made for sessions that there are: what an agent makes up is kept under its default session's.
   const isOpen = sessions.list(principal).some((it) => it.sessionId === sessionId);
   const keptUnder = isOpen ? sessionId : sessions.idOf(principal, undefined);
-  const keep = (name: "arguments" | "result", content: unknown): Promise<KeptBody> =>
-    bodies.keep({ sessionId: keptUnder, callId, name }, content);
+  const keep = async (name: BodyName, content: unknown): Promise<{ readonly kept: KeptBody | LostBody } & Failure> => {
+    try {
+      return { kept: await bodies.keep({ sessionId: keptUnder, callId, name }, content) };
+    } catch (error) {
+      const failure = asGatewayError(error);
+      return { kept: { lost: failure.message }, failure };
+    }
+  };
   return {
-    arguments: async (args) => ({ bodies: { arguments: await keep("arguments", args) } }),
+    arguments: async (args) => {
+      const { kept, ...failed } = await keep("arguments", args);
+      return { bodies: { arguments: kept }, ...failed };
+    },
     result: async (result) => {
-      try {
-        return { bodies: { result: await keep("result", given(result)) } };
-      } catch (error) {
-        const failure = asGatewayError(error);
-        return { bodies: { result: { lost: failure.message } }, failure };
-      }
+      const { kept, ...failed } = await keep("result", given(result));
+      return { bodies: { result: kept }, ...failed };
     },
   };
 }

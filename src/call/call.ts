@@ -32,9 +32,12 @@ export async function call(request: CallRequest, ports: CallPorts): Promise<Call
     const would = policyRequest(capability, description, request.principal);
     const { decision, asked, undecided } = decided(would, sessionId, ports);
     const bodies = bodiesOf(callId, request, sessionId, ports);
-    const kept = await bodies.arguments(args);
-    await ports.audit.append({ ...intent(callId, request, sessionId, { description, decision, asked }), ...kept });
-    if (undecided) throw undecided;
+    const { failure, ...kept } = await bodies.arguments(args);
+    // What can't be kept as policy has it kept does not run, whatever was decided.
+    const refused = failure && { decision: "deny" as const, policies: [], problems: [failure.message] };
+    const intended = intent(callId, request, sessionId, { description, decision, asked });
+    await ports.audit.append({ ...intended, ...refused, ...kept });
+    if (undecided ?? failure) throw undecided ?? failure;
     if (decision.outcome === "deny") {
       const relief = ports.accounts.relief(decision, { principalId: request.principal.id, sessionId });
       return { kind: "denied", callId, decision, ...(relief !== undefined && { relief }) };

@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 import { openSealed, SEAL_BYTES, sealBody } from "../../src/audit/bodies/cipher.ts";
 import { contentOf, MAX_CONTENT_BYTES } from "../../src/audit/bodies/content.ts";
 import { makeKey, overwriteKey, readKey } from "../../src/audit/bodies/key-file.ts";
+import { redactLong } from "../../src/audit/bodies/long-text.ts";
 import { createKnownSecrets } from "../../src/egress/hide.ts";
 import { scratch } from "../support/audit.ts";
 
@@ -98,7 +99,7 @@ test("an overwritten key has nothing left of it, and can be overwritten again", 
   }
 });
 
-test("what is kept has long texts whole, and the secrets of none", () => {
+test("what is kept has long texts whole, and the secrets of none", async () => {
   const known = createKnownSecrets();
   known.add("DB", "correct horse battery staple");
   const long = `${"line of a file\n".repeat(5_000)}export GITHUB_TOKEN=ghp_${"a1".repeat(18)}\n`;
@@ -113,7 +114,7 @@ test("what is kept has long texts whole, and the secrets of none", () => {
     stdin: "the phrase is correct horse battery staple",
     marks: ["\ue0000", "\ue000", long, "--password", long],
   };
-  const { bytes: kept, isCut } = contentOf(args, known.hide);
+  const { bytes: kept, isCut } = await contentOf(args, known.hide);
   const clean = JSON.parse(kept.toString());
   expect(isCut).toBe(false);
   expect(clean.path).toBe(args.path);
@@ -127,24 +128,42 @@ test("what is kept has long texts whole, and the secrets of none", () => {
   expect(clean.marks).toEqual(["\ue0000", "\ue000", clean.content, "--password", "[redacted:flag]"]);
 });
 
-test("what has no secrets is kept as it is, whatever it is", () => {
-  fc.assert(
-    fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
-      const { bytes: kept } = contentOf(value);
-      expect(contentOf(JSON.parse(kept.toString())).bytes.equals(kept)).toBe(true);
-    }),
-  );
+test("what has no secrets is kept as it is, whatever it is", async () => {
+  const contents = fc.asyncProperty(fc.jsonValue({ noUnicodeString: false }), async (value) => {
+    const { bytes: kept } = await contentOf(value);
+    const again = await contentOf(JSON.parse(kept.toString()));
+    expect(again.bytes.equals(kept)).toBe(true);
+  });
+  await fc.assert(contents);
   const pixels = randomBytes(100_000).toString("base64");
   const file = { content: "x\n".repeat(100_000), pixels, binary: true, none: undefined };
-  expect(JSON.parse(contentOf(file).bytes.toString())).toEqual({ content: file.content, pixels, binary: true });
+  expect(JSON.parse((await contentOf(file)).bytes.toString())).toEqual({ content: file.content, pixels, binary: true });
 });
 
-test("what is too long is cut, between words, and says so", () => {
+test("what is too long is cut, between words, and says so", async () => {
   const text = "word ".repeat(MAX_CONTENT_BYTES / 5 + 1_000);
-  const cut = contentOf({ text, more: "not kept" });
+  const cut = await contentOf({ text, more: "not kept" });
   expect(cut.isCut).toBe(true);
   expect(cut.bytes.length).toBeLessThanOrEqual(MAX_CONTENT_BYTES);
   expect(cut.bytes.toString()).not.toContain("not kept");
-  const escaped = contentOf({ text: "\u0001".repeat(MAX_CONTENT_BYTES / 2) });
+  const escaped = await contentOf({ text: "\u0001".repeat(MAX_CONTENT_BYTES / 2) });
   expect([escaped.isCut, escaped.bytes.length]).toEqual([true, MAX_CONTENT_BYTES]);
+});
+
+test("secrets of a long text are found where its pieces meet, too", async () => {
+  const known = createKnownSecrets();
+  known.add("DB", "correct horse battery staple");
+  const key = `-----BEGIN PRIVATE KEY-----\n${"QUJD".repeat(16).concat("\n").repeat(25)}-----END PRIVATE KEY-----\n`;
+  const secrets = [`ghp_${"a1".repeat(18)}`, "correct horse battery staple", key];
+  for (const secret of secrets) {
+    for (const filler of ["x", "a word ", "line\n", "\u{1f600}"]) {
+      for (const before of [1, 2, 10, 36, 100, 1_000]) {
+        const begin = filler.repeat(Math.ceil((256 * 1024 - before) / filler.length)).slice(0, 256 * 1024 - before);
+        const text = `${begin.toWellFormed()} ${secret} ${filler.repeat(20_000)}`;
+        const kept = await redactLong(text, known.hide);
+        // Not `toBe`: what is a quarter of a megabyte long is not to be printed.
+        expect(kept === text.replace(secret.trim(), /\[redacted:[\w-]+\]/.exec(kept)?.[0] ?? "none")).toBe(true);
+      }
+    }
+  }
 });

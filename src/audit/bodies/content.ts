@@ -1,5 +1,6 @@
 import { utf8 } from "../../lib/text.ts";
-import { type Hide, MAX_STRING_CHARS, redact, redactText } from "../redact.ts";
+import { type Hide, MAX_STRING_CHARS, redact } from "../redact.ts";
+import { redactLong } from "./long-text.ts";
 
 /** Of one body before it is compressed: bytes of its JSON, and characters of all its texts. */
 export const MAX_CONTENT_BYTES = 8 * 1024 * 1024;
@@ -21,7 +22,7 @@ export interface Content {
  * What is kept of a value: its JSON without secrets, as the log would have it, but with long texts whole. In text that is base64 they are found as
  * well. Bytes that are no text stay as they are, unless a value that is known stands in them: that is replaced, and what is left is no base64.
  */
-export function contentOf(value: unknown, hide?: Hide): Content {
+export async function contentOf(value: unknown, hide?: Hide): Promise<Content> {
   let roomChars = MAX_CONTENT_BYTES;
   let isCut = false;
   const aside: string[] = [];
@@ -29,15 +30,15 @@ export function contentOf(value: unknown, hide?: Hide): Content {
     const fitting = text.length <= roomChars ? text : cutText(text, roomChars);
     isCut ||= fitting.length < text.length;
     roomChars -= fitting.length;
-    const clean = inBase64(fitting, hide);
-    if (clean.length <= MAX_STRING_CHARS && !clean.startsWith(MARK)) return clean;
-    return `${MARK}${aside.push(clean) - 1}`;
+    const isLong = fitting.length > MAX_STRING_CHARS || fitting.startsWith(MARK) || isBase64(fitting);
+    return isLong ? `${MARK}${aside.push(fitting) - 1}` : fitting;
   });
-  const clean = mapTexts(redact(short, hide), (text) => {
-    const whole = text.startsWith(MARK) ? aside[Number(text.slice(MARK.length))] : undefined;
-    return whole === undefined ? text : redactText(whole, hide);
-  });
-  const bytes = Buffer.from(JSON.stringify(clean));
+  const clean: string[] = [];
+  for (const text of aside) clean.push(await redactLong(await inBase64(text, hide), hide));
+  const kept = mapTexts(redact(short, hide), (text) =>
+    text.startsWith(MARK) ? (clean[Number(text.slice(MARK.length))] ?? text) : text,
+  );
+  const bytes = Buffer.from(JSON.stringify(kept));
   if (bytes.length <= MAX_CONTENT_BYTES) return { bytes, isCut };
   return { bytes: bytes.subarray(0, MAX_CONTENT_BYTES), isCut: true };
 }
@@ -57,11 +58,14 @@ function cutText(text: string, maxChars: number): string {
   return text.slice(0, end);
 }
 
+function isBase64(text: string): boolean {
+  return text.length % 4 === 0 && BASE64.test(text);
+}
+
 /** Of a file that is sent as base64, the text is what secrets stand in. */
-function inBase64(text: string, hide: Hide | undefined): string {
-  if (text.length % 4 !== 0 || !BASE64.test(text)) return text;
-  const decoded = utf8(Buffer.from(text, "base64"));
+async function inBase64(text: string, hide: Hide | undefined): Promise<string> {
+  const decoded = isBase64(text) ? utf8(Buffer.from(text, "base64")) : undefined;
   if (decoded === undefined) return text;
-  const clean = redactText(decoded, hide);
+  const clean = await redactLong(decoded, hide);
   return clean === decoded ? text : Buffer.from(clean).toString("base64");
 }

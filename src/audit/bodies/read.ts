@@ -8,7 +8,7 @@ import { GatewayError } from "../../errors.ts";
 import { isMissing } from "../../lib/error.ts";
 import { listChains } from "../files.ts";
 import { readChain } from "../read.ts";
-import type { KeptBody, RecordBody } from "../record.ts";
+import type { KeptBody, LostBody, RecordBody } from "../record.ts";
 import type { BodyName } from "./bodies.ts";
 import { openSealed, SEAL_BYTES } from "./cipher.ts";
 import { MAX_CONTENT_BYTES } from "./content.ts";
@@ -24,7 +24,7 @@ const decompress = promisify(gunzip);
 export interface NamedBody {
   readonly callId: string;
   readonly name: BodyName;
-  readonly kept: KeptBody | { readonly lost: string };
+  readonly kept: KeptBody | LostBody;
 }
 
 /** Which body a record names. */

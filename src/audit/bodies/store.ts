@@ -52,7 +52,7 @@ export function openBodyStore({ places, room, hide, nowMs = Date.now }: BodyStor
   }
 
   async function keep({ sessionId, callId, name }: BodyOf, content: unknown): Promise<KeptBody> {
-    const { bytes, isCut } = contentOf(content, hide);
+    const { bytes, isCut } = await contentOf(content, hide);
     const compressed = await compress(bytes);
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const making = keyOf(sessionId);
