@@ -112,15 +112,21 @@ async function verify(context: BodiesContext, options: Options): Promise<void> {
     if (bodies % 10_000 === 0) process.stderr.write(`${bodies} bodies compared\n`);
   };
   const result = await readable(directory, checkBodies(directory, placesOf(context, options), onProgress));
-  if (result.problemCount > 0) process.exitCode = 1;
+  if (result.problemCount > 0 || result.unfinished > 0) process.exitCode = 1;
   await print(options.json ? [jsonLine({ text: JSON.stringify(result, null, 2) })] : checkLines(result));
 }
 
-function checkLines({ kept, erased, lost, unnamed, problems, problemCount }: BodyCheck): string[] {
+function checkLines({ kept, erased, lost, unnamed, unfinished, problems, problemCount }: BodyCheck): string[] {
   const lines = problems.map(
     ({ callId, name, message }) => `${colour.red(name)} of ${oneLine(callId, 60)}: ${oneLine(message, 300)}`,
   );
   if (problemCount > problems.length) lines.push(`and ${problemCount - problems.length} more`);
+  if (unfinished > 0)
+    lines.push(
+      colour.red(
+        `${counted(unfinished, "key")} on record as erased, and still there: erase the same again, unless that goes on just now`,
+      ),
+    );
   if (unnamed > 0)
     lines.push(
       `${counted(unnamed, "file")} that no record names: a gateway died, or could not write its log, before it was on record`,

@@ -5,6 +5,7 @@ import { factsIn, textsIn } from "../facts.ts";
 import { listChains } from "../files.ts";
 import { readChain } from "../read.ts";
 import type { KeptBody, RecordBody } from "../record.ts";
+import { KEY_ID } from "./bodies.ts";
 import { type BodyPlaces, bodyFile, keptPath, keyPath, listKept, namesIn } from "./places.ts";
 import { type NamedBody, namedIn, readSealed } from "./read.ts";
 
@@ -27,6 +28,8 @@ export interface BodyCheck {
   readonly erased: number;
   /** Whose records say that they could not be kept. */
   readonly lost: number;
+  /** Keys on record as erased that are still there: it goes on just now, or failed. */
+  readonly unfinished: number;
   /** Files that no record names, as the death of a gateway leaves them. */
   readonly unnamed: number;
   /** The first 1,000. */
@@ -90,11 +93,14 @@ export async function checkBodies(
   }
   // What was erased while this went on is no problem.
   if (problemCounts.size > 0) erased = await erasedKeys(auditDirectory);
+  let unfinished = 0;
+  for (const keyId of erased) if (await isThere(keyPath(places, keyId))) unfinished += 1;
   const counted = [...problemCounts].filter(([keyId]) => !erased.has(keyId)).reduce((sum, [, it]) => sum + it, 0);
   const all = [...problemCounts.values()].reduce((sum, it) => sum + it, 0);
   return {
     ...counts,
     erased: counts.erased + all - counted,
+    unfinished,
     unnamed: [...unnamed].filter((it) => !erased.has(dirname(it))).length,
     problems: problems.filter(({ keyId }) => !erased.has(keyId)),
     problemCount: counted,
@@ -115,7 +121,7 @@ async function erasedKeys(auditDirectory: string): Promise<ReadonlySet<string>> 
     for await (const { record } of readChain(join(auditDirectory, chain), (line) => line.includes('"bodies-erased"'))) {
       const { body } = record;
       if (body.kind !== "event" || body.event !== "bodies-erased") continue;
-      for (const keyId of textsIn(factsIn(body.facts), "keyIds")) keyIds.add(keyId);
+      for (const keyId of textsIn(factsIn(body.facts), "keyIds")) if (KEY_ID.test(keyId)) keyIds.add(keyId);
     }
   }
   return keyIds;

@@ -38,6 +38,8 @@ export interface Erased {
   readonly bytes: number;
 }
 
+const NOTHING: Erased = { keys: 0, bodies: 0, bytes: 0 };
+
 /**
  * Erases keys, and with them what they encrypted: that is on record, then each key is overwritten, and its name is gone, before its bodies are
  * removed. What was begun before and interrupted is finished first. Gateways may be keeping bodies meanwhile. Undefined while another process erases.
@@ -46,6 +48,7 @@ export interface Erased {
 export async function eraseBodies(options: EraseOptions): Promise<Erased | undefined> {
   const { places, erases } = options;
   try {
+    if ((await namesIn(places.keysDirectory)).length === 0 && (await listKept(places)).length === 0) return NOTHING;
     await makeDirectory(places.directory);
     using lock = tryLock(join(places.directory, ".lock"));
     if (!lock) return undefined;
@@ -53,7 +56,7 @@ export async function eraseBodies(options: EraseOptions): Promise<Erased | undef
     for (const keyId of erasing) await eraseKey(places, keyId);
     // What is left of a key that somebody has removed goes as well.
     const due = [...new Set([...keyIds, ...(await listKept(places))])].filter(erases).sort();
-    let total: Erased = { keys: 0, bodies: 0, bytes: 0 };
+    let total = NOTHING;
     for (let at = 0; at < due.length; at += MAX_KEYS) {
       const { keys, bodies, bytes } = await eraseOnRecord(options, due.slice(at, at + MAX_KEYS));
       total = { keys: total.keys + keys, bodies: total.bodies + bodies, bytes: total.bytes + bytes };
