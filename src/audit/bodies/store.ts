@@ -99,9 +99,9 @@ async function write(places: BodyPlaces, keyId: string, name: string, sealed: Bu
     {
       await using handle = await open(file, "wx", 0o600);
       await handle.writeFile(sealed);
-      await handle.sync();
+      // The name is there since the file was opened: both syncs can go on at once.
+      await Promise.all([handle.sync(), syncDirectory(directory)]);
     }
-    await syncDirectory(directory);
     await access(keyPath(places, keyId));
     return true;
   } catch (error) {
