@@ -6,7 +6,8 @@ import { type BodyPlaces, bodyPlaces, endOfDayMs, sessionOf } from "../audit/bod
 import { bodiesOfCall, readBody } from "../audit/bodies/read.ts";
 import { openAuditLog } from "../audit/log.ts";
 import { openSigner } from "../audit/proof/signer.ts";
-import { asGatewayError, GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors.ts";
+import { messageOf } from "../lib/error.ts";
 import { newId } from "../lib/id.ts";
 import { printable } from "../lib/text.ts";
 import { userName } from "../lib/user.ts";
@@ -99,7 +100,8 @@ async function show(
     try {
       bodies.push({ body, content: await readBody(places, body) });
     } catch (error) {
-      bodies.push({ body, problem: asGatewayError(error).message });
+      const problem = error instanceof GatewayError ? error.message : `it cannot be read: ${messageOf(error)}`;
+      bodies.push({ body, problem });
       process.exitCode = 1;
     }
   }

@@ -97,13 +97,22 @@ test("erase says what is to be chosen, erases that, and puts it on record; verif
   expect((await bodies(data, "verify")).stdout).toContain("all are as the log says: 2 kept, 2 erased");
   expect(await bodies(data, "show", "call-1")).toMatchObject({
     status: 1,
-    stdout: expect.stringContaining("its key is gone"),
+    stdout: expect.stringContaining("its key was erased, or removed"),
   });
   expect(await bodies(data, "show", "call-2")).toMatchObject({ status: undefined });
   expect((await verifyLog(join(data, "audit"))).problems).toEqual([]);
   const events = chains(join(data, "audit")).flatMap((it) => recordsOf(join(data, "audit", it)));
   expect(events.map((it) => it.body).filter((it) => it.kind === "event" && it.event === "bodies-erased")).toMatchObject(
-    [{ sessionId: "ses-1", facts: { why: "person", by: expect.stringMatching(/^local:/), bodies: 2 } }],
+    [
+      {
+        facts: {
+          why: "person",
+          keyIds: [expect.stringMatching(/^ses-1\//)],
+          by: expect.stringMatching(/^local:/),
+          bodies: 2,
+        },
+      },
+    ],
   );
 
   const [file = ""] = filesBelow(join(data, "bodies"));

@@ -79,10 +79,10 @@ export async function checkBodies(
 
   async function problemOf(named: NamedBody, kept: KeptBody): Promise<string | undefined> {
     const { state } = await readSealed(places, named, kept);
-    if (state === "missing") return "its file is gone";
+    if (state === "missing") return "its file is gone, and no record says that it was erased";
     if (state === "changed") return "its file is not what the log says";
     if (keys.has(kept.keyId)) return undefined;
-    if (!(await isThere(keyPath(places, kept.keyId)))) return "its key is gone, and nobody erased it";
+    if (!(await isThere(keyPath(places, kept.keyId)))) return "its key is gone, and no record says that it was erased";
     keys.add(kept.keyId);
     return undefined;
   }

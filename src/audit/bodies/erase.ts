@@ -6,17 +6,7 @@ import { tryLock } from "../../lib/lock.ts";
 import { syncDirectory } from "../files.ts";
 import type { AuditWriter } from "../record.ts";
 import { overwriteKey } from "./key-file.ts";
-import {
-  type BodyPlaces,
-  ERASING,
-  keptPath,
-  keyPath,
-  listKept,
-  listKeys,
-  makeDirectory,
-  namesIn,
-  sessionOf,
-} from "./places.ts";
+import { type BodyPlaces, ERASING, keptPath, keyPath, listKept, listKeys, makeDirectory, namesIn } from "./places.ts";
 
 /** Keys that one record names. */
 const MAX_KEYS = 500;
@@ -79,11 +69,9 @@ async function eraseOnRecord({ places, audit, why, by }: EraseOptions, keyIds: r
       bytes += (await sizeOf(join(directory, name))) ?? 0;
     }
   }
-  const [sessionId, ...others] = new Set(keyIds.map(sessionOf));
   const facts = { why, ...(by !== undefined && { by }), keyIds, bodies, bytes };
-  // With those of one session, the event is part of its story.
-  const of = sessionId !== undefined && others.length === 0 ? { sessionId } : {};
-  await audit.append({ kind: "event", event: "bodies-erased", ...of, facts });
+  // Without `sessionId`: a person's command writes another chain than the session's gateway, and a session's story is told from one.
+  await audit.append({ kind: "event", event: "bodies-erased", facts });
   for (const keyId of keyIds) await eraseKey(places, keyId);
   return { keys: keyIds.length, bodies, bytes };
 }

@@ -88,7 +88,10 @@ export async function readBody(places: BodyPlaces, named: NamedBody): Promise<Bu
     throw error;
   });
   if (!key)
-    throw new GatewayError("INVALID_ARGUMENTS", `the ${name} of this call cannot be read any more: its key is gone`);
+    throw new GatewayError(
+      "INVALID_ARGUMENTS",
+      `the ${name} of this call cannot be read any more: its key was erased, or removed`,
+    );
   const found = await readSealed(places, named, kept);
   if (found.state !== "kept") throw notAsNamed(name, found.state);
   const content = openSealed(key, { keyId: kept.keyId, callId, name }, found.sealed);

@@ -56,7 +56,7 @@ export function createRoom({ directory, sessionBytes = SESSION_BYTES, nowMs = Da
         const message = `the bodies of this session's calls take up the ${sessionBytes / 1024 / 1024} MiB that they may`;
         throw new GatewayError(
           "AUDIT_UNWRITABLE",
-          `${message}: erase them with \`glovebox audit bodies erase --session ${sessionId}\`, or go on in another session`,
+          `${message}: erase them with \`glovebox audit bodies erase --session ${sessionId}\`, or start the client anew`,
         );
       }
       own.bytes += bytes;
