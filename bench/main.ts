@@ -1,4 +1,5 @@
 import { benchAudit } from "./audit.ts";
+import { benchAuditBodies } from "./audit-bodies.ts";
 import { benchAuditIndex } from "./audit-index.ts";
 import { benchBudgets } from "./budgets.ts";
 import { benchEgress } from "./egress.ts";
@@ -22,6 +23,7 @@ say("budgets");
 rows.push(...benchBudgets());
 say("audit records");
 rows.push(...(await benchAudit()));
+rows.push(...(await benchAuditBodies()));
 say("logging");
 rows.push(...(await benchLogging()));
 rows.push(...(await benchAuditIndex(say)));

@@ -27,6 +27,7 @@ import { endMachineProcess } from "./engine/qemu/machine-process.ts";
 import { createQemuEngine } from "./engine/qemu/qemu.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
 import { openImageStore } from "./image/store.ts";
+import { openKeptBodies } from "./kept-bodies.ts";
 import { messageOf } from "./lib/error.ts";
 import { newId } from "./lib/id.ts";
 import { once } from "./lib/once.ts";
@@ -136,6 +137,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   await audit.append({ kind: "event", event: "gateway-started", facts });
   stack.defer(() => audit.append({ kind: "event", event: "gateway-stopped", facts: { why: reasonOf(stopping) } }));
 
+  const bodies = stack.use(openKeptBodies({ ...config, policy, audit, log, hide: known.hide }));
   const hostBootId = await readHostBootId();
   /** Of every machine that was booted for a session: no two sessions may ever share a kernel. */
   const bootIds = new Set<string>();
@@ -240,6 +242,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
     policy,
     approvals,
     audit,
+    bodies,
     sessions,
     mounts: { open: (...of) => createMounts(policy.current.profile.mounts, ours()).open(...of) },
     log,

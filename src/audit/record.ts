@@ -5,6 +5,22 @@ import type { Principal } from "../policy/request.ts";
 /** JSON as RFC 8785 serialises it. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
+/** A body of a call as it is kept beside the log: see `bodies/`. Its digest is that of the encrypted file, and says nothing of what is in it. */
+export interface KeptBody {
+  /** The key that it is encrypted with, by which it is found. */
+  readonly keyId: string;
+  /** Of the file. */
+  readonly bytes: number;
+  readonly sha256: string;
+  /** It was too long, and its end is not kept. */
+  readonly truncated?: true;
+}
+
+/** One that could not be kept, and why. */
+export interface LostBody {
+  readonly lost: string;
+}
+
 /** What was asked, in the words of the call, after redaction; large bodies are digests and sizes. */
 export interface IntentBody {
   readonly kind: "intent";
@@ -27,6 +43,8 @@ export interface IntentBody {
   readonly trace?: TraceContext;
   /** The client's own number for the request; its word as well. */
   readonly requestId?: string;
+  /** Where policy has them kept: the whole arguments, on disk before this record; or why that could not be: then the call is refused. */
+  readonly bodies?: { readonly arguments: KeptBody | LostBody };
 }
 
 /** How a call ended: exactly one for each permitted intent. */
@@ -44,6 +62,8 @@ export interface OutcomeBody {
   readonly durationMs: number;
   /** Digests, sizes, exit codes: facts of the result, never its body. */
   readonly facts: Json;
+  /** Where policy has them kept: what the client was given; or why that could not be: then it was given an error instead. */
+  readonly bodies?: { readonly result: KeptBody | LostBody };
 }
 
 export const EVENTS = [
@@ -114,6 +134,11 @@ export const EVENTS = [
   "audit-key-rotated",
   /** The chain's oldest segments are about to be removed, for their age; facts as in `truncate/seal.ts`. */
   "log-truncated",
+  /**
+   * Bodies of calls become unreadable: before their keys go; facts `{ why, by?, keyIds, bodies, bytes }`, `why` being `person`, at the command line,
+   * or `retention`.
+   */
+  "bodies-erased",
 ] as const;
 
 /** Events of hashes, signatures and public keys. They are written as they are: a rule that looks for secrets could find one in them by chance. */

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { OUTCOMES } from "../policy/decision.ts";
 import { LAYERS } from "../policy/layer.ts";
+import { KEY_ID } from "./bodies/bodies.ts";
 import { type AuditRecord, EVENTS, type Json, type RecordBody } from "./record.ts";
 
 /** Its values come from `JSON.parse` or from `redact`, so they are JSON already. */
@@ -23,6 +24,16 @@ const identity = { name: z.string(), version: z.string(), digest: z.string() };
 const trace = z
   .strictObject({ traceparent: z.string().max(55), tracestate: z.string().max(1_024).exactOptional() })
   .readonly();
+
+const keptBody = z
+  .strictObject({
+    keyId: z.string().regex(KEY_ID),
+    bytes: z.int().min(0),
+    sha256: hash,
+    truncated: z.literal(true).exactOptional(),
+  })
+  .readonly();
+const body = z.union([keptBody, z.strictObject({ lost: z.string() }).readonly()]);
 
 const intent = z.strictObject({
   kind: z.literal("intent"),
@@ -52,6 +63,7 @@ const intent = z.strictObject({
   request: json.exactOptional(),
   trace: trace.exactOptional(),
   requestId: z.string().exactOptional(),
+  bodies: z.strictObject({ arguments: body }).readonly().exactOptional(),
 });
 
 const outcome = z.strictObject({
@@ -64,6 +76,7 @@ const outcome = z.strictObject({
   code: z.string().exactOptional(),
   durationMs: z.number(),
   facts: json,
+  bodies: z.strictObject({ result: body }).readonly().exactOptional(),
 });
 
 const event = z.strictObject({

@@ -5,6 +5,7 @@ import { asGatewayError, GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
 import { recordedRequest } from "../policy/replay.ts";
 import { askPerson } from "./ask-person.ts";
+import { bodiesOf, type CallBodies, type Ended } from "./bodies.ts";
 import { type Decided, decided } from "./decided.ts";
 import { explain } from "./explain.ts";
 import { keepable } from "./keepable.ts";
@@ -30,8 +31,13 @@ export async function call(request: CallRequest, ports: CallPorts): Promise<Call
     const sessionId = ports.sessions.idOf(request.principal, sessionArgument(args));
     const would = policyRequest(capability, description, request.principal);
     const { decision, asked, undecided } = decided(would, sessionId, ports);
-    await ports.audit.append(intent(callId, request, sessionId, { description, decision, asked }));
-    if (undecided) throw undecided;
+    const bodies = bodiesOf(callId, request, sessionId, ports);
+    const { failure, ...kept } = await bodies.arguments(args);
+    // What can't be kept as policy has it kept does not run, whatever was decided.
+    const refused = failure && { decision: "deny" as const, policies: [], problems: [failure.message] };
+    const intended = intent(callId, request, sessionId, { description, decision, asked });
+    await ports.audit.append({ ...intended, ...refused, ...kept });
+    if (undecided ?? failure) throw undecided ?? failure;
     if (decision.outcome === "deny") {
       const relief = ports.accounts.relief(decision, { principalId: request.principal.id, sessionId });
       return { kind: "denied", callId, decision, ...(relief !== undefined && { relief }) };
@@ -41,7 +47,7 @@ export async function call(request: CallRequest, ports: CallPorts): Promise<Call
       const refused = await askPerson({ request: asked, decision, sessionId, callId, details }, request, ports);
       if (refused) return { kind: "denied", callId, ...refused };
     }
-    return await carryOut(callId, capability, args, sessionId, request, ports);
+    return await carryOut(callId, capability, args, { sessionId, bodies }, request, ports);
   } catch (error) {
     return { kind: "failed", callId, error: logged(error, callId, request, ports) };
   }
@@ -51,7 +57,7 @@ async function carryOut(
   callId: string,
   capability: Capability,
   args: Record<string, unknown>,
-  sessionId: string,
+  { sessionId, bodies }: { readonly sessionId: string; readonly bodies: CallBodies },
   request: CallRequest,
   ports: CallPorts,
 ): Promise<CallResult> {
@@ -70,7 +76,7 @@ async function carryOut(
     session: () => lease.session(signal, progress),
     decide: (tool, would) => explain(tool, would, { principal, sessionId }, ports),
   };
-  let result: CallResult;
+  let result: Ended;
   try {
     using _counted = ports.accounts.run({ principalId: principal.id, sessionId });
     result = { kind: "done", callId, outcome: await capability.run(args, context) };
@@ -82,10 +88,19 @@ async function carryOut(
       ? { status: "ok" as const, facts: result.outcome.facts }
       : { status: "error" as const, code: result.error.code, facts: { message: keepable(result.error.message) } };
   const durationMs = Math.round(performance.now() - startedMs);
+  const { failure, ...kept } = await bodies.result(result);
   const { machineId } = lease;
   const place = { sessionId, ...(machineId !== undefined && { machineId }) };
-  await ports.audit.append({ kind: "outcome", callId, ...place, ...(trace && { trace }), durationMs, ...ended });
-  return result;
+  await ports.audit.append({
+    kind: "outcome",
+    callId,
+    ...place,
+    ...(trace && { trace }),
+    durationMs,
+    ...ended,
+    ...kept,
+  });
+  return failure ? { kind: "failed", callId, error: logged(failure, callId, request, ports) } : result;
 }
 
 type Described = Pick<Decided, "decision" | "asked"> & { readonly description: Description };

@@ -1,4 +1,5 @@
 import type { Approvals } from "../approval/approval.ts";
+import type { Bodies } from "../audit/bodies/bodies.ts";
 import type { AuditWriter } from "../audit/record.ts";
 import type { Accounts } from "../budget/accounts.ts";
 import type { Capability, Outcome } from "../capability/capability.ts";
@@ -19,6 +20,8 @@ export interface CallPorts {
   readonly policy: PolicyInForce;
   readonly approvals: Approvals;
   readonly audit: AuditWriter;
+  /** Asked where policy has bodies kept. */
+  readonly bodies: Bodies;
   readonly sessions: SessionTable;
   readonly mounts: Mounts;
   readonly log: Logger;

@@ -1,6 +1,7 @@
+import { namedIn } from "../audit/bodies/read.ts";
 import { opened } from "../audit/calls.ts";
 import type { Entry } from "../audit/read.ts";
-import type { IntentBody } from "../audit/record.ts";
+import type { IntentBody, RecordBody } from "../audit/record.ts";
 import type { Story } from "../audit/story.ts";
 import { printable } from "../lib/text.ts";
 import type { DecidingPolicy } from "../policy/decision.ts";
@@ -42,9 +43,19 @@ function told(story: readonly Entry[]): string[] {
       "",
       `${colour.dim(time)}  ${headline(body)}`,
       ...(body.kind === "intent" ? intentLines(body) : indented(body.facts)),
+      ...bodyLine(body),
       colour.dim(`  record ${seq} of ${oneLine(chain, 60)}, ${hash}`),
     ];
   });
+}
+
+/** Where what went in, or came out, is found. */
+function bodyLine(body: RecordBody): string[] {
+  const named = namedIn(body);
+  if (!named) return [];
+  const { callId, name, kept } = named;
+  if ("lost" in kept) return [colour.red(`  the ${name} could not be kept: ${oneLine(kept.lost, 300)}`)];
+  return [colour.dim(`  glovebox audit bodies show ${oneLine(callId, 60)} ${name}`)];
 }
 
 /** Of a call that has no outcome. */

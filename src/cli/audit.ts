@@ -3,6 +3,7 @@ import { followLog, tailLog } from "../audit/read.ts";
 import { storyOf } from "../audit/story.ts";
 import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
+import { bodiesCommand } from "./audit-bodies.ts";
 import { digestCommand } from "./audit-digest.ts";
 import { exportCommand } from "./audit-export.ts";
 import { print, readable } from "./audit-io.ts";
@@ -38,7 +39,7 @@ interface Options {
 
 const MAX_LINES = 10_000;
 
-/** `glovebox audit`. All but `key rotate` and `truncate` read, and never change, the log; a gateway may be writing it. */
+/** `glovebox audit`. All but `key rotate`, `truncate` and `bodies erase` read, and never change, the log; a gateway may be writing it. */
 export function auditCommand(context: AuditContext): Command {
   const command = new Command("audit").description("verify, read and ship the audit log").addHelpText(
     "after",
@@ -52,6 +53,7 @@ Examples:
   $ glovebox audit tail -n 50 --follow        what agents do, as they do it
   $ glovebox audit tail --json | jq 'select(.body.decision == "deny")'
   $ glovebox audit show call-0mwplkhc8c2b36263ab4f8dbd
+  $ glovebox audit bodies show call-0mwplkhc8c2b36263ab4f8dbd    what went in and came out, where policy has it kept
   $ glovebox audit query --decision deny --since 7d
   $ glovebox audit stats --by tool
   $ glovebox audit sbom --output sbom.json    which packages entered sandboxes?
@@ -85,7 +87,7 @@ Examples:
     .action((id: string, options: Options) => show(context.directory(options.dataDir), id, options));
   const reading = [queryCommand, statsCommand, sbomCommand, exportCommand, digestCommand];
   const proving = [checkpointsCommand, proveCommand, verifyProofCommand, keyCommand];
-  const shipping = [statusCommand, shipCommand, auditStoreCommand, truncateCommand];
+  const shipping = [statusCommand, shipCommand, auditStoreCommand, truncateCommand, bodiesCommand];
   for (const add of [...reading, ...proving, ...shipping]) command.addCommand(add(context));
   return command;
 }

@@ -78,6 +78,7 @@ const FACTS: Record<EventBody["event"], Json> = {
     ...{ oldest: "2026-01-01T00:00:00.000Z", newest: "2026-01-01T00:00:00.000Z" },
     ...{ tree: { size: 1, hashes: [SHA] }, rotations: [], torn: [], why: "person", by: "ada" },
   },
+  "bodies-erased": { why: "person", by: "local:ada", keyIds: ["ses-1/2026-11-21-1f0c9a3e"], bodies: 2, bytes: 900 },
   "approval-requested": {
     ...{ approvalId: "appr-1", digest: SHA, action: "exec", details: [], policies: [{ id: "main.cedar#ask" }] },
     ...{ channels: ["terminal"], expiresAt: "2026-11-21T09:40:00.000Z" },

@@ -18,6 +18,7 @@ import type { Session, SessionTable } from "../../src/session/session.ts";
 import { Turns } from "../../src/session/turns.ts";
 import { useRequest } from "../../src/skill/use-skill.ts";
 import { openTools, type Tools } from "../../src/tools.ts";
+import { NO_BODIES } from "./bodies.ts";
 import { closedEgress, PRINCIPAL } from "./capability-context.ts";
 import { localContainer } from "./local-container.ts";
 import { folderOf } from "./skill.ts";
@@ -92,6 +93,7 @@ export async function skillGateway(
       forget: () => undefined,
     },
     audit: { append: async (it) => void records.push(it) },
+    bodies: NO_BODIES,
     sessions,
     mounts: createMounts([], []),
     log: createLog("silent"),

@@ -13,6 +13,7 @@ import { holdPolicy } from "../../src/policy/in-force.ts";
 import { profileSchema } from "../../src/policy/profile.ts";
 import { OWN_VOCABULARY } from "../../src/policy/vocabulary.ts";
 import type { SessionTable } from "../../src/session/session.ts";
+import { NO_BODIES } from "../support/bodies.ts";
 import { NOBODY } from "../support/policy.ts";
 
 /** The order of the spine, on ports that write down what happens to them. */
@@ -94,6 +95,7 @@ function spine(
         records.push(body);
       },
     },
+    bodies: NO_BODIES,
     sessions,
     mounts: createMounts([], []),
     log: createLog("silent"),

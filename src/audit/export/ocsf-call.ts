@@ -32,6 +32,7 @@ export function intentEvent(record: AuditRecord, body: IntentBody, context: Ocsf
       layers: bundle.layers?.map((it) => ({ ...it })),
       shadow: shadow && asJson(shadow),
       request,
+      bodies: body.bodies && asJson(body.bodies),
     }),
     attributes: {
       actor: callerOf(principal, sessionId),
@@ -64,7 +65,7 @@ export function outcomeEvent(record: AuditRecord, body: OutcomeBody, context: Oc
     ruling: call?.decision === "ask" ? { action: "Allowed", disposition: "Approved" } : RULINGS.permit,
     correlation: callId,
     message: `${call?.tool ?? "a call"} ended: ${code ?? status}`,
-    unmapped: { outcome: status },
+    unmapped: present({ outcome: status, bodies: body.bodies && asJson(body.bodies) }),
     attributes: {
       actor: call ? callerOf(call.principal, sessionId) : gatewayOf(record, sessionId),
       api: {

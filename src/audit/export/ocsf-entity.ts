@@ -4,7 +4,7 @@ import { type OcsfContext, type OcsfEvent, ocsfEvent, type Told } from "./ocsf-e
 import { gatewayOf, userOf } from "./ocsf-parts.ts";
 
 // Entity Management: what a gateway works by is changed. A policy comes into force or can't be used; a person imports advisories, or deletes
-// a snapshot, at the command line.
+// a snapshot, at the command line; bodies of calls are erased, by a person or since they are old.
 
 type Managed = Pick<Told, "activity" | "severity" | "status" | "message"> & {
   readonly entity: { readonly [name: string]: Json };
@@ -22,6 +22,11 @@ const MANAGED = {
   "advisories-imported": (): Managed => ({
     ...{ activity: "Update", status: "Success", message: "advisories were imported" },
     entity: { name: "advisories", type: "advisories", type_id: 99 },
+  }),
+  "bodies-erased": (facts: Facts): Managed => ({
+    ...{ activity: "Delete", status: "Success" },
+    message: facts["why"] === "person" ? "bodies of calls were erased by a person" : "bodies of calls were erased",
+    entity: { name: "bodies of calls", type: "bodies", type_id: 99 },
   }),
   "snapshot-deleted": (facts: Facts): Managed => ({
     ...{ activity: "Delete", status: "Success", message: "a snapshot was deleted by a person" },

@@ -74,6 +74,7 @@ function eventsOf(record: AuditRecord, body: EventBody, context: OcsfContext): [
     case "policy-loaded":
     case "policy-rejected":
     case "advisories-imported":
+    case "bodies-erased":
     case "snapshot-deleted":
       return [entityEvent(record, body, event, context)];
     case "log-recovered":
