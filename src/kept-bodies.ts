@@ -4,7 +4,7 @@ import { bodyPlaces, endOfDayMs } from "./audit/bodies/places.ts";
 import { createRoom } from "./audit/bodies/room.ts";
 import { openBodyStore } from "./audit/bodies/store.ts";
 import type { AuditWriter } from "./audit/record.ts";
-import type { Hide } from "./audit/redact.ts";
+import type { Hide } from "./audit/redact-text.ts";
 import type { Logger } from "./log.ts";
 import type { PolicyInForce } from "./policy/layer.ts";
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AuditLog } from "./audit/log.ts";
 import type { Signer } from "./audit/proof/signer.ts";
-import type { Hide } from "./audit/redact.ts";
+import type { Hide } from "./audit/redact-text.ts";
 import { isClockSettled } from "./audit/truncate/clock.ts";
 import { applyRetention, type ChainRetention } from "./audit/truncate/retention.ts";
 import { readShipped } from "./audit/truncate/shipped.ts";

@@ -1,7 +1,7 @@
 import { lintSource } from "@secretlint/core";
 import { creator, rules } from "@secretlint/secretlint-rule-preset-recommend";
 import { expect, test } from "vitest";
-import { redactText } from "../../src/audit/redact.ts";
+import { redactText } from "../../src/audit/redact-text.ts";
 
 /*
  * What a maintained set of rules knows as secrets, the log does not keep: secretlint's recommended rules find each of these, and none of it is

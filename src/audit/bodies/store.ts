@@ -7,7 +7,7 @@ import { GatewayError } from "../../errors.ts";
 import { codeOf, isMissing } from "../../lib/error.ts";
 import { syncDirectory } from "../files.ts";
 import type { KeptBody } from "../record.ts";
-import type { Hide } from "../redact.ts";
+import type { Hide } from "../redact-text.ts";
 import type { Bodies, BodyOf } from "./bodies.ts";
 import { sealBody } from "./cipher.ts";
 import { contentOf } from "./content.ts";

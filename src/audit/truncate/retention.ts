@@ -5,7 +5,7 @@ import { timeAt } from "../extent.ts";
 import { listChains, listSegments, segmentName } from "../files.ts";
 import { type AuditLog, openHeldLog } from "../log.ts";
 import type { Signer } from "../proof/signer.ts";
-import type { Hide } from "../redact.ts";
+import type { Hide } from "../redact-text.ts";
 import { type Kept, type Plan, planTruncation } from "./plan.ts";
 import type { SealFacts } from "./seal.ts";
 import type { IsShipped } from "./shipped.ts";
