@@ -10,9 +10,10 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
 import { keyring } from "../../src/audit/proof/keyring.ts";
@@ -189,6 +190,31 @@ test("keys are replaced while no gateway runs, and a change that was interrupted
     problemCount: 0,
     unproven: 0,
   });
+});
+
+test("a key that was left half made long ago is removed at the next start, and nothing else", async () => {
+  const { keyFile } = await signedPlace();
+  const own = readFileSync(keyFile);
+  const leave = (name: string, ageMs: number) => {
+    const path = join(dirname(keyFile), name);
+    writeFileSync(path, own, { mode: 0o600 });
+    const time = new Date(Date.now() - ageMs);
+    utimesSync(path, time, time);
+  };
+  const [hex, day] = ["0123456789abcdef", 24 * 3_600_000];
+  leave(`audit.key.${hex}.draft`, day);
+  leave(`audit.key.next.${hex}.draft`, day);
+  leave(`audit.key.${hex.replace("0", "f")}.draft`, 1_000);
+  leave("audit.key.backup.draft", day);
+  leave(`other.key.${hex}.draft`, day);
+  await openSigner(keyFile);
+  expect(readdirSync(dirname(keyFile)).sort()).toEqual([
+    "audit.key",
+    "audit.key.backup.draft",
+    `audit.key.${hex.replace("0", "f")}.draft`,
+    `other.key.${hex}.draft`,
+  ]);
+  expect(readFileSync(keyFile)).toEqual(own);
 });
 
 test("the file of keys is read strictly, and what is wrong has its place", async () => {

@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:crypto";
 import { constants } from "node:fs";
-import { link, mkdir, open, rm, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { link, lstat, mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { GatewayError } from "../../errors.ts";
 import { codeOf, isMissing, messageOf } from "../../lib/error.ts";
 import { printable } from "../../lib/text.ts";
@@ -21,6 +21,10 @@ const KEY_LINE = /^PRIVATE\+KEY\+([^+\n]{1,200})\+([0-9a-f]{8})\+([A-Za-z0-9+/]{
 const PKCS8_HEAD = Buffer.from("302e020100300506032b657004220420", "hex");
 const MAX_FILE_BYTES = 1_024;
 const MAX_HOST_CHARS = 40;
+/** Behind the name of the key, or of the next one. */
+const DRAFT_END = /^(?:\.next)?\.[0-9a-f]{16}\.draft$/;
+/** Nobody takes so long to make a key. */
+const DRAFT_MS = 60 * 60_000;
 
 /** The key in its one spelling; undefined for anything else. */
 export function parseSigningKey(line: string): SigningKey | undefined {
@@ -57,6 +61,7 @@ export async function readSigningKey(file: string): Promise<SigningKey> {
 
 /** As `readSigningKey`, having made one where there is none. @param hostName what its name begins with */
 export async function openSigningKey(file: string, hostName: string): Promise<SigningKey> {
+  await removeOldDrafts(file).catch(() => undefined);
   try {
     return await readSigningKey(file);
   } catch (error) {
@@ -90,6 +95,17 @@ export async function makeSigningKey(file: string, name: string): Promise<void> 
     throw unwritable(file, error);
   } finally {
     await rm(draft, { force: true });
+  }
+}
+
+/** What a process left that was killed while it made this key or the next one: a key that nobody knows of is not to lie about. */
+async function removeOldDrafts(file: string): Promise<void> {
+  const directory = dirname(file);
+  for (const name of await readdir(directory)) {
+    if (!name.startsWith(basename(file)) || !DRAFT_END.test(name.slice(basename(file).length))) continue;
+    const { mtimeMs, uid } = await lstat(join(directory, name));
+    const isOld = Date.now() - mtimeMs > DRAFT_MS;
+    if (isOld && uid === process.getuid?.()) await rm(join(directory, name), { force: true });
   }
 }
 
