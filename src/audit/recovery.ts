@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { open, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { GatewayError } from "../errors.ts";
-import { trackCalls } from "./calls.ts";
+import { type CallContext, trackCalls } from "./calls.ts";
 import { continuity } from "./continuity.ts";
 import { findLastLines, listSegments, openForReading, readLines, segmentName, syncDirectory } from "./files.ts";
 import { createHead, readHead } from "./head.ts";
@@ -27,7 +27,7 @@ export interface Recovered {
   readonly end?: SegmentEnd;
   readonly position: Position;
   /** Permitted calls of dead gateways that have no outcome. */
-  readonly openCalls: ReadonlySet<string>;
+  readonly openCalls: ReadonlyMap<string, CallContext>;
   readonly torn?: Torn;
 }
 
@@ -71,14 +71,14 @@ async function startChain(directory: string, chain: string): Promise<Recovered> 
   const head = await readHead(directory);
   if (typeof head !== "string" && head.seq >= 0) throw corrupt(chain, `${segmentName(1)} is missing`);
   await createHead(directory);
-  return { segment: 1, position: { seq: -1, hash: GENESIS_HASH }, openCalls: new Set() };
+  return { segment: 1, position: { seq: -1, hash: GENESIS_HASH }, openCalls: new Map() };
 }
 
 interface Tail {
   readonly records: number;
   readonly position: Position;
   readonly end: SegmentEnd;
-  readonly openCalls: ReadonlySet<string>;
+  readonly openCalls: ReadonlyMap<string, CallContext>;
   /** Whether the record that the head names is in the segment, or is the one before it. */
   readonly headSeen: boolean;
   readonly torn: { readonly offset: number } | undefined;
@@ -88,7 +88,7 @@ async function readTail(directory: string, chain: string, number: number, head: 
   const name = segmentName(number);
   const before = number === 1 ? { seq: -1, hash: GENESIS_HASH } : await lastPosition(directory, chain, number - 1);
   const chainState = continuity(chain, before);
-  const openCalls = new Set<string>();
+  const openCalls = new Map<string, CallContext>();
   let records = 0;
   let durableBytes = 0;
   let syncedBytes = 0;
