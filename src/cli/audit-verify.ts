@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { Command } from "commander";
-import { type ChainPlaces, chainsAt, compareCopies } from "../audit/compare-copies.ts";
+import { type CopyPlaces, compareCopies, placesAt, savedByCopy } from "../audit/compare-copies.ts";
 import type { ProofOptions } from "../audit/proof/chain-proof.ts";
 import { rememberedCheckpoints } from "../audit/proof/remembered.ts";
 import type { SavedCheckpoint } from "../audit/proof/saved.ts";
@@ -98,18 +98,16 @@ type Copy = { readonly path: string } & (Verification | { readonly error: string
 
 /** Each is reported, also when another can't be read. */
 async function verifyCopies(paths: readonly string[], proof: ProofOptions, { json }: Options): Promise<void> {
-  const places = await Promise.all(paths.map((it) => chainsAt(it).catch((): ChainPlaces => new Map())));
+  const nothing: CopyPlaces = { isWhole: false, chains: new Map() };
+  const places = await Promise.all(paths.map((it) => placesAt(it).catch(() => nothing)));
+  const saved = await savedByCopy(proof.saved ?? [], places);
   const copies: Copy[] = [];
   for (const [at, path] of paths.entries()) {
-    // Of a chain that none of them has, the first is asked.
-    const saved = proof.saved?.filter(
-      ({ chain }) => places[at]?.has(chain) || (at === 0 && !places.some((it) => it.has(chain))),
-    );
     const error = (it: unknown) => {
       if (it instanceof GatewayError) return { error: it.message };
       throw it;
     };
-    copies.push({ path, ...(await named(path, { ...proof, ...(saved && { saved }) }).catch(error)) });
+    copies.push({ path, ...(await named(path, { ...proof, saved: saved[at] ?? [] }).catch(error)) });
   }
   const forked = await compareCopies(places.filter((_, at) => !("error" in (copies[at] ?? {}))));
   if (forked.length > 0 || copies.some((it) => "error" in it || it.problemCount > 0)) process.exitCode = 1;

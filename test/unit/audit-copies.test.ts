@@ -92,12 +92,30 @@ test("[G33] several copies are verified in one run, and one chain that two of th
   const other = copyOf(build);
   const notes = await Promise.all([ada, build].map(({ chain }) => checkpointsOf(chain)));
   const kept = join(scratch(), "kept.txt");
-  writeFileSync(kept, notes.flatMap(({ checkpoints }) => checkpoints.slice(0, 1).map(({ note }) => note)).join(""));
+  writeFileSync(kept, notes.flatMap(({ checkpoints }) => checkpoints.map(({ note }) => note)).join(""));
   // A copy of a chain that goes on is its beginning; each gateway's checkpoints are asked of its own copy.
   const good = await audit("verify", earlier, ada.directory, other, "--keys", keys, "--checkpoints", kept);
   expect([good.status, good.stdout]).toEqual([0, expect.stringContaining(`${earlier}:\n  ${basename(ada.chain)} is`)]);
   expect(good.stdout.match(/the log is whole/g)).toHaveLength(3);
   expect(good.stdout).toContain(`${basename(build.chain)} is signed by build\n`);
+  const [gone, cut] = [join(scratch(), "kept.txt"), copyOf(ada, "cut")];
+  const lost = (await makeSignedLog(1)).chain;
+  writeFileSync(gone, (await checkpointsOf(lost)).checkpoints.map(({ note }) => note).join(""));
+  const missing = await audit(
+    "verify",
+    build.chain,
+    join(earlier, "none"),
+    earlier,
+    ada.directory,
+    "--checkpoints",
+    gone,
+  );
+  expect(missing.stdout.match(/missing chain-\w+: the whole chain is gone/g)).toHaveLength(1);
+  // All copies end before what was kept.
+  const shorter = (body: RecordBody, seq: number) => (seq < 8 ? body : undefined);
+  rewriteHistory(onlyChain(cut), shorter);
+  const ends = await audit("verify", cut, other, "--checkpoints", kept);
+  expect([ends.status, ends.stdout]).toEqual([1, expect.stringContaining("its end was cut off")]);
   // Both sound, and both signed by the gateway's own key.
   const forked = copyOf(ada, "forked");
   rewriteHistory(onlyChain(forked), slower, await openSigningKey(ada.keyFile, ""));
