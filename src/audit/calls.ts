@@ -1,4 +1,7 @@
-import type { Json, RecordBody } from "./record.ts";
+import type { Json, OutcomeBody, RecordBody } from "./record.ts";
+
+/** What is known of a call besides its id, for its outcome. */
+export type CallContext = Pick<OutcomeBody, "sessionId" | "machineId" | "trace">;
 
 /** The call that runs from this record on, if there is one: permitted by policy, or by a person. */
 export function opened(body: RecordBody): string | undefined {
@@ -7,17 +10,30 @@ export function opened(body: RecordBody): string | undefined {
 }
 
 /**
- * Carries the set of open calls (permitted, without an outcome so far) past one record. A segment's first record repeats
- * the set, so that the last segment alone tells which calls a dead gateway left open.
+ * Carries the open calls (permitted, without an outcome so far) past one record. A segment's first record repeats their ids, so that the last
+ * segment alone tells which calls a dead gateway left open; of those from before it nothing else is known then.
  */
-export function trackCalls(open: Set<string>, body: RecordBody): void {
+export function trackCalls(open: Map<string, CallContext>, body: RecordBody): void {
   const callId = opened(body);
-  if (callId !== undefined) open.add(callId);
+  if (callId !== undefined) open.set(callId, contextOf(body));
   else if (body.kind === "outcome") open.delete(body.callId);
   else if (body.kind === "event" && body.event === "segment-started") {
+    const before = new Map(open);
     open.clear();
-    for (const callId of carriedCalls(body.facts)) open.add(callId);
+    for (const callId of carriedCalls(body.facts)) open.set(callId, before.get(callId) ?? {});
   }
+}
+
+/** As the record has it. */
+export function contextOf(body: RecordBody): CallContext {
+  const { sessionId } = body;
+  const machineId = body.kind === "outcome" ? body.machineId : undefined;
+  const trace = body.kind === "event" ? undefined : body.trace;
+  return {
+    ...(sessionId !== undefined && { sessionId }),
+    ...(machineId !== undefined && { machineId }),
+    ...(trace && { trace }),
+  };
 }
 
 /**
@@ -26,12 +42,12 @@ export function trackCalls(open: Set<string>, body: RecordBody): void {
  * @param sealedIn the segment that says up to where the chain's beginning was removed, where some was
  */
 export function segmentStarted(
-  open: ReadonlySet<string>,
+  open: ReadonlyMap<string, CallContext>,
   tree: Json | undefined,
   sealedIn: number | undefined,
 ): RecordBody {
   const facts = {
-    openCalls: [...open],
+    openCalls: [...open.keys()],
     ...(tree !== undefined && { tree }),
     ...(sealedIn !== undefined && { sealedIn }),
   };
@@ -39,8 +55,8 @@ export function segmentStarted(
 }
 
 /** The outcome of a call about whose end nothing is known. `durationMs` is 0: nobody measured. */
-export function interrupted(callId: string, reason: string): RecordBody {
-  return { kind: "outcome", callId, status: "interrupted", durationMs: 0, facts: { reason } };
+export function interrupted(callId: string, reason: string, context: CallContext): RecordBody {
+  return { kind: "outcome", callId, ...context, status: "interrupted", durationMs: 0, facts: { reason } };
 }
 
 function carriedCalls(facts: unknown): string[] {

@@ -5,7 +5,8 @@ import { GatewayError } from "../errors.ts";
 import { codeOf, messageOf } from "../lib/error.ts";
 import { newId } from "../lib/id.ts";
 import { type Lock, tryLock } from "../lib/lock.ts";
-import { LOCK_FILE, listChains, syncDirectory } from "./files.ts";
+import { LOCK_FILE, listChains, listSegments, syncDirectory } from "./files.ts";
+import { readHead } from "./head.ts";
 
 /** A chain that this process alone may write, until it is disposed of. */
 export interface HeldChain extends Disposable {
@@ -34,6 +35,11 @@ export async function holdChain(auditDirectory: string): Promise<HeldChain> {
     const held = tryHold(auditDirectory, id);
     if (held) return held;
   }
+}
+
+/** Whether the directory is one chain's, rather than an audit directory. */
+export async function isChainDirectory(path: string): Promise<boolean> {
+  return (await listSegments(path)).length > 0 || typeof (await readHead(path)) !== "string";
 }
 
 /**

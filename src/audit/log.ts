@@ -104,9 +104,9 @@ async function continueChain(options: AuditLogOptions, held: HeldChain): Promise
     }),
   );
   const { torn, openCalls } = found;
-  await writer.recordRecovery(torn, [...openCalls]);
+  await writer.recordRecovery(torn, openCalls);
   if (torn || openCalls.size > 0) {
-    onRecovered?.({ chain: chain.id, interrupted: [...openCalls], ...(torn ? { torn } : {}) });
+    onRecovered?.({ chain: chain.id, interrupted: [...openCalls.keys()], ...(torn ? { torn } : {}) });
   }
   const resources = stack.move();
   let closing: Promise<void> | undefined;

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { open, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { GatewayError } from "../errors.ts";
-import { trackCalls } from "./calls.ts";
+import { type CallContext, trackCalls } from "./calls.ts";
 import { continuity } from "./continuity.ts";
 import { findLastLines, listSegments, openForReading, readLines, segmentName, syncDirectory } from "./files.ts";
 import { createHead, readHead } from "./head.ts";
@@ -29,7 +29,7 @@ export interface Recovered {
   readonly end?: SegmentEnd;
   readonly position: Position;
   /** Permitted calls of dead gateways that have no outcome. */
-  readonly openCalls: ReadonlySet<string>;
+  readonly openCalls: ReadonlyMap<string, CallContext>;
   /** The segment that says up to where the chain's beginning was removed; undefined where none was. */
   readonly sealedIn?: number;
   readonly torn?: Torn;
@@ -81,14 +81,14 @@ async function startChain(directory: string, chain: string): Promise<Recovered> 
   const head = await readHead(directory);
   if (typeof head !== "string" && head.seq >= 0) throw corrupt(chain, `${segmentName(1)} is missing`);
   await createHead(directory);
-  return { segment: 1, position: { seq: -1, hash: GENESIS_HASH }, openCalls: new Set() };
+  return { segment: 1, position: { seq: -1, hash: GENESIS_HASH }, openCalls: new Map() };
 }
 
 interface Tail {
   readonly records: number;
   readonly position: Position;
   readonly end: SegmentEnd;
-  readonly openCalls: ReadonlySet<string>;
+  readonly openCalls: ReadonlyMap<string, CallContext>;
   readonly sealedIn: number | undefined;
   /** Whether the record that the head names is in the segment, or is the one before it. */
   readonly headSeen: boolean;
@@ -104,7 +104,7 @@ async function readTail(
   const name = segmentName(number);
   const before = number === beginning.segment ? beginning.before : await lastPosition(directory, chain, number - 1);
   const chainState = continuity(chain, before);
-  const openCalls = new Set<string>();
+  const openCalls = new Map<string, CallContext>();
   let records = 0;
   let durableBytes = 0;
   let syncedBytes = 0;

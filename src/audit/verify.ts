@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { isMissing } from "../lib/error.ts";
-import { isHeld } from "./chain.ts";
+import { isChainDirectory, isHeld } from "./chain.ts";
 import { type Continuity, continuity, type Finding, type ProblemKind } from "./continuity.ts";
 import { HEAD_FILE, listChains, listSegments, readLines, segmentName, segmentNumber } from "./files.ts";
 import { readHead } from "./head.ts";
@@ -178,10 +178,6 @@ async function verifyChains(context: Context, directory: string): Promise<void> 
     const message = `the whole chain is gone: a checkpoint of ${saved.reduce((most, it) => Math.max(most, it.size), 0)} records was kept`;
     add(context, { chain, file: "", line: 0, kind: "missing", message });
   }
-}
-
-async function isChainDirectory(path: string): Promise<boolean> {
-  return (await listSegments(path)).length > 0 || typeof (await readHead(path)) !== "string";
 }
 
 async function verifyFile(context: Context, path: string): Promise<void> {

@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import { GatewayError } from "../errors.ts";
 import { abortable } from "../lib/deadline.ts";
 import { bodyText } from "./body.ts";
-import { interrupted, opened, segmentStarted, trackCalls } from "./calls.ts";
+import { type CallContext, contextOf, interrupted, opened, segmentStarted, trackCalls } from "./calls.ts";
 import type { HeldChain } from "./chain.ts";
 import { segmentName } from "./files.ts";
 import type { Head } from "./head.ts";
@@ -55,11 +55,11 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
   #position: Position;
   /** Whether the head says `#position`. */
   #headCurrent = false;
-  readonly #openCalls: Set<string>;
+  readonly #openCalls: Map<string, CallContext>;
   /** Which segment says up to where the chain's beginning was removed. */
   #sealedIn: number | undefined;
   /** Calls whose outcome was refused while the log could not be written; the next group records them as interrupted. */
-  readonly #unrecorded = new Set<string>();
+  readonly #unrecorded = new Map<string, CallContext>();
   readonly #queue: Queued[] = [];
   #queuedChars = 0;
   readonly #waiting: (() => void)[] = [];
@@ -74,7 +74,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     this.#segment = segment;
     this.#segmentNumber = found.segment;
     this.#position = found.position;
-    this.#openCalls = new Set(found.openCalls);
+    this.#openCalls = new Map(found.openCalls);
     this.#sealedIn = found.sealedIn;
     if (options.checkpoints) options.checkpoints.onDue = () => this.#checkpoint();
   }
@@ -119,9 +119,10 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
   }
 
   /** Writes down what was found at the start: the first records of this gateway in the chain. */
-  async recordRecovery(torn: Torn | undefined, openCalls: readonly string[]): Promise<void> {
+  async recordRecovery(torn: Torn | undefined, openCalls: ReadonlyMap<string, CallContext>): Promise<void> {
     const event = torn && ({ kind: "event", event: "log-recovered", facts: { ...torn } } as const);
-    const outcomes = openCalls.map((callId) => interrupted(callId, "the gateway ended before the call did"));
+    const reason = "the gateway ended before the call did";
+    const outcomes = [...openCalls].map(([callId, context]) => this.#interrupted(callId, reason, context));
     await Promise.all([...(event ? [event] : []), ...outcomes].map((body) => this.append(body)));
     if (!this.#headCurrent) await this.#writeHead();
     await this.#options.head.sync();
@@ -156,7 +157,8 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     try {
       return bodyText(body, this.#options.redactor);
     } catch (error) {
-      if (body.kind === "outcome") this.#unrecorded.add(body.callId);
+      // What it says of itself may be what is wrong with it.
+      if (body.kind === "outcome") this.#unrecorded.set(body.callId, this.#openCalls.get(body.callId) ?? {});
       throw error;
     }
   }
@@ -180,7 +182,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
       } catch (error) {
         const failure = unwritable(error);
         for (const { body, reject } of group) {
-          if (body.kind === "outcome") this.#unrecorded.add(body.callId);
+          if (body.kind === "outcome") this.#unrecorded.set(body.callId, contextOf(body));
           reject(failure);
         }
         this.#options.checkpoints?.postpone(failure);
@@ -261,8 +263,21 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
       bodies.push(segmentStarted(this.#openCalls, checkpoints?.treeFacts(), this.#sealedIn));
     const introduction = checkpoints?.introduction();
     if (introduction) bodies.push(introduction);
-    for (const callId of this.#unrecorded) bodies.push(interrupted(callId, "its outcome could not be written"));
+    for (const [callId, context] of this.#unrecorded) {
+      bodies.push(this.#interrupted(callId, "its outcome could not be written", context));
+    }
     return bodies.map((body) => ({ body, text: bodyText(body, this.#options.redactor), time }));
+  }
+
+  /** Without what is known of the call where no record can have that: redaction may have made it longer. */
+  #interrupted(callId: string, reason: string, context: CallContext): RecordBody {
+    const body = interrupted(callId, reason, context);
+    try {
+      bodyText(body, this.#options.redactor);
+      return body;
+    } catch {
+      return interrupted(callId, reason, {});
+    }
   }
 
   async #startSegment(): Promise<void> {

@@ -1,7 +1,7 @@
 import pc from "picocolors";
 import type { Entry } from "../audit/read.ts";
 import type { IntentBody, OutcomeBody } from "../audit/record.ts";
-import type { Verification } from "../audit/verify.ts";
+import type { Problem, Verification } from "../audit/verify.ts";
 import { printable } from "../lib/text.ts";
 
 // Everything in a record may have been chosen by an agent: none of it reaches the terminal unfiltered.
@@ -37,15 +37,17 @@ export function recordLine({ record: { time, body } }: Pick<Entry, "record">): s
   }
 }
 
+export function problemLine({ kind, chain, file, line, seq, message }: Problem): string {
+  const place = [chain, file].filter((it) => it !== "").join("/");
+  const where = `${oneLine(place, 200)}${line === 0 ? "" : `:${line}`}${seq === undefined ? "" : ` record ${seq}`}`;
+  return `${colour.red(kind)} ${where}: ${oneLine(message, 300)}`;
+}
+
 type ProofSummary = Pick<Verification, "checkpoints" | "unproven" | "signatures" | "gateways">;
 
 export function verificationLines(verification: Verification): string[] {
   const { chains, records, problems, problemCount } = verification;
-  const lines = problems.map(({ kind, chain, file, line, seq, message }) => {
-    const place = [chain, file].filter((it) => it !== "").join("/");
-    const where = `${oneLine(place, 200)}${line === 0 ? "" : `:${line}`}${seq === undefined ? "" : ` record ${seq}`}`;
-    return `${colour.red(kind)} ${where}: ${oneLine(message, 300)}`;
-  });
+  const lines = problems.map(problemLine);
   if (problemCount > problems.length) lines.push(`and ${problemCount - problems.length} more`);
   const verdict = problemCount === 0 ? colour.green("the log is whole") : colour.red(counted(problemCount, "problem"));
   return [

@@ -1,34 +1,37 @@
 import { resolve } from "node:path";
 import { Command } from "commander";
-import { readKnownKeys, readSmall } from "../audit/proof/known-keys.ts";
+import { type CopyPlaces, compareCopies, placesAt, savedByCopy } from "../audit/compare-copies.ts";
+import type { ProofOptions } from "../audit/proof/chain-proof.ts";
 import { rememberedCheckpoints } from "../audit/proof/remembered.ts";
-import { readSavedCheckpoints, type SavedCheckpoint } from "../audit/proof/saved.ts";
-import { verifyLog } from "../audit/verify.ts";
+import type { SavedCheckpoint } from "../audit/proof/saved.ts";
+import { type Verification, verifyLog } from "../audit/verify.ts";
+import { GatewayError } from "../errors.ts";
 import { codeOf } from "../lib/error.ts";
+import { printable } from "../lib/text.ts";
 import { print, readable } from "./audit-io.ts";
-import { jsonLine, verificationLines } from "./audit-text.ts";
+import { type ProofArguments, readProofOptions, withProofOptions } from "./audit-proof-options.ts";
+import { colour, jsonLine, problemLine, verificationLines } from "./audit-text.ts";
 
 interface VerifyContext {
   readonly directory: (dataDir: string | undefined) => string;
   readonly keyFile: (dataDir: string | undefined) => string;
 }
 
-interface Options {
+interface Options extends ProofArguments {
   readonly dataDir?: string;
   readonly json?: boolean;
-  readonly keys?: string;
-  readonly checkpoints?: string;
 }
-
-const MAX_CHECKPOINTS_BYTES = 64 * 1024 * 1024;
 
 /** `glovebox audit verify`. */
 export function verifyCommand({ directory, keyFile }: VerifyContext): Command {
-  return new Command("verify")
-    .argument("[path]", "an audit directory, one chain's directory, or one segment (default: the data directory's log)")
-    .description("check every record of every chain; exit code 1 names what is damaged, with its place")
-    .option("--keys <file>", "YAML file of the gateways' keys: finds what they did not sign")
-    .option("--checkpoints <file>", "checkpoints that were kept elsewhere: finds what was removed since")
+  return withProofOptions(
+    new Command("verify")
+      .argument(
+        "[paths...]",
+        "audit directories, chains' directories, or single segments (default: the data directory's log)",
+      )
+      .description("check every record of every chain; exit code 1 names what is damaged, with its place"),
+  )
     .option("--data-dir <dir>", "where the log is kept (env GLOVEBOX_DATA_DIR)")
     .option("--json", "print the result as JSON")
     .addHelpText(
@@ -43,18 +46,31 @@ sign, when you have their keys from elsewhere: \`glovebox audit key show\` print
       keys:
         - ada-laptop-1f0c9a3e+0b1c2d3e+AXa…
       since: 2026-11-21      # and until: what is signed before or after is not believed
+      chains: [chain-0mw…]   # may be left out: in these no other gateway's key counts
+
+Of several copies each is reported, and a chain that two of them have has to be the same as far as both go.
 
 Examples:
   $ glovebox audit verify
   $ glovebox audit verify --keys gateways.yaml
+  $ glovebox audit verify --keys gateways.yaml --gateway "ada's laptop" /copies/ada
+  $ glovebox audit verify --keys gateways.yaml /copies/*
   $ glovebox audit checkpoints --latest >> kept-elsewhere.txt       now and then
   $ glovebox audit verify --keys gateways.yaml --checkpoints kept-elsewhere.txt`,
     )
-    .action(async (path: string | undefined, options: Options) => {
-      if (path !== undefined) return await verify(resolve(path), [], options);
+    .action(async (paths: readonly string[], options: Options) => {
+      const proof = await readProofOptions(options);
+      const [path, ...others] = paths.map((it) => resolve(it));
+      if (others.length > 0) return await verifyCopies([...new Set([path ?? "", ...others])], proof, options);
       // Before the log, which goes on.
-      const own = await ownCheckpoints(keyFile(options.dataDir));
-      await verify(directory(options.dataDir), own, options);
+      const own = path === undefined ? await ownCheckpoints(keyFile(options.dataDir)) : [];
+      const saved = [...own, ...(proof.saved ?? [])];
+      const log = path ?? directory(options.dataDir);
+      const result = await (path === undefined
+        ? readable(log, verifyLog(log, { ...proof, saved }))
+        : named(log, proof));
+      if (result.problemCount > 0) process.exitCode = 1;
+      await print(options.json ? [jsonOf(result)] : verificationLines(result));
     });
 }
 
@@ -70,15 +86,39 @@ async function ownCheckpoints(keyFile: string): Promise<readonly SavedCheckpoint
   }
 }
 
-async function verify(
-  path: string,
-  own: readonly SavedCheckpoint[],
-  { json, keys, checkpoints }: Options,
-): Promise<void> {
-  const kept =
-    checkpoints === undefined ? [] : readSavedCheckpoints(await readSmall(checkpoints, MAX_CHECKPOINTS_BYTES));
-  const options = { ...(keys !== undefined && { keys: await readKnownKeys(keys) }), saved: [...own, ...kept] };
+/** A log that was named: where there is none, nothing was verified. */
+async function named(path: string, options: ProofOptions): Promise<Verification> {
   const result = await readable(path, verifyLog(path, options));
-  if (result.problemCount > 0) process.exitCode = 1;
-  await print(json ? [jsonLine({ text: JSON.stringify(result, null, 2) })] : verificationLines(result));
+  if (result.chains > 0 || result.problemCount > 0) return result;
+  const message = `there is no audit log in \`${printable(path)}\`: give the \`audit\` directory of a data directory`;
+  throw new GatewayError("CONFIG_INVALID", message);
+}
+
+type Copy = { readonly path: string } & (Verification | { readonly error: string });
+
+/** Each is reported, also when another can't be read. */
+async function verifyCopies(paths: readonly string[], proof: ProofOptions, { json }: Options): Promise<void> {
+  const nothing: CopyPlaces = { isWhole: false, chains: new Map() };
+  const places = await Promise.all(paths.map((it) => placesAt(it).catch(() => nothing)));
+  const saved = await savedByCopy(proof.saved ?? [], places);
+  const copies: Copy[] = [];
+  for (const [at, path] of paths.entries()) {
+    const error = (it: unknown) => {
+      if (it instanceof GatewayError) return { error: it.message };
+      throw it;
+    };
+    copies.push({ path, ...(await named(path, { ...proof, saved: saved[at] ?? [] }).catch(error)) });
+  }
+  const forked = await compareCopies(places.filter((_, at) => !("error" in (copies[at] ?? {}))));
+  if (forked.length > 0 || copies.some((it) => "error" in it || it.problemCount > 0)) process.exitCode = 1;
+  if (json) return void (await print([jsonOf({ copies, forked })]));
+  for (const copy of copies) {
+    const lines = "error" in copy ? [colour.red(printable(copy.error))] : verificationLines(copy);
+    if (!(await print([`${printable(copy.path)}:`, ...lines.map((it) => `  ${it}`)]))) return;
+  }
+  await print(forked.map(problemLine));
+}
+
+function jsonOf(value: object): string {
+  return jsonLine({ text: JSON.stringify(value, null, 2) });
 }

@@ -155,6 +155,11 @@ describe.skipIf(!installed)("[G33] a central store is compared with what gateway
     await put(rewritten(at(last - 1)));
     await drop(last - 3);
     expect(await verified({ keys })).toMatchObject({ unproven: 2, problems: [{ kind: "unsigned" }] });
+    // What is said to be dropped, and is there to be asked for.
+    await put(rewritten(hide, await stranger()));
+    await postgres.query(`SET session_replication_role = replica;
+      UPDATE glovebox.positions SET dropped_seq = seq, dropped_hash = hash`);
+    expect(await kinds({ keys })).toEqual(["unsigned"]);
     // What is kept of the whole reaches further than what is left.
     await put(rewritten((body, seq) => (seq <= (second ?? 0) ? body : undefined)));
     await drop(upTo);

@@ -10,10 +10,11 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
-import { basename, join } from "node:path";
-import { expect, test, vi } from "vitest";
+import { basename, dirname, join } from "node:path";
+import { expect, test } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
 import { keyring } from "../../src/audit/proof/keyring.ts";
 import { makeSigningKey, openSigningKey, readSigningKey, type SigningKey } from "../../src/audit/proof/keys.ts";
@@ -23,50 +24,13 @@ import { rotateKey } from "../../src/audit/proof/rotate.ts";
 import { joinRotation, readRotation, rotationText } from "../../src/audit/proof/rotation.ts";
 import { openSigner } from "../../src/audit/proof/signer.ts";
 import { verifyLog } from "../../src/audit/verify.ts";
-import { auditCommand } from "../../src/cli/audit.ts";
 import { chains, onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
 import { event } from "../support/audit-bodies.ts";
+import { audit } from "../support/audit-command.ts";
 import { makeSignedLog, rewriteHistory, type SignedLog, signedPlace, writeCalls } from "../support/audit-signed.ts";
 
 const ENTRY = join(import.meta.dirname, "..", "..", "bin", "glovebox.js");
 const LATER_MS = Date.now() + 3_600_000;
-
-/** The command in this process: each start of the program costs seconds on a busy machine. */
-async function audit(...args: string[]) {
-  const ended = { status: 0, stdout: "", stderr: "" };
-  const places = (dataDir = "") => ({ audit: join(dataDir, "audit"), key: join(dataDir, "keys", "audit.key") });
-  const command = auditCommand({
-    version: "0.0.0",
-    directory: (dataDir) => places(dataDir).audit,
-    keyFile: (dataDir) => places(dataDir).key,
-    indexFile: (dataDir = "") => join(dataDir, "index.sqlite"),
-    dataDirectory: (dataDir = "") => dataDir,
-    sinks: async () => [],
-    ports: () => ({
-      authorities: async () => [],
-      secret: () => async () => "",
-      hide: (text) => text,
-      version: "0.0.0",
-    }),
-  });
-  const collect = (name: "stdout" | "stderr") =>
-    vi.spyOn(process[name], "write").mockImplementation((chunk) => {
-      ended[name] += String(chunk);
-      return true;
-    });
-  const spies = [collect("stdout"), collect("stderr")];
-  try {
-    await command.parseAsync(args, { from: "user" });
-    ended.status = Number(process.exitCode ?? 0);
-  } catch (error) {
-    ended.status = 1;
-    ended.stderr += error instanceof Error ? error.message : "";
-  } finally {
-    process.exitCode = undefined;
-    for (const spy of spies) spy.mockRestore();
-  }
-  return ended;
-}
 
 async function newKey(name = "other"): Promise<SigningKey> {
   const file = join(scratch(), "keys", "audit.key");
@@ -228,6 +192,31 @@ test("keys are replaced while no gateway runs, and a change that was interrupted
   });
 });
 
+test("a key that was left half made long ago is removed at the next start, and nothing else", async () => {
+  const { keyFile } = await signedPlace();
+  const own = readFileSync(keyFile);
+  const leave = (name: string, ageMs: number) => {
+    const path = join(dirname(keyFile), name);
+    writeFileSync(path, own, { mode: 0o600 });
+    const time = new Date(Date.now() - ageMs);
+    utimesSync(path, time, time);
+  };
+  const [hex, day] = ["0123456789abcdef", 24 * 3_600_000];
+  leave(`audit.key.${hex}.draft`, day);
+  leave(`audit.key.next.${hex}.draft`, day);
+  leave(`audit.key.${hex.replace("0", "f")}.draft`, 1_000);
+  leave("audit.key.backup.draft", day);
+  leave(`other.key.${hex}.draft`, day);
+  await openSigner(keyFile);
+  expect(readdirSync(dirname(keyFile)).sort()).toEqual([
+    "audit.key",
+    "audit.key.backup.draft",
+    `audit.key.${hex.replace("0", "f")}.draft`,
+    `other.key.${hex}.draft`,
+  ]);
+  expect(readFileSync(keyFile)).toEqual(own);
+});
+
 test("the file of keys is read strictly, and what is wrong has its place", async () => {
   const { line } = (await newKey()).verifier;
   const times = "since: 2026-11-21\n    until: 2026-12-01T09:30:00+01:00";
@@ -268,7 +257,9 @@ test("[G33] at the command line: keys, checkpoints, proofs, and verification wit
   const whole = await audit("verify", ...data, "--keys", keys);
   expect([whole.status, whole.stdout]).toEqual([
     0,
-    expect.stringMatching(/^\d+ checkpoints hold, signed by ada's laptop\nthe log is whole/),
+    expect.stringMatching(
+      /^chain-\w+ is signed by ada's laptop\n\d+ checkpoints hold, signed by ada's laptop\nthe log is whole/,
+    ),
   ]);
   expect((await audit("verify", ...data)).stdout).toMatch(
     /signatures were not checked: give the gateways' keys with --keys/,

@@ -154,6 +154,41 @@ test("an endless tail without a newline is moved aside without being held in mem
   expect((await verifyLog(directory)).problems).toEqual([]);
 });
 
+test("the outcome of an interrupted call names the session and the trace of its intent, as far as a segment tells", async () => {
+  const directory = scratch();
+  const trace = { traceparent: `00-${"a".repeat(32)}-${"b".repeat(16)}-01`, tracestate: "vendor=1" };
+  {
+    await using log = await openAuditLog({ directory, gateway: "gw-dead", segmentBytes: 2_000 });
+    await log.append({ ...intent("call-before"), trace });
+    for (let n = 0; n < 6; n++) await log.append(event({ n, text: "x".repeat(300) }));
+    await log.append({ ...intent("call-last"), trace });
+  }
+  await reopen(directory);
+  const outcomes = recordsOf(onlyChain(directory)).flatMap(({ body }) => (body.kind === "outcome" ? [body] : []));
+  expect(outcomes).toMatchObject([
+    { callId: "call-before", status: "interrupted" },
+    { callId: "call-last", status: "interrupted", sessionId: "ses-1", trace },
+  ]);
+  expect(outcomes[0]).not.toHaveProperty("trace");
+});
+
+test("a trace that redaction has made too long for a record does not keep the log from recording that its call ended", async () => {
+  const directory = scratch();
+  const trace = { traceparent: `00-${"a".repeat(32)}-${"b".repeat(16)}-01`, tracestate: "v=1" };
+  {
+    await using log = await openAuditLog({ directory, gateway: "gw-dead" });
+    await log.append({ ...intent("call-1"), trace });
+  }
+  const hide = (text: string) => text.replaceAll("v=1", "x".repeat(2_000));
+  {
+    await using log = await openAuditLog({ directory, gateway: "gw-next", hide });
+    await log.append(event({ on: true }));
+  }
+  const recorded = bodies(onlyChain(directory));
+  expect(recorded[1]).toMatchObject({ kind: "outcome", callId: "call-1", status: "interrupted" });
+  expect(recorded[1]).not.toHaveProperty("trace");
+});
+
 test("[G6] of what waited for a person, a call that was approved is interrupted, and no other", async () => {
   const directory = scratch();
   {

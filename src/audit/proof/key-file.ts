@@ -1,13 +1,17 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { link, mkdir, open, rm, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { link, lstat, mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { GatewayError } from "../../errors.ts";
 import { codeOf, isMissing, messageOf } from "../../lib/error.ts";
 import { printable } from "../../lib/text.ts";
 import { syncDirectory } from "../files.ts";
 
 const MAX_FILE_BYTES = 1_024;
+/** Behind the name of the key, or of the one that is to take its place. */
+const DRAFT_END = /^(?:\.next)?\.[0-9a-f]{16}\.draft$/;
+/** Nobody takes so long to make a key. */
+const DRAFT_MS = 60 * 60_000;
 
 /** A key of a data directory's own, in a file of its own. */
 export interface KeyFile<Key> {
@@ -49,6 +53,7 @@ export async function readKeyFile<Key>({ path, what, exposed, parse }: KeyFile<K
 
 /** As `readKeyFile`, having made one of `content` where there is none. */
 export async function openKeyFile<Key>(file: KeyFile<Key>, content: () => string): Promise<Key> {
+  await removeOldDrafts(file.path).catch(() => undefined);
   try {
     return await readKeyFile(file);
   } catch (error) {
@@ -78,6 +83,17 @@ export async function makeKeyFile({ path, what }: Pick<KeyFile<unknown>, "path" 
     throw unwritable(path, what, error);
   } finally {
     await rm(draft, { force: true });
+  }
+}
+
+/** What a process left that was killed while it made this key or the next one: a key that nobody knows of is not to lie about. */
+async function removeOldDrafts(path: string): Promise<void> {
+  const directory = dirname(path);
+  for (const name of await readdir(directory)) {
+    if (!name.startsWith(basename(path)) || !DRAFT_END.test(name.slice(basename(path).length))) continue;
+    const { mtimeMs, uid } = await lstat(join(directory, name));
+    const isOld = Date.now() - mtimeMs > DRAFT_MS;
+    if (isOld && uid === process.getuid?.()) await rm(join(directory, name), { force: true });
   }
 }
 

@@ -100,6 +100,8 @@ class ChainCheck {
   #continuity: Continuity;
   readonly #proof: ChainProof;
   #isReachedSeen: boolean;
+  /** Rows that are there although the store says that they were dropped. */
+  #leftBehind = 0;
 
   constructor(chain: string, stored: StoredChain | undefined, tally: StoreTally) {
     const none = { seq: -1, hash: GENESIS_HASH };
@@ -117,7 +119,10 @@ class ChainCheck {
   check({ line, columns }: StoredRow): void {
     const { chain } = this;
     // A clock that was set back leaves some of these in days that are kept: what they continued is dropped.
-    if (Number(columns["seq"]) <= this.#dropped.seq) return;
+    if (Number(columns["seq"]) <= this.#dropped.seq) {
+      this.#leftBehind += 1;
+      return;
+    }
     this.#begin(line);
     const { record, findings } = this.#continuity.check(line);
     for (const finding of [...findings, ...this.#proof.see(line, record)]) this.#tally.add({ chain, ...finding });
@@ -157,7 +162,11 @@ class ChainCheck {
     const tally = this.#tally;
     const { checkpoints, unproven, gateway, findings, unsealed } = this.#proof.end();
     tally.checkpoints += checkpoints;
-    tally.unproven += unproven;
+    tally.unproven += unproven + this.#leftBehind;
+    if (this.#leftBehind > 0 && tally.signatures === "checked") {
+      const message = `${this.#leftBehind} of its records stand before the last that retention is said to have dropped: nothing of them can be checked`;
+      tally.add({ chain, kind: "unsigned", message });
+    }
     if (gateway !== undefined) tally.gateways[chain] = gateway;
     for (const finding of findings) if (finding.kind !== "missing") tally.add({ chain, ...finding });
     if (unsealed !== undefined) {
