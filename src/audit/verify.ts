@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { GatewayError } from "../errors.ts";
 import { isMissing } from "../lib/error.ts";
 import { isHeld } from "./chain.ts";
 import { type Continuity, continuity, type Finding, type ProblemKind } from "./continuity.ts";
@@ -53,17 +54,14 @@ export interface Verification {
 }
 
 export interface VerifyOptions extends Omit<ProofOptions, "rotations"> {
-  /**
-   * Is given each sound record as it is checked, chain by chain: what it learns holds when there are no problems. A chain whose beginning is removed
-   * meanwhile is begun with anew.
-   */
+  /** Is given each sound record as it is checked, once, chain by chain: what it learns holds when there are no problems. */
   readonly onRecord?: (record: AuditRecord) => void;
 }
 
 /**
  * Checks an audit directory, one chain's directory, or one segment file on its own (which says nothing of what was before and
  * after it), each as it is when the check reaches it; a gateway may be writing meanwhile. Changes nothing. Memory is bounded.
- * @throws the file system's error when something can't be read
+ * @throws the file system's error when something can't be read; GatewayError CONFIG_INVALID when old records are removed while `onRecord` is given them
  */
 export async function verifyLog(path: string, options: VerifyOptions = {}): Promise<Verification> {
   const context = newContext(options);
@@ -204,10 +202,15 @@ async function verifyWhole(context: Context, directory: string): Promise<void> {
       return await verifyChain(context, directory);
     } catch (error) {
       if (!isMissing(error) || tries === MAX_TRIES) throw error;
+      if (context.options.onRecord && tally.records > before.records) throw removedMeanwhile(basename(directory));
       Object.assign(tally, before);
       tally.problems.length = problems;
     }
   }
+}
+
+function removedMeanwhile(chain: string): GatewayError {
+  return new GatewayError("CONFIG_INVALID", `old records of ${chain} were removed while it was read: try again`);
 }
 
 async function verifyChain(context: Context, directory: string): Promise<void> {
