@@ -6,12 +6,12 @@ import { isHeld } from "./chain.ts";
 import { type Continuity, continuity, type Finding, type ProblemKind } from "./continuity.ts";
 import { HEAD_FILE, listChains, listSegments, readLines, segmentName, segmentNumber } from "./files.ts";
 import { readHead } from "./head.ts";
-import { GENESIS_HASH, type Position, readLine } from "./line.ts";
+import { GENESIS_HASH, type Position } from "./line.ts";
 import { type ChainEnd, type ChainProof, chainProof, type ProofOptions } from "./proof/chain-proof.ts";
 import type { SavedCheckpoint } from "./proof/saved.ts";
-import type { Truncated } from "./proof/truncations.ts";
+import { isTruncated, notSealed, type Truncated } from "./proof/truncations.ts";
 import type { AuditRecord } from "./record.ts";
-import { newestSeal, startOf } from "./truncate/beginning.ts";
+import { newestSeal } from "./truncate/beginning.ts";
 
 /** More are counted, not kept. */
 const MAX_PROBLEMS = 1_000;
@@ -94,16 +94,6 @@ export async function verifyLines(
   const { unsealed } = endProof(context, chain, proof);
   if (unsealed !== undefined) add(context, { chain, file: "", line: 1, ...notSealed(`${unsealed} records before it`) });
   return context.tally;
-}
-
-/** Whether a chain whose first line this is has lost what was before: the proof tells whether that was by rule. */
-function isTruncated(firstLine: Buffer): boolean {
-  const read = readLine(firstLine);
-  return read.sound && startOf(read.record) !== undefined;
-}
-
-function notSealed(what: string): Finding {
-  return { kind: "segment", message: `${what} are missing, and no signed record says that they were removed` };
 }
 
 const BEGINNING: Position = { seq: -1, hash: GENESIS_HASH };

@@ -1,4 +1,5 @@
 import type { Finding } from "../continuity.ts";
+import { readLine } from "../line.ts";
 import type { AuditRecord } from "../record.ts";
 import { startOf } from "../truncate/beginning.ts";
 import { readSeal } from "../truncate/seal.ts";
@@ -71,4 +72,14 @@ export function truncations(missing: () => number): Truncations {
       return before === undefined ? { unsealed: records } : { truncated: { records, before } };
     },
   };
+}
+
+/** Whether a chain whose first line this is has lost what was before: the proof tells whether that was by rule. */
+export function isTruncated(firstLine: Buffer): boolean {
+  const read = readLine(firstLine);
+  return read.sound && startOf(read.record) !== undefined;
+}
+
+export function notSealed(what: string): Finding {
+  return { kind: "segment", message: `${what} are missing, and no signed record says that they were removed` };
 }

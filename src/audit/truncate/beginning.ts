@@ -87,7 +87,8 @@ interface SealsIn {
 
 async function sealsIn(directory: string, segment: number, vouched: Vouched | undefined): Promise<SealsIn> {
   let [seal, pending]: (Seal | undefined)[] = [];
-  let earlier: number | undefined;
+  // A gateway may have died before it wrote the first record.
+  let earlier: number | undefined = segment - 1;
   let isFirst = true;
   for await (const record of proofRecords(directory, segment)) {
     if (isFirst) earlier = sealedIn(record);

@@ -93,7 +93,8 @@ async function treat(options: RetentionOptions, chain: string): Promise<Result> 
   // Chains that have nothing to remove are not even held: a gateway that starts would have to begin another.
   const before = await vouchedOf(options, chain);
   const hasMore = before && (await findUnfinished(directory, before)) !== undefined;
-  if (!hasMore && !(await mayBeOld(directory, beforeMs))) return { kept: "young" };
+  const kept = hasMore ? undefined : await whyKept(directory, beforeMs);
+  if (kept) return { kept };
   await using stack = new AsyncDisposableStack();
   const held = isOwn ? undefined : holdThis(auditDirectory, chain);
   if (!held && !isOwn) return { kept: "held" };
@@ -126,10 +127,11 @@ async function openOther(options: RetentionOptions, held: HeldChain): Promise<Au
   return await openHeldLog({ directory, gateway, signer, ...(hide && { hide }) }, held);
 }
 
-async function mayBeOld(directory: string, beforeMs: number | undefined): Promise<boolean> {
+/** Why nothing can go, by a look at one record; undefined: something may. */
+async function whyKept(directory: string, beforeMs: number | undefined): Promise<Kept | undefined> {
   const numbers = await listSegments(directory);
   const [first] = numbers;
-  if (beforeMs === undefined || first === undefined || numbers.length < 2) return false;
+  if (first === undefined || numbers.length < 2) return "one segment";
   const time = await timeAt(join(directory, segmentName(first)), 0);
-  return time === undefined || Date.parse(time) < beforeMs;
+  return beforeMs === undefined || (time !== undefined && Date.parse(time) >= beforeMs) ? "young" : undefined;
 }
