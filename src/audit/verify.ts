@@ -192,15 +192,13 @@ async function verifyWhole(context: Context, directory: string): Promise<void> {
       return await verifyChain(context, directory);
     } catch (error) {
       if (!isMissing(error) || tries === MAX_TRIES) throw error;
-      if (context.options.onRecord && tally.records > before.records) throw removedMeanwhile(basename(directory));
+      if (context.options.onRecord && tally.records > before.records) {
+        throw new GatewayError("CONFIG_INVALID", `old records of ${basename(directory)} were removed meanwhile: try again`);
+      }
       Object.assign(tally, before);
       tally.problems.length = problems;
     }
   }
-}
-
-function removedMeanwhile(chain: string): GatewayError {
-  return new GatewayError("CONFIG_INVALID", `old records of ${chain} were removed while it was read: try again`);
 }
 
 async function verifyChain(context: Context, directory: string): Promise<void> {
@@ -220,7 +218,10 @@ async function verifyChain(context: Context, directory: string): Promise<void> {
   };
   let expected = oldest;
   for (const number of numbers) {
-    for (; expected < number; expected++) report({ kind: "segment", message: "it is missing" }, segmentName(expected));
+    // However large the number in a file's name is.
+    for (const end = Math.min(number, expected + MAX_PROBLEMS); expected < end; expected++) {
+      report({ kind: "segment", message: "it is missing" }, segmentName(expected));
+    }
     expected = number + 1;
     const place = { chain, directory, name: segmentName(number) };
     await verifySegment(context, place, { check, proof }, see, number === numbers.at(-1));

@@ -44,7 +44,11 @@ export async function readBeginning(
   const start = await readStart(directory, segment);
   const seal = await newestSeal(directory, numbers, vouched);
   if (!start || !seal || !covers(seal, start, segment)) {
-    throw corrupt(chain, `${segmentName(1)} is missing, and no signed record says that it was removed`);
+    throw corrupt(
+      chain,
+      `${segmentName(1)} is missing, and no signed record says that it was removed; put \`keys\` and \`audit\` back from one backup, or move the ` +
+        "chain's directory out of the audit directory and keep it",
+    );
   }
   return { segment, ...start, seal };
 }

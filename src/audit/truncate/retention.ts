@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { messageOf } from "../../lib/error.ts";
-import { type HeldChain, holdThis } from "../chain.ts";
+import { type HeldChain, holdThis, isHeld } from "../chain.ts";
 import { timeAt } from "../extent.ts";
 import { listChains, listSegments, segmentName } from "../files.ts";
 import { type AuditLog, openHeldLog } from "../log.ts";
@@ -75,6 +75,7 @@ async function planOf(options: RetentionOptions, chain: string, vouched: Vouched
 }
 
 async function lookAt(options: RetentionOptions, chain: string): Promise<Result> {
+  if (options.own?.chain !== chain && isHeld(join(options.auditDirectory, chain))) return { kept: "held" };
   const vouched = await vouchedOf(options, chain);
   if (!vouched) return { kept: "unsigned" };
   const plan = await planOf(options, chain, vouched);
