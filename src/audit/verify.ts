@@ -193,7 +193,10 @@ async function verifyWhole(context: Context, directory: string): Promise<void> {
     } catch (error) {
       if (!isMissing(error) || tries === MAX_TRIES) throw error;
       if (context.options.onRecord && tally.records > before.records) {
-        throw new GatewayError("CONFIG_INVALID", `old records of ${basename(directory)} were removed meanwhile: try again`);
+        throw new GatewayError(
+          "CONFIG_INVALID",
+          `old records of ${basename(directory)} were removed meanwhile: try again`,
+        );
       }
       Object.assign(tally, before);
       tally.problems.length = problems;
