@@ -11,6 +11,7 @@ import type { AuditWriter, RecordBody } from "./record.ts";
 import { type Recovered, recoverChain, type Torn } from "./recovery.ts";
 import { createRedactor, type Redaction } from "./redact-body.ts";
 import { Segment } from "./segment.ts";
+import { vouchedBy } from "./truncate/vouched.ts";
 import { ChainWriter, unwritable } from "./writer.ts";
 
 /** A segment that has reached this size is followed by another; a start reads one of them. */
@@ -126,7 +127,10 @@ async function openCheckpoints(
 ): Promise<Checkpoints | undefined> {
   if (!signer) return undefined;
   const signed = await signer.lastSigned(chain);
-  const tree = await regrowTree({ directory, chain, segment, position, signed });
+  const tree = await regrowTree({
+    ...{ directory, chain, segment, position },
+    vouched: signed && vouchedBy(signer, signed),
+  });
   // From now on it is remembered that this chain is signed, and that this can be written.
   if (!signed) await signer.remember(chain, signer.sign(nothingSigned(signer, chain)));
   // The record behind those that a checkpoint covers is the checkpoint; where there is none, its writer died between signing and writing.

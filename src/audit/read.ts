@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isMissing } from "../lib/error.ts";
 import { findLastLines, listChains, listSegments, readLinesIfAny, segmentName } from "./files.ts";
 import { readLine } from "./line.ts";
 import type { AuditRecord } from "./record.ts";
@@ -85,12 +86,24 @@ async function findTail(chainDirectory: string, count: number): Promise<Cursor[]
   const starts: Cursor[] = [];
   let missing = count;
   for (const segment of (await listSegments(chainDirectory)).reverse()) {
-    const { offset, found } = await findLastLines(join(chainDirectory, segmentName(segment)), missing, MAX_TAIL_BYTES);
+    const tail = await lastLines(join(chainDirectory, segmentName(segment)), missing);
+    if (!tail) break;
+    const { offset, found } = tail;
     starts.unshift({ segment, offset });
     missing -= found;
     if (missing <= 0 || offset > 0) break;
   }
   return starts;
+}
+
+/** Undefined of a segment that was removed for its age since it was listed: then those before it were, too. */
+async function lastLines(path: string, count: number) {
+  try {
+    return await findLastLines(path, count, MAX_TAIL_BYTES);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
 }
 
 /** Reads whole lines from the cursor to the segment's end, and moves the cursor behind each. */

@@ -1,16 +1,17 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { GatewayError } from "../errors.ts";
 import { isMissing } from "../lib/error.ts";
 import { isChainDirectory, isHeld } from "./chain.ts";
 import { type Continuity, continuity, type Finding, type ProblemKind } from "./continuity.ts";
 import { HEAD_FILE, listChains, listSegments, readLines, segmentName, segmentNumber } from "./files.ts";
 import { readHead } from "./head.ts";
-import { GENESIS_HASH, type Position, readLine } from "./line.ts";
+import { GENESIS_HASH, type Position } from "./line.ts";
 import { type ChainEnd, type ChainProof, chainProof, type ProofOptions } from "./proof/chain-proof.ts";
 import type { SavedCheckpoint } from "./proof/saved.ts";
-import type { Truncated } from "./proof/truncations.ts";
+import { isTruncated, notSealed, type Truncated } from "./proof/truncations.ts";
 import type { AuditRecord } from "./record.ts";
-import { newestSeal, startOf } from "./truncate/beginning.ts";
+import { newestSeal } from "./truncate/beginning.ts";
 
 /** More are counted, not kept. */
 const MAX_PROBLEMS = 1_000;
@@ -53,17 +54,14 @@ export interface Verification {
 }
 
 export interface VerifyOptions extends Omit<ProofOptions, "rotations"> {
-  /**
-   * Is given each sound record as it is checked, chain by chain: what it learns holds when there are no problems. A chain whose beginning is removed
-   * meanwhile is begun with anew.
-   */
+  /** Is given each sound record as it is checked, once, chain by chain: what it learns holds when there are no problems. */
   readonly onRecord?: (record: AuditRecord) => void;
 }
 
 /**
  * Checks an audit directory, one chain's directory, or one segment file on its own (which says nothing of what was before and
  * after it), each as it is when the check reaches it; a gateway may be writing meanwhile. Changes nothing. Memory is bounded.
- * @throws the file system's error when something can't be read
+ * @throws the file system's error when something can't be read; GatewayError CONFIG_INVALID when old records are removed while `onRecord` is given them
  */
 export async function verifyLog(path: string, options: VerifyOptions = {}): Promise<Verification> {
   const context = newContext(options);
@@ -96,16 +94,6 @@ export async function verifyLines(
   const { unsealed } = endProof(context, chain, proof);
   if (unsealed !== undefined) add(context, { chain, file: "", line: 1, ...notSealed(`${unsealed} records before it`) });
   return context.tally;
-}
-
-/** Whether a chain whose first line this is has lost what was before: the proof tells whether that was by rule. */
-function isTruncated(firstLine: Buffer): boolean {
-  const read = readLine(firstLine);
-  return read.sound && startOf(read.record) !== undefined;
-}
-
-function notSealed(what: string): Finding {
-  return { kind: "segment", message: `${what} are missing, and no signed record says that they were removed` };
 }
 
 const BEGINNING: Position = { seq: -1, hash: GENESIS_HASH };
@@ -200,6 +188,12 @@ async function verifyWhole(context: Context, directory: string): Promise<void> {
       return await verifyChain(context, directory);
     } catch (error) {
       if (!isMissing(error) || tries === MAX_TRIES) throw error;
+      if (context.options.onRecord && tally.records > before.records) {
+        throw new GatewayError(
+          "CONFIG_INVALID",
+          `old records of ${basename(directory)} were removed meanwhile: try again`,
+        );
+      }
       Object.assign(tally, before);
       tally.problems.length = problems;
     }
@@ -223,7 +217,10 @@ async function verifyChain(context: Context, directory: string): Promise<void> {
   };
   let expected = oldest;
   for (const number of numbers) {
-    for (; expected < number; expected++) report({ kind: "segment", message: "it is missing" }, segmentName(expected));
+    // However large the number in a file's name is.
+    for (const end = Math.min(number, expected + MAX_PROBLEMS); expected < end; expected++) {
+      report({ kind: "segment", message: "it is missing" }, segmentName(expected));
+    }
     expected = number + 1;
     const place = { chain, directory, name: segmentName(number) };
     await verifySegment(context, place, { check, proof }, see, number === numbers.at(-1));

@@ -19,7 +19,7 @@ const GROUP_CHARS = 1024 * 1024;
 /** Appends wait while so much is queued; UTF-16 code units. */
 const QUEUE_CHARS = 8 * 1024 * 1024;
 /** How long a record may wait for the checkpoint that it is to have. */
-const SIGNED_MS = 60_000;
+const SIGNED_MS = 10_000;
 /** Permitted calls without an outcome: a segment's first record has room for so many ids. */
 const MAX_OPEN_CALLS = 4_096;
 

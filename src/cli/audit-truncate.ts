@@ -1,10 +1,12 @@
 import { Command } from "commander";
 import { measureLog } from "../audit/extent.ts";
+import { listChains } from "../audit/files.ts";
 import { openSigner } from "../audit/proof/signer.ts";
 import { applyRetention, type ChainRetention } from "../audit/truncate/retention.ts";
 import { readShipped } from "../audit/truncate/shipped.ts";
 import { GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
+import { printable } from "../lib/text.ts";
 import { userName } from "../lib/user.ts";
 import { print, readable } from "./audit-io.ts";
 import type { LoggingContext } from "./audit-logging.ts";
@@ -68,6 +70,7 @@ async function truncate(context: TruncateContext, options: Options): Promise<voi
   const { before, dataDir, config, unshipped = false, dryRun = false, json = false } = options;
   const auditDirectory = context.directory(dataDir);
   if (before.isRelative) await refuseWhenAhead(auditDirectory);
+  if ((await listChains(auditDirectory)).length === 0) throw nothingThere(auditDirectory);
   const sinks = unshipped ? [] : (await context.sinks(config)).map((it) => it.name);
   const results = applyRetention({
     ...{ auditDirectory, beforeMs: before.atMs, isTrial: dryRun, why: "person", by: `local:${userName()}` },
@@ -82,7 +85,10 @@ async function truncate(context: TruncateContext, options: Options): Promise<voi
     if (!json) await print([resultLine(result, dryRun)]);
   }
   if (json) await print([jsonLine({ text: JSON.stringify({ dryRun, chains: all.map(shown) }, null, 2) })]);
-  else if (all.length === 0) await print(["the log has no records yet"]);
+}
+
+function nothingThere(auditDirectory: string): GatewayError {
+  return new GatewayError("CONFIG_INVALID", `\`${printable(auditDirectory)}\` has no log: is --data-dir right?`);
 }
 
 /** A clock that is far ahead would have everything removed. */

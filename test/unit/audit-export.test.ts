@@ -100,7 +100,7 @@ test("jsonl is the log's own lines, chain by chain, byte for byte, so that a cop
   const copied = await verifyLog(file);
   expect(copied.records).toBe(lines.length - 1);
   // Among the bodies are proofs that prove nothing.
-  expect(copied.problems.filter(({ kind }) => kind !== "signature")).toEqual([]);
+  expect(copied.problems.filter(({ kind }) => kind !== "signature" && kind !== "segment")).toEqual([]);
 });
 
 test("ocsf is one sound event a line, and every record has one of its id", async () => {

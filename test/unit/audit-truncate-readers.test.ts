@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect, test } from "vitest";
 import { measureLog } from "../../src/audit/extent.ts";
@@ -7,10 +7,14 @@ import { catchUp } from "../../src/audit/index/catch-up.ts";
 import { openIndex } from "../../src/audit/index/open.ts";
 import { checkpointsOf, proveConsistency, proveInclusion, verifyProof } from "../../src/audit/proof/prove.ts";
 import { followLog, readChain, tailLog } from "../../src/audit/read.ts";
+import type { AuditRecord } from "../../src/audit/record.ts";
 import { writeCursor } from "../../src/audit/ship/cursor.ts";
 import { measureBacklog } from "../../src/audit/ship/lag.ts";
 import { type NextBatch, nextBatch } from "../../src/audit/ship/next-batch.ts";
 import { sinkDirectory } from "../../src/audit/ship/shipping.ts";
+import { compareStore } from "../../src/audit/sinks/compare-store.ts";
+import type { Store } from "../../src/audit/sinks/postgres-read.ts";
+import { verifyStore } from "../../src/audit/sinks/verify-store.ts";
 import { storyOf } from "../../src/audit/story.ts";
 import { readShipped } from "../../src/audit/truncate/shipped.ts";
 import { recordsOf, scratch, segments } from "../support/audit.ts";
@@ -112,7 +116,6 @@ test("what a receiver has not confirmed stays, and so does all of it for one tha
   const shipped = () => readShipped(log.data, ["central"]);
   expect(await truncate(log, { isShipped: await shipped() })).toEqual([{ chain, kept: "unshipped" }]);
   const place = sinkDirectory(log.data, "central");
-  const { mkdirSync, writeFileSync } = await import("node:fs");
   mkdirSync(place, { recursive: true });
   writeFileSync(join(place, "cursor.json"), "{");
   expect(await truncate(log, { isShipped: await shipped() })).toEqual([{ chain, kept: "unshipped" }]);
@@ -123,4 +126,50 @@ test("what a receiver has not confirmed stays, and so does all of it for one tha
   expect(result?.removed?.segments).toEqual([1, 2]);
   expect(readdirSync(log.chain)).not.toContain("000002.jsonl");
   expect(readdirSync(log.chain)).toContain("000003.jsonl");
+});
+
+/** What a central store gives back. */
+function storeOf(chain: string, lines: readonly Buffer[]): Store {
+  const records = lines.map((it) => JSON.parse(it.toString()) as AuditRecord);
+  const last = records.at(-1);
+  return {
+    chains: async () => [{ chain, reached: { seq: last?.seq ?? -1, hash: last?.hash ?? "" }, dropped: NOTHING }],
+    rows: async function* () {
+      for (const [at, line] of lines.entries()) yield { chain, line, columns: { seq: records[at]?.seq } };
+    },
+    lines: async function* () {
+      yield* lines;
+    },
+    hashes: async function* () {
+      for (const { seq, hash } of records) yield { seq, hash };
+    },
+    [Symbol.dispose]: () => undefined,
+  };
+}
+const NOTHING = { seq: -1, hash: "0".repeat(64) };
+
+test("a central store may have what was removed here, and may begin where a chain begins", async () => {
+  const log = await makeSignedLog(12);
+  const chain = basename(log.chain);
+  const linesOf = async () =>
+    (await Array.fromAsync(readChain(log.chain, () => true))).map((it) => Buffer.from(it.text));
+  const all = await linesOf();
+  await truncated(log, 2);
+  const left = await linesOf();
+  const more = left.slice(all.length - Number(JSON.parse(left[0]?.toString() ?? "").seq));
+  const options = { confirmed: new Map([[chain, JSON.parse(left.at(-1)?.toString() ?? "")]]), isAlone: true };
+  expect((await compareStore(log.directory, storeOf(chain, [...all, ...more]), options)).problems).toEqual([]);
+  expect((await compareStore(log.directory, storeOf(chain, left), options)).problems).toEqual([]);
+  const shorter = [...all, ...more].toSpliced(all.length - 1, 1);
+  expect((await compareStore(log.directory, storeOf(chain, shorter), options)).problems).toMatchObject([
+    { kind: "missing", seq: all.length - 1 },
+  ]);
+  const problemsOf = async (lines: readonly Buffer[]) =>
+    (await verifyStore(storeOf(chain, lines))).problems.filter((it) => it.kind !== "column").map((it) => it.kind);
+  expect(await problemsOf([...all, ...more])).toEqual([]);
+  expect(await problemsOf(left)).toEqual([]);
+  expect(await problemsOf(left.slice(1))).toEqual(["sequence"]);
+  // Whoever removed the beginning of a store's chain, and left no record of it.
+  const second = all.findIndex((it) => it.includes("segment-started"));
+  expect(await problemsOf(all.slice(second))).toEqual(["segment"]);
 });

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { isHeld } from "../chain.ts";
-import { listChains, listSegments, readLines, segmentName } from "../files.ts";
+import { listChains, listSegments, readLinesIfAny, segmentName } from "../files.ts";
 import { readLine } from "../line.ts";
 import type { AuditRecord } from "../record.ts";
 import { toCef } from "./cef.ts";
@@ -78,7 +78,7 @@ async function* exportChain(
   const numbers = await listSegments(chainDirectory);
   for (const number of numbers) {
     const file = segmentName(number);
-    for await (const lines of readLines(join(chainDirectory, file))) {
+    for await (const lines of readLinesIfAny(join(chainDirectory, file))) {
       const texts: string[] = [];
       for (const { bytes, number: line, terminated } of lines) {
         const read = readLine(bytes);

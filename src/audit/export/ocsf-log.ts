@@ -13,11 +13,15 @@ export function segmentStarted(record: AuditRecord, body: EventBody, context: Oc
   return logEvent(record, body, context, "Rotate", "the log goes on in another segment");
 }
 
+export function logTruncated(record: AuditRecord, body: EventBody, context: OcsfContext): OcsfEvent {
+  return logEvent(record, body, context, "Delete", "the oldest records are removed for their age");
+}
+
 function logEvent(
   record: AuditRecord,
   { facts }: EventBody,
   context: OcsfContext,
-  activity: "Recover" | "Rotate",
+  activity: "Recover" | "Rotate" | "Delete",
   message: string,
 ): OcsfEvent {
   return ocsfEvent(record, context, "log", {

@@ -7,7 +7,7 @@ import { type OcsfContext, type OcsfEvent, ocsfEvent, type Ruling } from "./ocsf
 import { fileEvent } from "./ocsf-file.ts";
 import { placeholderRefused } from "./ocsf-finding.ts";
 import { lifecycleEvent } from "./ocsf-lifecycle.ts";
-import { logRecovered, segmentStarted } from "./ocsf-log.ts";
+import { logRecovered, logTruncated, segmentStarted } from "./ocsf-log.ts";
 import { connectionClosed, connectionOpened, connectionRefused, portClosed, portExposed } from "./ocsf-network.ts";
 import { packageEvent } from "./ocsf-package.ts";
 import { actorIn } from "./ocsf-parts.ts";
@@ -81,6 +81,8 @@ function eventsOf(record: AuditRecord, body: EventBody, context: OcsfContext): [
       return [logRecovered(record, body, context)];
     case "segment-started":
       return [segmentStarted(record, body, context)];
+    case "log-truncated":
+      return [logTruncated(record, body, context)];
     default:
       return [otherEvent(record, body, context)];
   }

@@ -3,7 +3,7 @@ import { GatewayError } from "../../errors.ts";
 import { listSegments, readLines, segmentName } from "../files.ts";
 import { type Position, readLine } from "../line.ts";
 import { readBeginning, readStart } from "../truncate/beginning.ts";
-import type { Checkpoint } from "./checkpoint.ts";
+import type { Vouched } from "../truncate/vouched.ts";
 import { grown, leafHash, rootOf, sameTree, type Tree } from "./tree.ts";
 
 const NOT_REMEMBERED = "it was signed, and `keys/signed` does not remember what was: put `keys` back from a backup";
@@ -16,7 +16,7 @@ export interface RegrowOptions {
   /** The last record. */
   readonly position: Position;
   /** What was signed of this chain: nothing that contradicts it is ever signed. */
-  readonly signed: Checkpoint | undefined;
+  readonly vouched: Vouched | undefined;
 }
 
 /**
@@ -25,7 +25,8 @@ export interface RegrowOptions {
  * @throws GatewayError AUDIT_CORRUPT when the log is not the one that was signed, or its lines are not as many as its records
  */
 export async function regrowTree(options: RegrowOptions): Promise<Tree> {
-  const { directory, chain, segment, position, signed } = options;
+  const { directory, chain, segment, position, vouched } = options;
+  const signed = vouched?.signed;
   const size = position.seq + 1;
   if (signed && signed.size > size) {
     throw corrupt(chain, `it ends at record ${position.seq}, and a checkpoint of ${signed.size} records was signed`);
@@ -55,10 +56,11 @@ export async function regrowTree(options: RegrowOptions): Promise<Tree> {
   throw corrupt(chain, `its segments have ${tree.size} lines and should have ${size} records`);
 }
 
-async function startingPoint({ directory, chain, segment, signed }: RegrowOptions) {
+async function startingPoint({ directory, chain, segment, vouched }: RegrowOptions) {
+  const signed = vouched?.signed;
   const numbers = await listSegments(directory);
   if (!signed && (numbers[0] ?? 1) > 1) throw corrupt(chain, NOT_REMEMBERED);
-  const beginning = await readBeginning(directory, chain, numbers, signed?.size);
+  const beginning = await readBeginning(directory, chain, numbers, vouched);
   // Of what was never signed, nobody vouches for the tree that a segment begins with.
   for (let first = segment; signed && first > beginning.segment; first--) {
     const { tree } = (await readStart(directory, first)) ?? {};

@@ -1,4 +1,5 @@
 import type { Finding } from "../continuity.ts";
+import { readLine } from "../line.ts";
 import type { AuditRecord } from "../record.ts";
 import { startOf } from "../truncate/beginning.ts";
 import { readSeal } from "../truncate/seal.ts";
@@ -45,14 +46,14 @@ export function truncations(missing: () => number): Truncations {
     }
     if (body.event !== "log-truncated") return [];
     const seal = readSeal(record);
-    if (!seal) return [{ kind: "root", message: "it does not say what was removed" }];
+    if (!seal) return [{ kind: "segment", message: "it does not say what was removed" }];
     const { upTo, facts } = seal;
     const next = upTo.seq + 1;
     // What it names went with a later one; or there is nothing to compare with, which is said elsewhere.
     if (!tree || next < missing()) return [];
     const found = starts.get(next);
     if (found?.prev !== upTo.hash || !found.root.equals(rootOf(seal.tree))) {
-      return [{ kind: "root", message: "the records that it says were removed are not those that were before" }];
+      return [{ kind: "segment", message: "the records that it says were removed are not those that were before" }];
     }
     pending = facts.before;
     for (const it of starts.keys()) if (it < next) starts.delete(it);
@@ -71,4 +72,14 @@ export function truncations(missing: () => number): Truncations {
       return before === undefined ? { unsealed: records } : { truncated: { records, before } };
     },
   };
+}
+
+/** Whether a chain whose first line this is has lost what was before: the proof tells whether that was by rule. */
+export function isTruncated(firstLine: Buffer): boolean {
+  const read = readLine(firstLine);
+  return read.sound && startOf(read.record) !== undefined;
+}
+
+export function notSealed(what: string): Finding {
+  return { kind: "segment", message: `${what} are missing, and no signed record says that they were removed` };
 }

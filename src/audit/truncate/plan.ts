@@ -7,11 +7,11 @@ import { continuity } from "../continuity.ts";
 import { timeAt } from "../extent.ts";
 import { listSegments, readLines, segmentName } from "../files.ts";
 import type { Position } from "../line.ts";
-import type { Checkpoint } from "../proof/checkpoint.ts";
 import { grown, leafHash, rootOf, sameTree, type Tree } from "../proof/tree.ts";
 import type { AuditRecord } from "../record.ts";
 import { type Beginning, readBeginning, readStart } from "./beginning.ts";
 import type { SealFacts } from "./seal.ts";
+import type { Vouched } from "./vouched.ts";
 
 /** A record has room for so many changes of keys; older ones are followed from newer files of keys. */
 const MAX_ROTATIONS = 100;
@@ -26,7 +26,7 @@ export interface PlanOptions {
   /** Whether whoever is to have it has confirmed a segment of the chain. */
   readonly isShipped: (segment: number) => boolean;
   /** What was signed of the chain. */
-  readonly signed: Checkpoint;
+  readonly vouched: Vouched;
   /** Is waited for after each block of lines. */
   readonly pause?: (tookMs: number) => Promise<void>;
 }
@@ -43,14 +43,14 @@ export type Kept = "one segment" | "young" | "unshipped" | "unsigned";
  * @throws GatewayError AUDIT_CORRUPT: a damaged chain is never truncated
  */
 export async function planTruncation(options: PlanOptions): Promise<Plan | { readonly kept: Kept }> {
-  const { directory, chain, beforeMs, signed } = options;
+  const { directory, chain, beforeMs, vouched } = options;
   const numbers = await listSegments(directory);
   const [oldest] = numbers;
   if (oldest === undefined || numbers.length < 2) return { kept: "one segment" };
   // Most often there is nothing to do: a look at one record tells.
   const time = await timeAt(join(directory, segmentName(oldest)), 0);
   if (time !== undefined && Date.parse(time) >= beforeMs) return { kept: "young" };
-  const beginning = await readBeginning(directory, chain, numbers, signed.size);
+  const beginning = await readBeginning(directory, chain, numbers, vouched);
   const cut = await findCut(options, beginning, numbers);
   if ("kept" in cut) return cut;
   await compareWithSigned(options, cut.tree, numbers.slice(numbers.indexOf(cut.segments[1]) + 1));
@@ -62,7 +62,7 @@ async function findCut(
   beginning: Beginning,
   numbers: readonly number[],
 ): Promise<Plan | { readonly kept: Kept }> {
-  const { directory, chain, isShipped, signed } = options;
+  const { directory, chain, isShipped, vouched } = options;
   const check = continuity(chain, beginning.before);
   const names = await readdir(directory);
   const rotations: SealFacts["rotations"] = [...(beginning.seal?.facts.rotations ?? [])];
@@ -92,7 +92,7 @@ async function findCut(
     if (!sameTree(start.tree, tree) || start.before.hash !== check.position.hash) {
       throw corrupt(chain, `${segmentName(next)} does not begin behind the records before it`);
     }
-    if (tree.size > signed.size) {
+    if (tree.size > vouched.signed.size) {
       kept = "unsigned";
       break;
     }
@@ -147,7 +147,7 @@ async function readSegment(
 
 /** What stays is not parsed: that its lines are those that were signed says more. */
 async function compareWithSigned(
-  { directory, chain, signed, pause = noPause }: PlanOptions,
+  { directory, chain, vouched: { signed }, pause = noPause }: PlanOptions,
   from: Tree,
   numbers: readonly number[],
 ): Promise<void> {

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { messageOf } from "../../lib/error.ts";
-import { type HeldChain, holdThis } from "../chain.ts";
+import { type HeldChain, holdThis, isHeld } from "../chain.ts";
 import { timeAt } from "../extent.ts";
 import { listChains, listSegments, segmentName } from "../files.ts";
 import { type AuditLog, openHeldLog } from "../log.ts";
@@ -10,6 +10,7 @@ import { type Kept, type Plan, planTruncation } from "./plan.ts";
 import type { SealFacts } from "./seal.ts";
 import type { IsShipped } from "./shipped.ts";
 import { findUnfinished, finishTruncation, truncateChain } from "./truncate.ts";
+import { type Vouched, vouchedBy } from "./vouched.ts";
 
 export interface RetentionOptions {
   readonly auditDirectory: string;
@@ -60,22 +61,30 @@ export async function* applyRetention(options: RetentionOptions): AsyncGenerator
 
 type Result = Omit<ChainRetention, "chain">;
 
-async function planOf(options: RetentionOptions, chain: string): Promise<Plan | { readonly kept: Kept }> {
-  const { auditDirectory, beforeMs, isShipped, signer, pause } = options;
-  const signed = await signer.lastSigned(chain);
-  if (!signed) return { kept: "unsigned" };
+type Looked = Plan | { readonly kept: Kept };
+
+async function planOf(options: RetentionOptions, chain: string, vouched: Vouched): Promise<Looked> {
+  const { auditDirectory, beforeMs, isShipped, pause } = options;
   if (beforeMs === undefined) return { kept: "young" };
   return await planTruncation({
     directory: join(auditDirectory, chain),
-    ...{ chain, beforeMs, signed },
+    ...{ chain, beforeMs, vouched },
     isShipped: (segment) => isShipped(chain, segment),
     ...(pause && { pause }),
   });
 }
 
 async function lookAt(options: RetentionOptions, chain: string): Promise<Result> {
-  const plan = await planOf(options, chain);
+  if (options.own?.chain !== chain && isHeld(join(options.auditDirectory, chain))) return { kept: "held" };
+  const vouched = await vouchedOf(options, chain);
+  if (!vouched) return { kept: "unsigned" };
+  const plan = await planOf(options, chain, vouched);
   return "kept" in plan ? plan : { removed: plan };
+}
+
+async function vouchedOf({ signer }: RetentionOptions, chain: string): Promise<Vouched | undefined> {
+  const signed = await signer.lastSigned(chain);
+  return signed && vouchedBy(signer, signed);
 }
 
 async function treat(options: RetentionOptions, chain: string): Promise<Result> {
@@ -83,8 +92,10 @@ async function treat(options: RetentionOptions, chain: string): Promise<Result> 
   const directory = join(auditDirectory, chain);
   const isOwn = own?.chain === chain;
   // Chains that have nothing to remove are not even held: a gateway that starts would have to begin another.
-  const hasMore = (await findUnfinished(directory, await signer.lastSigned(chain))) !== undefined;
-  if (!hasMore && !(await mayBeOld(directory, beforeMs))) return { kept: "young" };
+  const before = await vouchedOf(options, chain);
+  const hasMore = before && (await findUnfinished(directory, before)) !== undefined;
+  const kept = hasMore ? undefined : await whyKept(directory, beforeMs);
+  if (kept) return { kept };
   await using stack = new AsyncDisposableStack();
   const held = isOwn ? undefined : holdThis(auditDirectory, chain);
   if (!held && !isOwn) return { kept: "held" };
@@ -92,11 +103,13 @@ async function treat(options: RetentionOptions, chain: string): Promise<Result> 
     stack.use(held);
     await signer.confirm();
   }
-  const unfinished = await findUnfinished(directory, await signer.lastSigned(chain));
+  const vouched = await vouchedOf(options, chain);
+  if (!vouched) return { kept: "unsigned" };
+  const unfinished = await findUnfinished(directory, vouched);
   const isFinished = unfinished && (await finishTruncation(directory, unfinished));
-  const before = isFinished ? { finished: unfinished.segments.length } : {};
-  const plan = await planOf(options, chain);
-  if ("kept" in plan) return { ...before, ...plan };
+  const done = isFinished ? { finished: unfinished.segments.length } : {};
+  const plan = await planOf(options, chain, vouched);
+  if ("kept" in plan) return { ...done, ...plan };
   const { why, by } = options;
   const how = { directory, beforeMs: beforeMs ?? 0, why, ...(by !== undefined && { by }) };
   if (!held) {
@@ -107,7 +120,7 @@ async function treat(options: RetentionOptions, chain: string): Promise<Result> 
     await using log = await openOther(options, held);
     await truncateChain(plan, { ...how, log });
   }
-  return { ...before, removed: plan };
+  return { ...done, removed: plan };
 }
 
 async function openOther(options: RetentionOptions, held: HeldChain): Promise<AuditLog> {
@@ -115,10 +128,11 @@ async function openOther(options: RetentionOptions, held: HeldChain): Promise<Au
   return await openHeldLog({ directory, gateway, signer, ...(hide && { hide }) }, held);
 }
 
-async function mayBeOld(directory: string, beforeMs: number | undefined): Promise<boolean> {
+/** Why nothing can go, by a look at one record; undefined: something may. */
+async function whyKept(directory: string, beforeMs: number | undefined): Promise<Kept | undefined> {
   const numbers = await listSegments(directory);
   const [first] = numbers;
-  if (beforeMs === undefined || first === undefined || numbers.length < 2) return false;
+  if (first === undefined || numbers.length < 2) return "one segment";
   const time = await timeAt(join(directory, segmentName(first)), 0);
-  return time === undefined || Date.parse(time) < beforeMs;
+  return beforeMs === undefined || (time !== undefined && Date.parse(time) >= beforeMs) ? "young" : undefined;
 }

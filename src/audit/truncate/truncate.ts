@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { isMissing } from "../../lib/error.ts";
 import { listSegments, readLines, segmentName, syncDirectory } from "../files.ts";
 import type { AuditLog } from "../log.ts";
-import type { Checkpoint } from "../proof/checkpoint.ts";
 import { EMPTY_TREE, grown, leafHash, sameTree, treeFacts } from "../proof/tree.ts";
 import { newestSeal, readStart } from "./beginning.ts";
 import { belongsTo, type Plan } from "./plan.ts";
 import { type Seal, type SealFacts, sealBody } from "./seal.ts";
+import type { Vouched } from "./vouched.ts";
 
 export interface TruncateOptions extends Pick<SealFacts, "why" | "by"> {
   readonly directory: string;
@@ -36,12 +36,9 @@ export interface Unfinished {
 }
 
 /** What a removal that was cut short has left; undefined: nothing. Reads a segment or two. */
-export async function findUnfinished(
-  directory: string,
-  signed: Checkpoint | undefined,
-): Promise<Unfinished | undefined> {
+export async function findUnfinished(directory: string, vouched: Vouched): Promise<Unfinished | undefined> {
   const numbers = await listSegments(directory);
-  const seal = signed && (await newestSeal(directory, numbers, signed.size));
+  const seal = await newestSeal(directory, numbers, vouched);
   const [first, ...others] = numbers.filter((it) => seal && it <= seal.facts.segments[1]);
   // The last one has the seal, or what is behind it.
   if (!seal || first === undefined || others.length + 1 === numbers.length) return undefined;
