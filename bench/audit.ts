@@ -3,6 +3,7 @@ import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bodyText } from "../src/audit/body.ts";
+import { openDigestKey } from "../src/audit/digest-key.ts";
 import { GENESIS_HASH, sealLine } from "../src/audit/line.ts";
 import { openAuditLog } from "../src/audit/log.ts";
 import { openSigner } from "../src/audit/proof/signer.ts";
@@ -32,6 +33,7 @@ export async function benchAudit(): Promise<Row[]> {
       );
     }
     rows.push(
+      await redactingWriters(directory),
       await signedWriters(directory),
       ...(await verification(join(directory, "w64"), join(directory, "signed"))),
     );
@@ -39,6 +41,26 @@ export async function benchAudit(): Promise<Row[]> {
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** Writers whose policy names fields and whose digests are keyed, and such without, in turns. */
+async function redactingWriters(directory: string): Promise<Row> {
+  const names = ["customerId", "customer-name", "exec.cwd"];
+  const key = await openDigestKey(join(directory, "digests", "redaction.key"));
+  const body = { ...record(), arguments: { ...argumentsOf(), stdin: { bytes: 7, sha256: "0".repeat(64) } } };
+  const ruled: number[] = [];
+  const plain: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [rates, options] of [
+      [plain, {}],
+      [ruled, { key, fields: () => names }],
+    ] as const) {
+      const place = join(directory, rates === ruled ? "ruled" : "plain");
+      await using log = await openAuditLog({ directory: place, gateway: "gw-bench", ...options });
+      rates.push(await perSecond(64, () => log.append(body)));
+    }
+  }
+  return row("audit records, 64 writers, fields named by policy", ruled, "records/s", "none named", plain);
 }
 
 /** Writers with and without a key, in turns, so that what else the machine does hits both. */
@@ -109,11 +131,15 @@ export function record(): IntentBody {
     callId: "call-0mwplkhc8c2b36263ab4f8dbd",
     principal: { id: "local:bench", client: { name: "bench", version: "1" }, transport: "stdio" },
     tool: "exec",
-    arguments: { argv: ["python3", "main.py"], cwd: "/workspace", env: [], background: false },
+    arguments: argumentsOf(),
     sessionId: "ses-0mwplkhc8c2b36263ab4f8dbd",
     decision: "permit",
     policies: [{ id: "sandbox.cedar#run", effect: "permit" }],
     problems: [],
     bundle: { name: "default", version: "1.0.0", digest: `sha256:${"0".repeat(64)}` },
   };
+}
+
+function argumentsOf() {
+  return { argv: ["python3", "main.py"], cwd: "/workspace", env: [], background: false };
 }

@@ -3,7 +3,7 @@ import { type CallKept, createCallMemory } from "./call-memory.ts";
 import type { DigestKey } from "./digest-key.ts";
 import { factsIn, textIn } from "./facts.ts";
 import { withKeyedDigests } from "./keyed.ts";
-import { namesWith } from "./names.ts";
+import { type Names, namesWith } from "./names.ts";
 import { type EventBody, type IntentBody, type Json, PROOF_EVENTS, type RecordBody } from "./record.ts";
 import { type RedactOptions, redact } from "./redact.ts";
 import type { Hide } from "./redact-text.ts";
@@ -67,12 +67,12 @@ export function createRedactor({ hide, fields = () => undefined, key }: Redactio
     return { clean: { ...redactedAs({ ...body, facts: null }, plain), facts }, isRuled };
   }
 
-  function cleanIntent(body: IntentBody, rules: FieldRules) {
+  function cleanIntent(body: IntentBody, rules: Rules) {
     const own = new Set([...rules.anywhere, ...(rules.ofTools.get(body.tool) ?? NONE)]);
     const { request, ...rest } = body;
     const { arguments: args, problems } = body;
     const call = calls.begun(body, (name) => own.has(normalName(name)));
-    const options = { ...plain, names: namesWith(rules.anywhere), hide: call.hiding(hide) };
+    const options = { ...plain, names: rules.names, hide: call.hiding(hide) };
     const clean = {
       ...redactedAs({ ...rest, arguments: null, problems: [] }, plain),
       arguments: redact(struck(args, own), options),
@@ -83,8 +83,7 @@ export function createRedactor({ hide, fields = () => undefined, key }: Redactio
   }
 
   function cleanFacts(facts: Json, { rules, own, call, isRuled }: Of): Json {
-    const names = namesWith(rules.anywhere);
-    const options = { ...plain, names, hide: call?.hiding(hide) ?? hide ?? ((text: string) => text) };
+    const options = { ...plain, names: rules.names, hide: call?.hiding(hide) ?? hide ?? ((text: string) => text) };
     if (typeof facts !== "object" || facts === null || Array.isArray(facts)) return redact(facts, options);
     const all = new Set([...rules.anywhere, ...own]);
     const members = Object.entries(facts).map(([name, value]): Json => {
@@ -112,8 +111,12 @@ const NONE: ReadonlySet<string> = new Set();
 const NO_NAMES: readonly string[] = [];
 const STRUCK = "[redacted:policy]";
 
+interface Rules extends FieldRules {
+  readonly names: Names;
+}
+
 interface Of {
-  readonly rules: FieldRules;
+  readonly rules: Rules;
   /** Of the tool whose call it is. */
   readonly own: ReadonlySet<string>;
   readonly call: CallKept | undefined;
@@ -130,11 +133,13 @@ function ofAll({ ofTools }: FieldRules): ReadonlySet<string> {
 }
 
 /** The rules of the names, made again when they are others. */
-function memoized(fields: () => readonly string[] | undefined): () => FieldRules {
-  let last: { readonly names: readonly string[]; readonly rules: FieldRules } | undefined;
+function memoized(fields: () => readonly string[] | undefined): () => Rules {
+  let last: { readonly names: readonly string[]; readonly rules: Rules } | undefined;
   return () => {
     const names = fields() ?? NO_NAMES;
-    if (last?.names !== names) last = { names, rules: fieldRules(names) };
+    if (last?.names === names) return last.rules;
+    const rules = fieldRules(names);
+    last = { names, rules: { ...rules, names: namesWith(rules.anywhere) } };
     return last.rules;
   };
 }

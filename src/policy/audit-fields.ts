@@ -1,5 +1,9 @@
 import { nameWords } from "../lib/name-words.ts";
 
+const MAX_KNOWN = 1_000;
+const MAX_KNOWN_CHARS = 64;
+const normal = new Map<string, string>();
+
 /**
  * Names by which records are found, counted, verified and put together again: without their values the log could not say who did what, and why it was
  * allowed. They are what the gateway itself says, and no rule of a policy reaches them.
@@ -25,7 +29,13 @@ const RESERVED: ReadonlySet<string> = new Set(
 
 /** One spelling for all of a name: compared with it, case and separators make no difference. */
 export function normalName(name: string): string {
-  return nameWords(name).join("");
+  const known = normal.get(name);
+  if (known !== undefined) return known;
+  const made = nameWords(name).join("");
+  // Records use few names, and those again and again; agents can use others.
+  if (normal.size >= MAX_KNOWN) normal.clear();
+  if (name.length <= MAX_KNOWN_CHARS) normal.set(name, made);
+  return made;
 }
 
 /** @param normal a normal name */

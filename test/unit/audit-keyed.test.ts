@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import canonicalize from "canonicalize";
 import fc from "fast-check";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { bodyText } from "../../src/audit/body.ts";
 import { digestKeyFile, openDigestKey, readDigestKey } from "../../src/audit/digest-key.ts";
 import { contentHash } from "../../src/audit/export/ocsf-parts.ts";
@@ -13,6 +13,7 @@ import { MAX_STRING_CHARS, redact } from "../../src/audit/redact.ts";
 import { createRedactor } from "../../src/audit/redact-body.ts";
 import { shell } from "../../src/capability/shell.ts";
 import { writeFile } from "../../src/capability/write-file.ts";
+import { digestCommand } from "../../src/cli/audit-digest.ts";
 import { learnScripts } from "../../src/policy/learn/programs.ts";
 import { hasKeyedDigest, readRecorded, recordedRequest } from "../../src/policy/replay.ts";
 import { scratch } from "../support/audit.ts";
@@ -215,6 +216,35 @@ test("a call that policy's names are about has keyed digests only", () => {
   };
   expect(JSON.stringify(ruled.redacted(body))).not.toContain(SHA);
   expect(JSON.stringify(ruled.redacted(outcome("c", { bytes: 9_000, sha256: SHA })))).not.toContain(SHA);
+});
+
+test("at the command line, both digests of a content; nothing without the key", async () => {
+  const place = scratch();
+  const keyFile = join(place, "keys", "audit.key");
+  const file = join(place, "notes.txt");
+  writeFileSync(file, "hunter2");
+  const printed = async (...args: string[]) => {
+    const spy = vi.spyOn(process.stdout, "write").mockReturnValue(true);
+    try {
+      await digestCommand({ keyFile: () => keyFile })
+        .exitOverride()
+        .parseAsync(args, { from: "user" });
+      return spy.mock.calls.map(([text]) => String(text)).join("");
+    } finally {
+      spy.mockRestore();
+    }
+  };
+  await expect(printed(file)).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    message: expect.stringContaining("first start"),
+  });
+  const own = await openDigestKey(digestKeyFile(keyFile));
+  expect(await printed(file)).toBe(`sha256      ${SHA}\nhmacSha256  ${own.keyed(SHA)}\n`);
+  expect(JSON.parse(await printed(file, "--json"))).toEqual({ sha256: SHA, hmacSha256: own.keyed(SHA) });
+  expect(await printed("--sha256", SHA.toUpperCase())).toContain(own.keyed(SHA));
+  await expect(printed()).rejects.toMatchObject({ code: "INVALID_ARGUMENTS" });
+  await expect(printed(file, "--sha256", SHA)).rejects.toMatchObject({ code: "INVALID_ARGUMENTS" });
+  await expect(printed(join(place, "none"))).rejects.toMatchObject({ code: "INVALID_ARGUMENTS" });
 });
 
 describe("whoever reads them", () => {
