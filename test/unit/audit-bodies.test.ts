@@ -272,3 +272,15 @@ test("no error has the key, or what was to be kept", async () => {
     ).not.toContain(secretive);
   }
 });
+
+test("keys whose bodies have no place are not left behind, however often it is tried", async () => {
+  const data = scratch();
+  const { bodies, places } = testBodies(data);
+  rmSync(places.directory, { recursive: true });
+  writeFileSync(places.directory, "no directory");
+  for (let at = 0; at < 3; at++) {
+    const keeping = bodies.keep({ sessionId: "ses-1", callId: `call-${at}`, name: "result" }, 1);
+    await expect(keeping).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
+  }
+  expect(filesBelow(places.keysDirectory)).toEqual([]);
+});

@@ -86,9 +86,16 @@ export function openBodyStore({ places, room, hide, nowMs = Date.now }: BodyStor
 
 /** Makes a key and the directory of what it will encrypt, in this order: what has no key is of one that was erased. */
 async function makePlace(places: BodyPlaces, keyId: string): Promise<string> {
-  await makeKey(keyPath(places, keyId));
-  await makeDirectory(keptPath(places, keyId));
-  return keyId;
+  const key = keyPath(places, keyId);
+  try {
+    await makeKey(key);
+    await makeDirectory(keptPath(places, keyId));
+    return keyId;
+  } catch (error) {
+    // What failed is tried again under another id: nothing is left of it, unless the key was there before.
+    if (codeOf(error) !== "EEXIST") await rm(key, { force: true });
+    throw error;
+  }
 }
 
 /** Whether the body is on disk, and its key still there. A file that could not be written is gone. */
