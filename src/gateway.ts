@@ -26,6 +26,7 @@ import { endMachineProcess } from "./engine/qemu/machine-process.ts";
 import { createQemuEngine } from "./engine/qemu/qemu.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
 import { openImageStore } from "./image/store.ts";
+import { inspectSandbox } from "./inspect-sandbox.ts";
 import { messageOf } from "./lib/error.ts";
 import { newId } from "./lib/id.ts";
 import { once } from "./lib/once.ts";
@@ -38,6 +39,7 @@ import { createMounts } from "./mounts/mounts.ts";
 import { canEverPermit, decide } from "./policy/decide.ts";
 import { holdPolicy } from "./policy/in-force.ts";
 import { createAdmission } from "./session/admission.ts";
+import { openInspectionDoor } from "./session/inspection-door.ts";
 import { openLedger } from "./session/ledger.ts";
 import { reconcile } from "./session/reconcile.ts";
 import { createSessions } from "./session/sessions.ts";
@@ -170,6 +172,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
           return await (await import("./container/docker.ts")).startContainer(spec, machine, signal);
         },
         adoptContainer: agentContainer,
+        inspect: inspectSandbox,
         attest: async (sandbox, signal) => {
           // Copies have the boot id of what they were copied from; what tells them apart is the name that each was given.
           const booted = sandbox.machine.facts.start === "cold";
@@ -211,6 +214,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
     }),
   );
   stack.use(policy.onChange(() => sessions.review()));
+  stack.use(await openInspectionDoor({ home: ledger.home, inspect: sessions.inspect, log }));
   stack.use(
     configured.watch(
       () => live.replace(configured.load),
