@@ -116,6 +116,7 @@ program.addCommand(
   complianceCommand({
     version: VERSION,
     directory: (dataDir) => config(dataDir).auditDirectory,
+    stateDirectory: (dataDir) => config(dataDir).stateDirectory,
     mappings: join(PACKAGE_ROOT, "compliance"),
   }),
 );
