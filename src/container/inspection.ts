@@ -4,6 +4,8 @@ import { printable } from "../lib/text.ts";
 
 const MAX_CHARS = 256;
 const MAX_ITEMS = 64;
+/** Ours have 3 KiB. A record that is too large is kept as a digest (`audit/body.ts`), and nobody would read what is wrong. */
+const MAX_WORD_BYTES = 32 * 1024;
 
 /** The engine belongs to the guest: text is capped and printable, lists are short, and what is not of the form is no answer. */
 const text = z
@@ -103,7 +105,9 @@ export interface EngineWord {
  * @throws GatewayError CHANNEL_VIOLATION when it can't be read, or is more than a container of ours has
  */
 export function readEngineWord(inspect: unknown, info: unknown): EngineWord {
-  return { container: containerFactsOf(read(inspected, inspect)), engine: engineFactsOf(read(engineInfo, info)) };
+  const word = { container: containerFactsOf(read(inspected, inspect)), engine: engineFactsOf(read(engineInfo, info)) };
+  if (Buffer.byteLength(JSON.stringify(word)) <= MAX_WORD_BYTES) return word;
+  throw new GatewayError("CHANNEL_VIOLATION", "the engine says more of its container than there is to say");
 }
 
 function containerFactsOf({ HostConfig: host, Config: config, State: state, ...of }: z.infer<typeof inspected>) {

@@ -22,6 +22,7 @@ export interface Asked {
 /**
  * Asks every gateway that runs on a state directory to inspect its sessions now; resolves when what they saw is on record. Those that have died
  * are left out.
+ * @throws GatewayError CONFIG_INVALID when the directory can't be read
  */
 export async function askGateways(stateDirectory: string, signal: AbortSignal): Promise<readonly Asked[]> {
   const gateways = join(stateDirectory, "gateways");
@@ -84,6 +85,6 @@ async function names(directory: string): Promise<string[]> {
     return found.flatMap((it) => (it.isDirectory() && !it.name.startsWith(".") ? [it.name] : []));
   } catch (error) {
     if (isMissing(error)) return [];
-    throw error;
+    throw new GatewayError("CONFIG_INVALID", `gateways can't be looked for in \`${directory}\`: ${messageOf(error)}`);
   }
 }

@@ -13,7 +13,7 @@ export interface DoorPorts {
   readonly log: Logger;
 }
 
-/** Who asks meanwhile is told to come back. */
+/** More at once are hung up on. */
 const MAX_ASKING = 16;
 
 /**

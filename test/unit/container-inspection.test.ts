@@ -114,6 +114,7 @@ test.each(Object.entries(WEAKER))("%s is told", (words, change) => {
   expect(weaker.join("\n")).toContain(words);
 });
 
+const MOUNT_OF_A_KIB = { ...bind, Source: "\u20ac".repeat(200), Destination: '"'.repeat(200) };
 const MALFORMED: readonly [string, Change][] = [
   ["another type", host("Privileged", "false")],
   ["a missing member", ({ HostConfig }) => set(HostConfig, "Privileged", undefined)],
@@ -125,6 +126,15 @@ const MALFORMED: readonly [string, Change][] = [
       "SecurityOpt",
       Array.from({ length: 65 }, () => "no-new-privileges:true"),
     ),
+  ],
+  [
+    "more than there is to say",
+    (it) =>
+      set(
+        it,
+        "Mounts",
+        Array.from({ length: 64 }, () => MOUNT_OF_A_KIB),
+      ),
   ],
   ["an id that is none", (it) => set(it, "Id", "../../version")],
   ["no list", (it) => set(it, "Mounts", { length: 0 })],
