@@ -42,7 +42,7 @@ function privileges({ HostConfig: host, ...asked }: Options, it: ContainerFacts)
     [seen.length === 0, `kernel paths are not hidden: ${seen.join(" ")}`],
     [writable.length === 0, `kernel paths can be written: ${writable.join(" ")}`],
     [it.sysctls.length === 0, `it has kernel settings of its own: ${it.sysctls.join(" ")}`],
-    [it.execs === 0, `${it.execs} programs were started through the engine`],
+    [it.execs === 0, `programs were started through the engine: ${it.execs}`],
   ];
 }
 

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { Agent, createServer, type RequestListener } from "node:http";
 import { type AddressInfo, connect } from "node:net";
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { inspectContainer } from "../../src/container/docker.ts";
 import { hardenedOptions } from "../../src/container/hardening.ts";
@@ -98,7 +99,7 @@ const WEAKER: Readonly<Record<string, Change>> = {
     set(it, "Mounts", [{ Type: "volume", Source: "/v", Destination: "/tmp", RW: true, Propagation: "rshared" }]),
   "it is in the networks none bridge": ({ NetworkSettings }) =>
     set(NetworkSettings, "Networks", { none: {}, bridge: {} }),
-  "2 programs were started through the engine": (it) => set(it, "ExecIDs", ["a", "b"]),
+  "programs were started through the engine: 2": (it) => set(it, "ExecIDs", ["a", "b"]),
   "the container does not run: it is paused": ({ State }) => {
     set(State, "Running", false);
     set(State, "Status", "paused");
@@ -143,6 +144,34 @@ const MALFORMED: readonly [string, Change][] = [
 
 test.each(MALFORMED)("an answer with %s is not read", (_, change) => {
   expect(() => readEngineWord(...changed(change))).toThrow(expect.objectContaining({ code: "CHANNEL_VIOLATION" }));
+});
+
+/** Every place in a JSON value, as the keys that lead there. */
+function placesIn(value: unknown, path: readonly string[] = []): (readonly string[])[] {
+  const members = typeof value === "object" && value !== null ? Object.entries(value) : [];
+  return [path, ...members.flatMap(([key, member]) => placesIn(member, [...path, key]))].filter((it) => it.length > 0);
+}
+
+test("whatever an engine answers in whichever place, it is read within bounds or breaks its word", () => {
+  const places = placesIn({ inspect: INSPECT, info: INFO });
+  fc.assert(
+    fc.property(fc.constantFrom(...places), fc.jsonValue({ maxDepth: 3 }), (path, value) => {
+      const answer = structuredClone({ inspect: INSPECT, info: INFO });
+      const [last = "", ...above] = path.toReversed();
+      const parent = above.toReversed().reduce((at: object, key) => Reflect.get(at, key), answer);
+      Reflect.set(parent, last, value);
+      try {
+        const word = readEngineWord(answer.inspect, answer.info);
+        const weaker = weakerThan(asked, word);
+        expect(Buffer.byteLength(JSON.stringify(word))).toBeLessThanOrEqual(32 * 1024);
+        // biome-ignore lint/suspicious/noControlCharactersInRegex: that there are none is the point
+        expect([...weaker, JSON.stringify(word)].join("")).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e]/);
+      } catch (error) {
+        expect(error).toMatchObject({ name: "GatewayError", code: "CHANNEL_VIOLATION" });
+      }
+    }),
+    { numRuns: 500 },
+  );
 });
 
 test("what an engine says has no control characters, in facts and in what is told of them", () => {
