@@ -78,7 +78,7 @@ Exit codes: 0 the report is there, 1 the same, and the log contradicts itself or
 
 Without --live nothing is looked at: the report has what sessions attested when they were opened, and what earlier inspections saw. With it each
 gateway asks the container engine in each session's machine, and its own host about the machine's process; a session that is confined less than it
-was made is ended. Sessions that sleep on disk are not woken. Gateways of this user are asked, or by root everybody's.`,
+was made is ended. Sessions that sleep on disk are not woken. Who asks has to be the gateways' own user, or root.`,
     )
     .action(async (audit: string | undefined, options: Options) => {
       if (options.live && audit !== undefined) {

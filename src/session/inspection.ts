@@ -3,7 +3,7 @@ import type { EventBody, Json } from "../audit/record.ts";
 import type { ContainerSpec } from "../container/container.ts";
 import type { Machine } from "../engine/engine.ts";
 import { asGatewayError, GatewayError } from "../errors.ts";
-import { abortable, deadline } from "../lib/deadline.ts";
+import { deadline } from "../lib/deadline.ts";
 import type { Logger } from "../log.ts";
 import type { Processes } from "./processes.ts";
 import type { Rest } from "./rest.ts";
@@ -48,6 +48,7 @@ export interface Inspected {
 
 /** An emulated machine on a busy computer takes seconds. */
 const INSPECT_MS = 45_000;
+const TOO_LONG = "it took too long";
 /** The whole of it is on record beside. */
 const MAX_WHY_CHARS = 1_000;
 
@@ -65,17 +66,13 @@ export async function inspectSession(session: Inspected, signal: AbortSignal): P
   }
   const until = deadline(INSPECT_MS, signal);
   try {
-    const looked = await abortable(
-      open.rest.look(() => look(session, open.sandbox, open.processes, until)),
-      until,
-    );
+    const looked = await open.rest.look(() => look(session, open.sandbox, open.processes, until), until);
     if (looked) return looked;
   } catch (error) {
     signal.throwIfAborted();
-    const { code, message } = until.aborted
-      ? new GatewayError("CONTAINER_FAILED", "it took too long")
-      : asGatewayError(error);
-    if (code === "AUDIT_UNWRITABLE") throw error;
+    const failure = asGatewayError(error);
+    if (failure.code === "AUDIT_UNWRITABLE") throw failure;
+    const { code, message } = error === until.reason ? new GatewayError("CONTAINER_FAILED", TOO_LONG) : failure;
     session.log.warn({ sessionId, err: error }, "a session could not be inspected");
     await record("session-inspected", { state: "unseen", code, problem: message });
     return { sessionId, state: "unseen", weaker: [], problem: message };

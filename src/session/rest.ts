@@ -1,6 +1,6 @@
 import { asJson } from "../audit/as-json.ts";
 import type { EventBody, Json } from "../audit/record.ts";
-import { deadline } from "../lib/deadline.ts";
+import { abortable, deadline } from "../lib/deadline.ts";
 import type { Sleeper } from "./hibernation.ts";
 
 const REST_AFTER_MS = 30_000;
@@ -43,15 +43,16 @@ export class Rest {
 
   /**
    * Has a paused sandbox go on while `act` looks at it. One that is asleep on disk stays asleep, and nothing is answered of it. Whoever uses the
-   * sandbox does not wait for `act`. @throws GatewayError MACHINE_LOST, and what `act` throws
+   * sandbox does not wait for `act`. `signal` ends the waiting for what is under way, not `act`.
+   * @throws GatewayError MACHINE_LOST, the signal's reason, and what `act` throws
    */
-  async look<T>(act: () => Promise<T>): Promise<T | undefined> {
+  async look<T>(act: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
     const { sandbox } = this.#ports;
     this.#looking += 1;
     try {
       const going = this.#last.then(() => (sandbox.isHibernated ? undefined : this.#resume()));
       this.#last = going.catch(() => undefined);
-      await going;
+      await abortable(going, signal);
       return sandbox.isHibernated ? undefined : await act();
     } finally {
       this.#looking -= 1;
