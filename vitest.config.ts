@@ -9,8 +9,8 @@ import LongestFirst from "./test/support/longest-first.ts";
  */
 const PAIRS = [
   "test/contract/container-by-*.test.ts",
-  "test/contract/{egress,egress-secrets,image,snapshot}.test.ts",
-  "test/e2e/{bad-input,clients,deaf-client,failure,governance,many,mounts,network,preview,session,skill-cli,skills,skills-shipped,snapshots}.test.ts",
+  "test/contract/{egress,egress-secrets,image,inspection,snapshot}.test.ts",
+  "test/e2e/{bad-input,clients,deaf-client,failure,governance,inspection,many,mounts,network,preview,session,skill-cli,skills,skills-shipped,snapshots}.test.ts",
   "test/hostile/{disk-full,egress,egress-flow,inside,mounts,overlay,paths,runner,snapshots}.test.ts",
   "test/{contract,e2e,hostile}/package*.test.ts",
 ];

@@ -111,6 +111,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
     (await import("./cli/compliance.ts")).complianceCommand({
       version: VERSION,
       directory: (dataDir) => config(dataDir).auditDirectory,
+      stateDirectory: (dataDir) => config(dataDir).stateDirectory,
       mappings: join(PACKAGE_ROOT, "compliance"),
     }),
   snapshot: async () => (await import("./cli/snapshot.ts")).snapshotCommand({ directories: config }),

@@ -27,6 +27,7 @@ import { endMachineProcess } from "./engine/qemu/machine-process.ts";
 import { createQemuEngine } from "./engine/qemu/qemu.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
 import { openImageStore } from "./image/store.ts";
+import { inspectSandbox } from "./inspect-sandbox.ts";
 import { openKeptBodies } from "./kept-bodies.ts";
 import { messageOf } from "./lib/error.ts";
 import { newId } from "./lib/id.ts";
@@ -42,6 +43,7 @@ import { canEverPermit, decide } from "./policy/decide.ts";
 import { holdPolicy } from "./policy/in-force.ts";
 import type { PolicyInForce } from "./policy/layer.ts";
 import { createAdmission } from "./session/admission.ts";
+import { openInspectionDoor } from "./session/inspection-door.ts";
 import { openLedger } from "./session/ledger.ts";
 import { reconcile } from "./session/reconcile.ts";
 import { createSessions } from "./session/sessions.ts";
@@ -184,6 +186,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
           return await (await import("./container/docker.ts")).startContainer(spec, machine, signal);
         },
         adoptContainer: agentContainer,
+        inspect: inspectSandbox,
         attest: async (sandbox, signal) => {
           // Copies have the boot id of what they were copied from; what tells them apart is the name that each was given.
           const booted = sandbox.machine.facts.start === "cold";
@@ -225,6 +228,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
     }),
   );
   stack.use(policy.onChange(() => sessions.review()));
+  stack.use(await openInspectionDoor({ home: ledger.home, inspect: sessions.inspect, log }));
   stack.use(
     configured.watch(
       () => live.replace(configured.load),

@@ -81,6 +81,12 @@ export const EVENTS = [
   "skill-refused",
   "session-lost",
   "session-refused",
+  /**
+   * Looked at from outside of its container, when somebody asked for it; facts `{ state }`, of one that could be looked at `{ state: "inspected",
+   * machineId, running, container, engine, machine, weaker: […] }`: `container` and `engine` are the word of the machine's own container
+   * engine, `machine` is what the host sees of its process, and `weaker` in which ways that is less than was demanded; `unseen`: `{ code, problem }`.
+   */
+  "session-inspected",
   "process-ended",
   /** A program in the sandbox is let through: before a byte leaves; facts `{ connectionId, host, port, scheme, policies, calls, approvalId? }`. */
   "connection-opened",

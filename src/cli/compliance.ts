@@ -12,11 +12,14 @@ import { printable } from "../lib/text.ts";
 import { print, readable } from "./audit-io.ts";
 import { write } from "./audit-sbom.ts";
 import { jsonLine } from "./audit-text.ts";
+import { inspectNow } from "./inspect-now.ts";
 import { parseMoment } from "./moment.ts";
 
 export interface ComplianceContext {
   /** The audit directory below a data directory, or below the configured one. */
   readonly directory: (dataDir: string | undefined) => string;
+  /** Where its gateways can be reached. */
+  readonly stateDirectory: (dataDir: string | undefined) => string;
   /** Where the mappings are. */
   readonly mappings: string;
   /** Glovebox's own. */
@@ -31,13 +34,17 @@ interface Options {
   readonly since?: number;
   readonly until?: number;
   readonly output?: string;
+  readonly live?: boolean;
   readonly dataDir?: string;
 }
 
 /** How long nothing is said of what is going on. */
 const QUIET_MS = 2_000;
 
-/** `glovebox compliance report|list`. They read, and never change, the log; a gateway may be writing it. */
+/**
+ * `glovebox compliance report|list`. They read the log, and never write it; a gateway may be writing it meanwhile, as those do that `--live` asks to
+ * look at their sessions.
+ */
 export function complianceCommand(context: ComplianceContext): Command {
   const command = new Command("compliance")
     .description("say which evidence the audit log holds for controls of known frameworks")
@@ -49,6 +56,7 @@ A report says what was found, what was not, and what of a control Glovebox can't
 Examples:
   $ glovebox compliance list
   $ glovebox compliance report --framework owasp-agentic-2026
+  $ glovebox compliance report --framework cis-docker-1.6 --live
   $ glovebox compliance report --framework all --format html --output evidence.html
   $ glovebox compliance report --framework nist-800-53 --since 2026-10-01 --until 2026-11-01 --format json`,
     );
@@ -60,6 +68,7 @@ Examples:
     .option("--since <time>", "only what is on record since then: 2026-11-21 or 2026-11-21T09:30:00Z", parseMoment)
     .option("--until <time>", "only what is on record before then", parseMoment)
     .addOption(new Option("--format <format>", "of the report").choices(Object.keys(FORMATS)).default("markdown"))
+    .option("--live", "first have every gateway that runs look at its sessions, and record what it sees")
     .option("-o, --output <file>", "write it there; a file that exists is replaced")
     .option("--data-dir <dir>", "where the log is kept (env GLOVEBOX_DATA_DIR)")
     .addHelpText(
@@ -67,11 +76,19 @@ Examples:
       `
 Exit codes: 0 the report is there, 1 the same, and the log contradicts itself or does not verify.
 
-Sessions that run now are not looked at; what they attested when they were opened is on record.`,
+Without --live nothing is looked at: the report has what sessions attested when they were opened, and what earlier inspections saw. With it each
+gateway asks the container engine in each session's machine, and its own host about the machine's process; a session that is confined less than it
+was made is ended. Sessions that sleep on disk are not woken. Who asks has to be the gateways' own user, or root.`,
     )
-    .action((audit: string | undefined, options: Options) =>
-      report(audit === undefined ? context.directory(options.dataDir) : resolve(audit), options, context),
-    );
+    .action(async (audit: string | undefined, options: Options) => {
+      if (options.live && audit !== undefined) {
+        throw new GatewayError(
+          "INVALID_ARGUMENTS",
+          "--live: a copy of a log has no gateways; leave one of the two out",
+        );
+      }
+      await report(audit === undefined ? context.directory(options.dataDir) : resolve(audit), options, context);
+    });
   command
     .command("list")
     .description("list the frameworks, their versions, and how many of their controls have evidence to look for")
@@ -83,7 +100,8 @@ Sessions that run now are not looked at; what they attested when they were opene
   return command;
 }
 
-async function report(directory: string, options: Options, { mappings, version }: ComplianceContext): Promise<void> {
+async function report(directory: string, options: Options, context: ComplianceContext): Promise<void> {
+  const { mappings, version } = context;
   const { framework, format, since, until, output } = options;
   if (framework.length === 0) throw new GatewayError("INVALID_ARGUMENTS", "name a framework with --framework, or all");
   if (since !== undefined && until !== undefined && since >= until) {
@@ -91,6 +109,7 @@ async function report(directory: string, options: Options, { mappings, version }
   }
   const frameworks = chosenFrameworks(await loadFrameworks(mappings, CHECK_IDS), framework);
   const window = { ...(since !== undefined && { sinceMs: since }), ...(until !== undefined && { untilMs: until }) };
+  if (options.live) await inspectNow(context.stateDirectory(options.dataDir));
   let toldMs = performance.now();
   const onProgress = (chain: string, records: number) => {
     if (performance.now() - toldMs < QUIET_MS) return;

@@ -9,10 +9,12 @@ import { decisionsNamed } from "./checks/decisions-named.ts";
 import { deniedCalls } from "./checks/denied-calls.ts";
 import { egressGranted } from "./checks/egress-granted.ts";
 import { egressRefused } from "./checks/egress-refused.ts";
+import { INSPECTED_CHECKS } from "./checks/inspected.ts";
 import { interruptedCalls } from "./checks/interrupted-calls.ts";
 import { invalidCalls } from "./checks/invalid-calls.ts";
 import { limits } from "./checks/limits.ts";
 import { logVerifies } from "./checks/log-verifies.ts";
+import { machineProcess } from "./checks/machine-process.ts";
 import { packagesAdmitted } from "./checks/packages-admitted.ts";
 import { packagesRefused } from "./checks/packages-refused.ts";
 import { policyInForce } from "./checks/policy-in-force.ts";
@@ -23,6 +25,7 @@ import { secretsOutside } from "./checks/secrets-outside.ts";
 import { sessionIsolation } from "./checks/session-isolation.ts";
 import { sessionRefused } from "./checks/session-refused.ts";
 import { sessionsEnded } from "./checks/sessions-ended.ts";
+import { sessionsInspected } from "./checks/sessions-inspected.ts";
 import { skillsPinned } from "./checks/skills-pinned.ts";
 import { skillsRefused } from "./checks/skills-refused.ts";
 
@@ -44,7 +47,10 @@ export const CHECKS: readonly Check[] = [
   sessionRefused,
   sessionsEnded,
   agentImage,
+  sessionsInspected,
   ...CONTAINER_CHECKS,
+  ...INSPECTED_CHECKS,
+  machineProcess,
   limits,
   egressGranted,
   egressRefused,

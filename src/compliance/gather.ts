@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { listChains } from "../audit/files.ts";
 import type { AuditRecord } from "../audit/record.ts";
 import { verifyLog } from "../audit/verify.ts";
+import { printable } from "../lib/text.ts";
 import type { ChainRead, Head } from "./chain-read.ts";
 import type { Check, CheckResult } from "./check.ts";
 import { eventOf, textOf } from "./facts.ts";
@@ -10,7 +11,8 @@ import { joined, line, type OpenTally, startTally } from "./tally.ts";
 
 /** Of policies that came into force the latest; more are counted. */
 const MAX_POLICIES = 100;
-const MAX_NOTE_CHARS = 2_000;
+/** Ours have some 300: a note that is longer is cut, and then proves nothing. */
+const MAX_NOTE_CHARS = 4_000;
 const PROGRESS_RECORDS = 2_000;
 
 export type Progress = (chain: string, records: number) => void;
@@ -25,6 +27,7 @@ export interface Window {
 
 /** The latest of a chain. Its signature was not checked. */
 export interface CheckpointSeen extends Head {
+  /** With its line breaks, as `audit verify --checkpoints` takes it. */
   readonly note: string;
 }
 
@@ -109,7 +112,7 @@ async function gatherChain(
     const policy = policyFrom(record);
     if (policy) policies.push(policy);
     const note = eventOf(record, "checkpoint");
-    if (note) checkpoint = { ...place, note: line(textOf(note.facts, "note") ?? "", MAX_NOTE_CHARS) };
+    if (note) checkpoint = { ...place, note: noteText(textOf(note.facts, "note") ?? "") };
   };
   const { records, problemCount, ...verification } = await verifyLog(join(directory, chain), { onRecord });
   // What is wrong with a record may quote it.
@@ -122,6 +125,11 @@ async function gatherChain(
   if (isWhole) for (const { id, tally } of folds) results.set(id, tally.result());
   for (const check of checks) if (check.of === "chains") results.set(check.id, resultOf(whole, check.see));
   return { read: whole, results, policies, checkpoint };
+}
+
+/** A sound note (c2sp.org/signed-note) has no control character but line breaks, and is left as it is. */
+function noteText(note: string): string {
+  return printable(note, MAX_NOTE_CHARS).replaceAll("\t", "\ufffd");
 }
 
 function resultOf(read: ChainRead, see: (chain: ChainRead, tally: OpenTally) => void): CheckResult {

@@ -14,6 +14,7 @@ import { startRun } from "./exec.ts";
 import { containerFailure } from "./failure.ts";
 import { containerFiles, settleDirectories } from "./files.ts";
 import { AGENT_USER, hardenedOptions } from "./hardening.ts";
+import { type EngineWord, readEngineWord } from "./inspection.ts";
 import { EngineRefusal, guestModem } from "./modem.ts";
 import type { RunHost } from "./run.ts";
 
@@ -83,6 +84,23 @@ export async function engineContainer(id: string, machine: Machine, signal: Abor
     const failure = await containerFailure(error, broken, signal);
     close();
     throw failure;
+  }
+}
+
+/**
+ * What the machine's engine says of itself and of the container `id`: asked outside of the container, where its programs can't interfere.
+ * @throws GatewayError CHANNEL_VIOLATION, CONTAINER_FAILED, MACHINE_LOST; the signal's reason when aborted
+ */
+export async function inspectContainer(id: string, machine: Machine, abortSignal: AbortSignal): Promise<EngineWord> {
+  const docker = engineOf(machine);
+  // dockerode takes options; its types say nothing of them.
+  const info: (options: { readonly abortSignal: AbortSignal }) => Promise<unknown> = docker.info.bind(docker);
+  try {
+    const answers = [docker.getContainer(id).inspect({ abortSignal }), info({ abortSignal })];
+    const [inspected, ofEngine] = await Promise.all<unknown>(answers);
+    return readEngineWord(inspected, ofEngine);
+  } catch (error) {
+    throw await containerFailure(error, machine.lost, abortSignal);
   }
 }
 

@@ -68,6 +68,27 @@ export interface Trust {
   readonly own: string;
 }
 
+/** What the host sees of a machine that runs: nothing of it is the guest's word. What this host does not tell is absent. */
+export interface MachineSighting {
+  /** Whether its process is there; its processors stand still while it is paused or saved. */
+  readonly isAlive: boolean;
+  /** As which user of the host's it runs. */
+  readonly uid?: number;
+  readonly noNewPrivs?: boolean;
+  /** 0 off, 1 strict, 2 filter. */
+  readonly seccompMode?: number;
+  /** Whether it has a capability of the host's. */
+  readonly isCapable?: boolean;
+  /** Whether it is in another network namespace than the gateway. */
+  readonly ownNetwork?: boolean;
+  /** Kinds of devices that it shows to its guest. */
+  readonly devices?: readonly string[];
+  readonly memoryMiB?: number;
+  readonly vcpus?: number;
+  /** In which ways it is confined less than when it was started, or has what no machine has; in words. */
+  readonly weaker: readonly string[];
+}
+
 export interface GuestFacts {
   readonly bootId: string;
   readonly kernelRelease: string;
@@ -90,6 +111,8 @@ export interface Machine extends AsyncDisposable {
   condemn(reason: GatewayError): void;
   /** Signals the process, its process group, its session and every process that carries its run marker. @throws GatewayError MACHINE_LOST */
   signal(request: SignalRequest, signal: AbortSignal): Promise<void>;
+  /** Looks at it from the host. Rejects never: what can't be seen is absent. */
+  observe(): Promise<MachineSighting>;
   /** Sets whose certificates programs in the container accept; running ones may have read the list before. @throws GatewayError MACHINE_LOST */
   trust(trust: Trust, signal: AbortSignal): Promise<void>;
   /** Stops the machine's processors: it costs no time any more, and notices nothing. @throws GatewayError MACHINE_LOST */

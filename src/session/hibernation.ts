@@ -65,6 +65,7 @@ export function createSleeper(
     lost: lost.signal,
     pause: (signal) => awake().pause(signal),
     resume: (signal) => awake().resume(signal),
+    inspect: (signal) => awake().inspect(signal),
     save: (directory, signal) => awake().save(directory, signal),
     async hibernate(signal) {
       const sandbox = awake();

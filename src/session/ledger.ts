@@ -14,6 +14,8 @@ import { tryLock } from "../lib/lock.ts";
  */
 export interface Ledger extends AsyncDisposable {
   readonly gateway: string;
+  /** This gateway's own directory. */
+  readonly home: string;
   /** Enters a machine and makes its directory. @throws GatewayError STATE_UNWRITABLE */
   enter(machineId: string): Promise<string>;
   /** Removes the machine's directory and all in it. */
@@ -33,6 +35,7 @@ export async function openLedger(stateDirectory: string, gateway: string): Promi
     await rename(unborn, home);
     return {
       gateway,
+      home,
       enter: async (machineId) => {
         const directory = join(home, "machines", machineId);
         await mkdir(directory, { mode: 0o700 }).catch((error: unknown) => {

@@ -1,6 +1,6 @@
 import { asJson } from "../audit/as-json.ts";
 import type { EventBody, Json } from "../audit/record.ts";
-import { deadline } from "../lib/deadline.ts";
+import { abortable, deadline } from "../lib/deadline.ts";
 import type { Sleeper } from "./hibernation.ts";
 
 const REST_AFTER_MS = 30_000;
@@ -30,6 +30,8 @@ export class Rest {
   #isPaused = false;
   /** One that could not be hibernated goes on being paused, until it has been used again. */
   #isSleepless = false;
+  /** How many look at it now, and need it to go on. */
+  #looking = 0;
   /** What it was woken to, as long as that is not on record. */
   #unrecorded: Json | undefined;
   /** Rejects never. */
@@ -37,6 +39,24 @@ export class Rest {
 
   constructor(ports: RestPorts) {
     this.#ports = ports;
+  }
+
+  /**
+   * Has a paused sandbox go on while `act` looks at it. One that is asleep on disk stays asleep, and nothing is answered of it. Whoever uses the
+   * sandbox does not wait for `act`. `signal` ends the waiting for what is under way, not `act`.
+   * @throws GatewayError MACHINE_LOST, the signal's reason, and what `act` throws
+   */
+  async look<T>(act: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+    const { sandbox } = this.#ports;
+    this.#looking += 1;
+    try {
+      const going = this.#last.then(() => (sandbox.isHibernated ? undefined : this.#resume()));
+      this.#last = going.catch(() => undefined);
+      await abortable(going, signal);
+      return sandbox.isHibernated ? undefined : await act();
+    } finally {
+      this.#looking -= 1;
+    }
   }
 
   /** Resolves when nothing is under way. */
@@ -61,7 +81,7 @@ export class Rest {
   async #rest(idleMs: number): Promise<void> {
     const { sandbox, hibernateMs, isUnused } = this.#ports;
     // A call may have come meanwhile; it waits for this, and wakes what is asleep.
-    if (!isUnused() || sandbox.isHibernated) return;
+    if (!isUnused() || sandbox.isHibernated || this.#looking > 0) return;
     if (idleMs >= hibernateMs && !this.#isSleepless) await this.#hibernate();
     else if (!this.#isPaused) await sandbox.pause(AbortSignal.timeout(REST_TIMEOUT_MS));
     this.#isPaused = !sandbox.isHibernated;

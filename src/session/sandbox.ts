@@ -14,6 +14,7 @@ import type {
 import { GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
 import type { Profile } from "../policy/profile.ts";
+import type { Inspection, ToInspect } from "./inspection.ts";
 import type { Ledger } from "./ledger.ts";
 import { rehearse } from "./rehearse.ts";
 
@@ -29,6 +30,7 @@ export interface SandboxPorts {
   /** Answers the container's id. */
   readonly startContainer: (spec: ContainerSpec, machine: Machine, signal: AbortSignal) => Promise<string>;
   readonly adoptContainer: (id: string, machine: Machine) => Container;
+  readonly inspect: (sandbox: ToInspect, signal: AbortSignal) => Promise<Inspection>;
   /** Refuses with ISOLATION_BELOW_FLOOR. */
   readonly attest: (sandbox: Unattested, signal: AbortSignal) => Promise<Attestation>;
 }
@@ -56,6 +58,8 @@ export interface Sandbox extends AsyncDisposable {
   /** Stops it, until `resume`; nothing in it may be running for anybody. @throws GatewayError MACHINE_LOST */
   pause(signal: AbortSignal): Promise<void>;
   resume(signal: AbortSignal): Promise<void>;
+  /** Looks at it from outside of its container. @throws GatewayError CHANNEL_VIOLATION, CONTAINER_FAILED, MACHINE_LOST */
+  inspect(signal: AbortSignal): Promise<Inspection>;
   /** Writes it as it is into an empty directory, for `restoreSandbox`; it goes on meanwhile, with a pause. */
   save(directory: string, signal: AbortSignal): Promise<SavedSandbox>;
 }
@@ -148,6 +152,7 @@ async function furnish(
     lost,
     pause: (until) => machine.pause(until),
     resume: (until) => machine.resume(until),
+    inspect: (until) => ports.inspect({ container: prepared, machine, spec: containerOf(hostname) }, until),
     save: async (to, until) => {
       await machine.save(to, until);
       return { shape: digestOf(preparation), container: prepared };

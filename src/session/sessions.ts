@@ -3,6 +3,7 @@ import { GatewayError } from "../errors.ts";
 import { newId } from "../lib/id.ts";
 import type { Profile } from "../policy/profile.ts";
 import type { Principal } from "../policy/request.ts";
+import type { InspectedSession } from "./inspection.ts";
 import type { OpenSandbox, RestoreSandbox } from "./sandbox.ts";
 import type { Lease, SessionTable } from "./session.ts";
 import { type Succession, sessionSnapshots } from "./session-snapshots.ts";
@@ -28,6 +29,8 @@ export interface SessionsPorts extends Omit<TenancyPorts, "hibernation" | "openE
 interface Reviewed {
   /** Ends sessions that the profile in force would not let be as they are. */
   review(): void;
+  /** Looks at every session, and resolves when what was seen is on record. @throws GatewayError AUDIT_UNWRITABLE */
+  inspect(signal: AbortSignal): Promise<readonly InspectedSession[]>;
 }
 
 /** How often idle sessions are looked for. */
@@ -200,6 +203,7 @@ export function createSessions(ports: SessionsPorts): SessionTable & Reviewed & 
         if (misfit !== undefined) void closeQuietly(tenancy, misfit);
       }
     },
+    inspect: (signal) => Promise.all([...tenancies.values()].map((it) => it.inspect(signal))),
     snapshots: sessionSnapshots(
       { snapshots, restoreSandbox: (...of) => kit().restoreSandbox(...of) },
       {

@@ -8,6 +8,7 @@ import type { Logger } from "../log.ts";
 import { ISOLATION_LEVELS, type Profile } from "../policy/profile.ts";
 import type { Principal } from "../policy/request.ts";
 import { createSleeper, type HibernationPorts, type Sleeper } from "./hibernation.ts";
+import { type InspectedSession, inspectSession } from "./inspection.ts";
 import { Processes } from "./processes.ts";
 import { Rest } from "./rest.ts";
 import type { OpenSandbox, Sandbox, SavedSandbox } from "./sandbox.ts";
@@ -124,6 +125,13 @@ export class Tenancy {
       this.#ending.signal.throwIfAborted();
       throw error;
     }
+  }
+
+  /** Looks at it and records what is seen; see `inspection.ts`. @throws GatewayError AUDIT_UNWRITABLE */
+  inspect(signal: AbortSignal): Promise<InspectedSession> {
+    const record = this.#record.bind(this);
+    const of = { ...this.identity, state: this.#state, open: this.#open, record, log: this.#ports.log };
+    return inspectSession(of, signal);
   }
 
   /** Resolves when the sandbox is there, however long that takes. */

@@ -39,6 +39,7 @@ const FACTS: Record<EventBody["event"], Json> = {
   "skill-refused": { directory: "/skills/x", why: ["not locked"], skill: "x", digest: `sha256:${SHA}` },
   "session-lost": { code: "MACHINE_LOST", message: "the machine ended" },
   "session-refused": { code: "ISOLATION_UNAVAILABLE", message: "no engine" },
+  "session-inspected": { state: "inspected", machineId: "mach-1", running: 1, container: {}, engine: {}, weaker: [] },
   "process-ended": {
     ...{ processId: "proc-1", callId: "call-1", endedBy: "exit", exitCode: 0, durationMs: 12 },
     ...{ stdoutBytes: 3, stderrBytes: 0 },

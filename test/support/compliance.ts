@@ -1,7 +1,9 @@
 import type { EventBody, IntentBody, Json, RecordBody } from "../../src/audit/record.ts";
+import { readEngineWord } from "../../src/container/inspection.ts";
 import type { Attestation } from "../../src/engine/attest.ts";
 import type { MachineFacts } from "../../src/engine/engine.ts";
 import { intent, outcome } from "./audit-bodies.ts";
+import { INFO, INSPECT } from "./engine-word.ts";
 
 export const BUNDLE = intent("").bundle;
 const NONE = "0000000000000000";
@@ -40,6 +42,16 @@ const MACHINE: MachineFacts = {
   pid: 4711,
 };
 
+const SIGHTING = {
+  isAlive: true,
+  uid: 2_000_000_017,
+  noNewPrivs: true,
+  seccompMode: 2,
+  isCapable: false,
+  ownNetwork: true,
+  devices: ["virtio-blk-pci", "virtio-serial-pci", "virtserialport"],
+};
+
 /** An event as the gateway records it; of no session unless it says so. */
 export function told(event: EventBody["event"], facts: object, of: Partial<EventBody> = {}): EventBody {
   return { kind: "event", event, facts: facts as Json, ...of };
@@ -60,6 +72,26 @@ export function opened(
   };
   // What is undefined is left out, as the log does.
   return told("session-opened", JSON.parse(JSON.stringify(facts)), { sessionId });
+}
+
+/** What an inspection says, with other facts than good ones. */
+export function inspected(
+  container: object = {},
+  {
+    engine = {},
+    machine = {},
+    ...more
+  }: { readonly engine?: object; readonly machine?: object; readonly [fact: string]: unknown } = {},
+): EventBody {
+  const word = readEngineWord(INSPECT, INFO);
+  const facts = {
+    ...{ state: "inspected", machineId: "mch-1", running: 1, weaker: [] },
+    container: { ...word.container, appArmorProfile: "docker-default", selinuxLabel: "container_t", ...container },
+    engine: { ...word.engine, ...engine },
+    machine: { ...MACHINE, ...SIGHTING, ...machine },
+    ...more,
+  };
+  return told("session-inspected", JSON.parse(JSON.stringify(facts)), { sessionId: "ses-1" });
 }
 
 export function decided(callId: string, decision: IntentBody["decision"], more: Partial<IntentBody> = {}): IntentBody {
@@ -137,6 +169,7 @@ export const STORY: readonly RecordBody[] = [
   ),
   told("placeholder-refused", { host: "evil.example", port: 443, reason: "another session's placeholder" }, SESSION),
   outcome("call-1", { endedBy: "timeout" }),
+  inspected(),
   decided("call-2", "deny", { policies: [{ id: "main.cedar#no", effect: "forbid" }] }),
   decided("call-3", "invalid", { policies: [], problems: ["argv: must not be empty"] }),
   decided("call-ask", "ask", { policies: [{ id: "main.cedar#ask", effect: "forbid" }] }),

@@ -11,6 +11,7 @@ import {
   decided,
   disconnected,
   given,
+  inspected,
   opened,
   requested,
   STARTED,
@@ -52,6 +53,72 @@ function checkOf(id: string): Check {
   if (!check) throw new Error(`there is no check ${id}`);
   return check;
 }
+
+/** Checks that an inspection alone can answer. */
+const INSPECTED = {
+  "sessions-inspected": {
+    none: [opened(), told("session-inspected", { state: "hibernated" }, { sessionId: "ses-1" })],
+    wrong: [[inspected({}, { weaker: ["it is privileged"] })]],
+  },
+  "container-privileged": { none: [opened()], wrong: [[inspected({ privileged: true })]] },
+  "container-apparmor": { none: [inspected({ appArmorProfile: "" }), inspected({ appArmorProfile: "unconfined" })] },
+  "container-selinux": { none: [inspected({ selinuxLabel: "" })] },
+  "container-cpu-limit": { none: [opened()], wrong: [[inspected({ nanoCpus: 0 })]] },
+  "container-namespaces": {
+    none: [inspected({ pidMode: undefined })],
+    wrong: [[inspected({ pidMode: "host" })], [inspected({ ipcMode: "container:x" })]],
+  },
+  "container-cgroup": { none: [opened()], wrong: [[inspected({ cgroupParent: "/system.slice" })]] },
+  "container-ports": {
+    none: [opened()],
+    wrong: [[inspected({ ports: ["22/tcp"] })], [inspected({ publishesAllPorts: true })]],
+  },
+  "container-restart": { none: [opened()], wrong: [[inspected({ restartPolicy: "always" })]] },
+  "container-ulimits": { none: [opened()], wrong: [[inspected({ ulimits: [] })]] },
+  "container-propagation": {
+    none: [opened()],
+    wrong: [[inspected({ mounts: [{ type: "bind", source: "/a", target: "/b", propagation: "rshared" }] })]],
+  },
+  "container-execs": { none: [opened()], wrong: [[inspected({ execs: 2 })]] },
+  "engine-swarm": { none: [opened()], wrong: [[inspected({}, { engine: { swarm: "active" } })]] },
+  "machine-process": {
+    none: [inspected({}, { machine: { uid: undefined } })],
+    wrong: [
+      [inspected({}, { machine: { uid: 0 } })],
+      [inspected({}, { machine: { seccompMode: 0 } })],
+      [inspected({}, { machine: { devices: ["virtio-net-pci"] } })],
+    ],
+  },
+};
+
+/** What an inspection may see where an attestation had nothing to say against it. */
+const SEEN_LATER: Readonly<Record<string, readonly RecordBody[]>> = {
+  "container-user": [inspected({ user: "" }), inspected({ user: "0:0" }), inspected({ groupAdd: ["root"] })],
+  "container-capabilities": [inspected({ capAdd: ["SYS_ADMIN"] }), inspected({ capDrop: [] })],
+  "container-no-new-privileges": [
+    inspected({ securityOpt: [] }),
+    inspected({ securityOpt: ["no-new-privileges:false"] }),
+  ],
+  "container-seccomp": [
+    inspected({ securityOpt: ["no-new-privileges:true", "seccomp=unconfined"] }),
+    inspected({}, { engine: { securityOptions: ["name=cgroupns"] } }),
+    inspected({}, { engine: { securityOptions: ["name=seccomp,profile=unconfined"] } }),
+  ],
+  "container-read-only-root": [inspected({ readOnlyRoot: false })],
+  "container-pids-limit": [inspected({ pidsLimit: 0 }), inspected({ pidsLimit: -1 })],
+  "container-memory-limit": [inspected({ memoryBytes: 0 })],
+  "container-mounts": [
+    inspected({ mounts: [{ type: "bind", source: "/etc", target: "/host", writable: false }] }),
+    inspected({ mounts: [{ type: "bind", source: "/run/glovebox/../../etc", target: "/host", writable: false }] }),
+    inspected({ mounts: [{ type: "bind", source: "/run/glovebox/authorities.pem", target: "/a", writable: true }] }),
+  ],
+  "container-engine-socket": [
+    inspected({ mounts: [{ type: "bind", source: "/var/run/docker.sock", target: "/x", writable: false }] }),
+  ],
+  "container-devices": [inspected({ devices: ["/dev/kvm"] }), inspected({ deviceRequests: 1 })],
+  "container-network": [inspected({ networkMode: "host" }), inspected({ networks: ["bridge"] })],
+  "container-kernel-paths": [inspected({ maskedPaths: [] })],
+};
 
 const denied = decided("call-2", "deny");
 /** Of each check records about which it has nothing good to say; `none` happen without evidence, each of `wrong` contradicts it. */
@@ -163,6 +230,7 @@ const CASES: Readonly<Record<string, { none?: readonly RecordBody[]; wrong?: rea
     none: [opened({ writablePaths: undefined })],
     wrong: [[opened({ unmaskedPaths: ["/proc/kcore"] })], [opened({ writablePaths: ["/proc/sys"] })]],
   },
+  ...INSPECTED,
   limits: { none: [outcome("call-1", { endedBy: "exit" })] },
   "egress-granted": {
     wrong: [[connected({ policies: [] })], [connected({ policies: undefined })], [disconnected()]],
@@ -233,6 +301,23 @@ describe.each(Object.entries(CASES))("%s", (id, { wrong = [] }) => {
   );
 });
 
+test.each(Object.entries(SEEN_LATER))("%s is contradicted by what an inspection saw later", (id, bodies) => {
+  for (const body of bodies)
+    expect(resultOf(checkOf(id), [opened(), body]).state, JSON.stringify(body)).toBe("contradicted");
+  expect(resultOf(checkOf(id), [opened(), inspected()])).toMatchObject({
+    state: "found",
+    counts: { "containers that attested it": 1, "inspections that saw it": 1 },
+  });
+});
+
+test("a session that was not looked at says nothing of how it is confined now", () => {
+  const unseen = told("session-inspected", { state: "unseen", problem: "it took too long" }, { sessionId: "ses-1" });
+  for (const id of Object.keys(SEEN_LATER)) {
+    expect(resultOf(checkOf(id), [unseen])).toMatchObject({ state: "no-data" });
+  }
+  for (const id of Object.keys(INSPECTED)) expect(resultOf(checkOf(id), [unseen]).state).toBe("none");
+});
+
 test("what was begun before the time that is asked for is known in it", () => {
   const bodies = [STARTED, decided("call-1", "permit"), opened(), connected(), outcome("call-1"), disconnected()];
   for (const id of ["call-intents", "session-isolation", "egress-granted", "policy-in-force"]) {
@@ -263,6 +348,7 @@ test("facts of another form than this version knows break no check", () => {
     "connection-opened",
     "package-admitted",
     "approval-given",
+    "session-inspected",
   ] as const;
   const bodies = events.flatMap((name) => strange.map((facts) => told(name, facts as object)));
   for (const check of CHECKS) if (check.of === "records") expect(() => resultOf(check, bodies)).not.toThrow();

@@ -1,9 +1,12 @@
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { parse } from "parse5";
 import { expect, test } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
+import { signedBy } from "../../src/audit/proof/note.ts";
+import { readSavedCheckpoints } from "../../src/audit/proof/saved.ts";
 import type { RecordBody } from "../../src/audit/record.ts";
 import { complianceCommand } from "../../src/cli/compliance.ts";
 import { CHECK_IDS, CHECKS } from "../../src/compliance/checks.ts";
@@ -12,8 +15,11 @@ import { gather } from "../../src/compliance/gather.ts";
 import { htmlReport } from "../../src/compliance/render/html.ts";
 import { markdownReport } from "../../src/compliance/render/markdown.ts";
 import { needsAttention, type Report, reportOf } from "../../src/compliance/report.ts";
+import { createLog } from "../../src/log.ts";
+import { openInspectionDoor } from "../../src/session/inspection-door.ts";
 import { chains, onlyChain, recordsOf, scratch } from "../support/audit.ts";
-import { decided, opened, STARTED, STORY, told } from "../support/compliance.ts";
+import { makeSignedLog } from "../support/audit-signed.ts";
+import { decided, inspected, opened, STARTED, STORY, told } from "../support/compliance.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const ENTRY = join(ROOT, "bin", "glovebox.js");
@@ -240,14 +246,76 @@ test("the command prints, writes, lists, and says by its exit code whether to lo
   expect([damaged.status, damaged.stderr]).toEqual([1, expect.stringContaining("the log does not verify")]);
   expect(damaged.stdout).toContain('class="alarm"');
   expect(glovebox("list").stdout.split("\n")).toContainEqual(
-    expect.stringMatching(/^nist-800-53 +NIST SP 800-53 Revision 5: 13 controls, 13 with/),
+    expect.stringMatching(/^nist-800-53 +NIST SP 800-53 Revision 5: 15 controls, 15 with/),
   );
+});
+
+test("a signed checkpoint stands in every format as it was signed, so that it can be verified", async () => {
+  const { directory, signer } = await makeSignedLog();
+  const made = await report(directory);
+  const [checkpoint] = made.checkpoints;
+  const note = checkpoint?.note ?? "";
+  const [, text = ""] = /```text\n([\s\S]*?)\n {2}```/.exec(markdownReport(made)) ?? [];
+  const [pre] = elements(parse(htmlReport(made)) as Node).filter((it) => it.nodeName === "pre");
+  const inHtml = (pre?.childNodes ?? []).map((it) => ("value" in it ? it.value : "")).join("");
+  expect([`${text.replaceAll(/^ {2}/gm, "")}\n`, inHtml]).toEqual([note, note]);
+  const [read, ...more] = readSavedCheckpoints(note);
+  expect(more).toEqual([]);
+  expect(read && signedBy(read.note, signer.key)).toBe("good");
+});
+
+test("a note ends its block itself in no format, whatever is in it", async () => {
+  const note = "a\n``````\n# h\n<script></pre>\n";
+  const made = await report(await logOf([STARTED]));
+  const noted = { ...made, checkpoints: [{ chain: "chain-1", seq: 1, hash: "", time: "", note }] };
+  expect(markdownReport(noted)).toContain("```````text\n  a\n  ``````\n  # h\n  <script></pre>\n  ```````\n");
+  const [pre] = elements(parse(htmlReport(noted)) as Node).filter((it) => it.nodeName === "pre");
+  expect(pre?.childNodes?.map((it) => it.nodeName)).toEqual(["#text"]);
+});
+
+test("--live asks the gateways that run first, and says what came of it", async () => {
+  const data = scratch();
+  const directory = join(data, "audit");
+  mkdirSync(directory);
+  const log = await openAuditLog({ directory, gateway: "gw-test" });
+  await log.append(STARTED);
+  await log.append(opened());
+  const live = ["--framework", "cis-docker-1.6", "--data-dir", data, "--live", "--format", "json"];
+  const nobody = glovebox("report", ...live);
+  expect([nobody.status, nobody.stderr]).toEqual([0, "no gateway runs: nothing was inspected\n"]);
+  const before = JSON.parse(nobody.stdout) as Report;
+  const stateOf = (made: Report, id: string) => made.frameworks[0]?.controls.find((it) => it.id === id)?.state;
+  expect(["5.2", "5.4", "5.5", "5.12"].map((id) => stateOf(before, id))).toEqual(["none", "found", "partial", "none"]);
+
+  const home = join(data, "state", "gateways", "gw-1");
+  mkdirSync(home, { recursive: true });
+  await using _door = await openInspectionDoor({
+    home,
+    inspect: async () => {
+      await log.append(inspected({ appArmorProfile: "" }));
+      return [
+        { sessionId: "ses-1", state: "inspected", weaker: [] },
+        { sessionId: "ses-\u001b[2J", state: "hibernated", weaker: [] },
+      ];
+    },
+    log: createLog("silent"),
+  });
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, [ENTRY, "compliance", "report", ...live]);
+  expect(stderr).toBe(
+    "gw-1: 1 session inspected\n  not inspected ses-\ufffd[2J: it sleeps on disk, and is not woken for this\n",
+  );
+  const after = JSON.parse(stdout) as Report;
+  // The machine that we ship has no AppArmor: no evidence is what the report has to say of it.
+  expect(["5.2", "5.4", "5.5", "5.12"].map((id) => stateOf(after, id))).toEqual(["none", "found", "found", "found"]);
+  expect(after.checks.find((it) => it.id === "container-cpu-limit")?.examples).toMatchObject([{ seq: 2 }]);
+  await log[Symbol.asyncDispose]();
 });
 
 test("what can't be asked is refused, with what to do", async () => {
   const directory = await logOf(STORY);
   const command = complianceCommand({
     directory: () => directory,
+    stateDirectory: () => directory,
     mappings: join(ROOT, "compliance"),
     version: "0.1.0",
   });
@@ -255,6 +323,7 @@ test("what can't be asked is refused, with what to do", async () => {
     [[directory], /name a framework/],
     [[directory, "--framework", "soc2"], /no framework `soc2`; there are cis-docker-1\.6/],
     [[join(directory, "nothing"), "--framework", "all"], /there is no audit log in/],
+    [[directory, "--framework", "all", "--live"], /--live: a copy of a log has no gateways/],
     [["--framework", "all", "--since", "2026-11-21", "--until", "2026-11-20"], /later than/],
   ];
   for (const [args, message] of refusals) {

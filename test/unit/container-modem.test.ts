@@ -145,6 +145,7 @@ test.each(["null", "", "[]", '{"Id":"../../version"}', '{"Id":7}'])(
       dockerAgent: it.agent,
       lost: new AbortController().signal,
       condemn: () => undefined,
+      observe: async () => ({ isAlive: true, weaker: [] }),
       trust: async () => undefined,
       signal: async () => undefined,
       pause: async () => undefined,

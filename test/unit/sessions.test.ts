@@ -7,6 +7,7 @@ import type { Machine, OpenOptions } from "../../src/engine/engine.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { createLog } from "../../src/log.ts";
 import { profileSchema } from "../../src/policy/profile.ts";
+import type { Inspection } from "../../src/session/inspection.ts";
 import { openLedger } from "../../src/session/ledger.ts";
 import { openSandbox, restoreSandbox, type SandboxPorts } from "../../src/session/sandbox.ts";
 import { createSessions, type SessionsPorts } from "../../src/session/sessions.ts";
@@ -28,6 +29,8 @@ interface Stand {
   gate: Promise<void>;
   /** How well machines isolate. */
   level: string;
+  /** What looking at one finds. */
+  inspect: () => Promise<Inspection>;
 }
 
 async function stand(profile: object = {}): Promise<Stand> {
@@ -60,6 +63,7 @@ async function stand(profile: object = {}): Promise<Stand> {
     startContainer: async () => "container",
     adoptContainer: () => ({ [Symbol.asyncDispose]: async () => undefined }) as never,
     attest: async () => ({}) as never,
+    inspect: async () => await made.inspect(),
   };
   const machineOf = async (options: OpenOptions, from?: string): Promise<Machine> => {
     const aborted = new Promise<never>((_, reject) => {
@@ -70,6 +74,7 @@ async function stand(profile: object = {}): Promise<Stand> {
     machines.push(machine);
     const opened = {
       lost: machine.end.signal,
+      condemn: (reason: GatewayError) => machine.end.abort(reason),
       trust: async () => undefined,
       facts: { level: made.level },
       pause: async () => {
@@ -91,6 +96,7 @@ async function stand(profile: object = {}): Promise<Stand> {
     stateDirectory,
     gate: Promise.resolve(),
     level: "microvm",
+    inspect: async () => ({ facts: { seen: true }, weaker: [] }),
     ports: {
       kit: () => ({
         profile: parsed,
@@ -528,4 +534,111 @@ test("an idle session is closed, one that is held or lately used is not", async 
   await vi.advanceTimersByTimeAsync(30_000);
   await vi.waitFor(() => expect(sessions.list(ada)).toEqual([]));
   expect(machines[0]?.disposed).toBe(true);
+});
+
+const inspections = (records: readonly RecordBody[]) =>
+  records.flatMap((it) => (it.kind === "event" && it.event === "session-inspected" ? [it] : []));
+
+test("an inspection is recorded, wakes no session, prolongs none, and has a paused machine go on only as long as it looks", async () => {
+  const made = await stand({ timeouts: { hibernateMs: 120_000 } });
+  const { machines, records } = made;
+  await using sessions = createSessions(made.ports);
+  const { sessionId, expiresAt } = await sessions.open({ principal: ada, signal, progress });
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(machines[0]?.paused).toBe(true);
+  const looked = Promise.withResolvers<void>();
+  made.inspect = async () => {
+    expect(machines[0]?.paused).toBe(false);
+    await looked.promise;
+    return { facts: { seen: true }, weaker: [] };
+  };
+  const inspecting = sessions.inspect(signal);
+  await vi.advanceTimersByTimeAsync(30_000);
+  // It is not put to rest under whoever looks, and a call does not wait for that.
+  expect(machines[0]?.paused).toBe(false);
+  looked.resolve();
+  expect(await inspecting).toEqual([{ sessionId, state: "inspected", weaker: [] }]);
+  expect(inspections(records)).toMatchObject([
+    { sessionId, facts: { state: "inspected", seen: true, running: 0, weaker: [] } },
+  ]);
+  expect(Date.parse(sessions.list(ada)[0]?.expiresAt ?? "")).toBeLessThanOrEqual(Date.parse(expiresAt) + 1);
+  await vi.advanceTimersByTimeAsync(90_000);
+  await vi.waitFor(() => expect(sessions.list(ada)[0]?.detail).toBe("asleep on disk"));
+  expect(await sessions.inspect(signal)).toEqual([{ sessionId, state: "hibernated", weaker: [] }]);
+  expect(inspections(records).at(-1)?.facts).toEqual({ state: "hibernated" });
+  expect(machines).toHaveLength(1);
+});
+
+test("a call does not wait for an inspection", async () => {
+  const made = await stand();
+  await using sessions = createSessions(made.ports);
+  const looked = Promise.withResolvers<Inspection>();
+  made.inspect = () => looked.promise;
+  const { sessionId } = await sessions.open({ principal: ada, signal, progress });
+  const inspecting = sessions.inspect(signal);
+  await using lease = sessions.lease(ada, sessionId, "call");
+  expect((await lease.session(signal, progress)).id).toBe(sessionId);
+  looked.resolve({ facts: {}, weaker: [] });
+  await inspecting;
+});
+
+test("a session that is confined less than it was made is on record, and ends as a lost one does", async () => {
+  const made = await stand();
+  await using sessions = createSessions(made.ports);
+  const { sessionId } = await sessions.open({ principal: ada, signal, progress });
+  made.inspect = async () => ({ facts: {}, weaker: ["it is privileged"] });
+  expect(await sessions.inspect(signal)).toEqual([{ sessionId, state: "inspected", weaker: ["it is privileged"] }]);
+  await vi.waitFor(() => expect(made.machines[0]?.disposed).toBe(true));
+  expect(sessions.list(ada)[0]).toMatchObject({ state: "lost", detail: "an inspection found: it is privileged" });
+  expect(made.records.slice(1)).toMatchObject([
+    { event: "session-inspected", facts: { state: "inspected", weaker: ["it is privileged"] } },
+    { event: "session-lost", facts: { code: "ISOLATION_BELOW_FLOOR" } },
+  ]);
+  const lease = sessions.lease(ada, sessionId, "call");
+  await expect(lease.session(signal, progress)).rejects.toMatchObject({ code: "MACHINE_LOST" });
+  expect(await sessions.inspect(signal)).toEqual([{ sessionId, state: "lost", weaker: [] }]);
+});
+
+test("a session that is confined less ends also when that can't be recorded", async () => {
+  const made = await stand();
+  let writable = true;
+  const append = async (body: RecordBody) => {
+    if (!writable) throw new GatewayError("AUDIT_UNWRITABLE");
+    made.records.push(body);
+  };
+  await using sessions = createSessions({ ...made.ports, audit: { append } });
+  await sessions.open({ principal: ada, signal, progress });
+  made.inspect = async () => ({ facts: {}, weaker: ["it is privileged"] });
+  writable = false;
+  await expect(sessions.inspect(signal)).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
+  await vi.waitFor(() => expect(made.machines[0]?.disposed).toBe(true));
+  writable = true;
+});
+
+test("an engine whose answer can't be read ends its sandbox; one that does not answer is told of", async () => {
+  const made = await stand();
+  await using sessions = createSessions(made.ports);
+  const { sessionId } = await sessions.open({ principal: ada, signal, progress });
+  made.inspect = () => Promise.reject(new GatewayError("CONTAINER_FAILED", "the engine did not answer in time"));
+  const unseen = { sessionId, state: "unseen", weaker: [], problem: "the engine did not answer in time" };
+  expect(await sessions.inspect(signal)).toEqual([unseen]);
+  expect(sessions.list(ada)[0]).toMatchObject({ state: "ready" });
+  made.inspect = () => Promise.reject(new GatewayError("CHANNEL_VIOLATION", "it is not JSON"));
+  expect(await sessions.inspect(signal)).toMatchObject([{ state: "unseen", problem: "it is not JSON" }]);
+  expect(sessions.list(ada)[0]).toMatchObject({ state: "lost", detail: "an inspection found: it is not JSON" });
+  expect(inspections(made.records).map((it) => it.facts)).toMatchObject([
+    { state: "unseen", code: "CONTAINER_FAILED" },
+    { state: "unseen", code: "CHANNEL_VIOLATION" },
+  ]);
+});
+
+test("a session whose sandbox is being prepared is told of, and not waited for", async () => {
+  const made = await stand();
+  const opened = Promise.withResolvers<void>();
+  made.gate = opened.promise;
+  await using sessions = createSessions(made.ports);
+  const opening = sessions.open({ principal: ada, signal, progress });
+  expect(await sessions.inspect(signal)).toMatchObject([{ state: "opening" }]);
+  opened.resolve();
+  await opening;
 });

@@ -32,6 +32,10 @@ const KINDS = {
     ...{ of: "sandbox", activity: "Start", severity: "Low", status: "Failure" },
     what: "a session got no sandbox",
   },
+  "session-inspected": {
+    ...{ of: "sandbox", activity: "Inspect", status: "Success" },
+    what: "a sandbox was looked at from outside of its container",
+  },
   "skill-refused": {
     ...{ of: "skill", activity: "Enable", severity: "Medium", status: "Failure" },
     what: "a skill is not used",

@@ -47,6 +47,7 @@ function eventsOf(record: AuditRecord, body: EventBody, context: OcsfContext): [
     case "session-woken":
     case "session-lost":
     case "session-refused":
+    case "session-inspected":
     case "skill-refused":
     case "reconciled":
       return [lifecycleEvent(record, body, event, context)];

@@ -8,7 +8,9 @@ export const checkpoints: Check = {
   looksFor: "Signed checkpoints of the chain are on record; their signatures are not checked here.",
   start: (tally) => (record) => {
     const checkpoint = eventOf(record, "checkpoint");
-    if (!checkpoint) tally.concerns("other records");
-    else tally.finds("checkpoints", textOf(checkpoint.facts, "note") ?? "a checkpoint without a note");
+    if (!checkpoint) return tally.concerns("other records");
+    // Its lines are origin, size, root and signatures; the head of the report has the latest as it is.
+    const [origin = "", size = ""] = (textOf(checkpoint.facts, "note") ?? "").split("\n", 2);
+    tally.finds("checkpoints", origin === "" ? "a checkpoint without a note" : `${size} records of ${origin}`);
   },
 };

@@ -6,7 +6,7 @@ import { countsOf, NOT_WHOLE, placeOf, STATE_WORDS, summaryOf, TORN, WHAT_IT_IS,
 const STYLE = `body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}
 h1,h2,h3{line-height:1.2}h2{margin-top:2.5rem;border-bottom:1px solid #bbb}h3{margin-top:1.6rem}
 table{border-collapse:collapse;width:100%}th,td{border:1px solid #bbb;padding:.25rem .5rem;text-align:left;vertical-align:top}
-code,td,.place{overflow-wrap:anywhere}.place{color:#555;font-size:.85em}
+code,td,.place{overflow-wrap:anywhere}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85em}.place{color:#555;font-size:.85em}
 .state{font-weight:600}.contradicted{color:#b00020}.found{color:#14691b}.partial{color:#7a5200}.alarm{border:2px solid #b00020;padding:0 1rem}
 @media print{body{max-width:none;margin:0;font-size:11px}h3{break-after:avoid}li,tr{break-inside:avoid}a{color:inherit;text-decoration:none}}`;
 
@@ -68,7 +68,8 @@ function head(report: Report): string[] {
   const inForce = policies.map((it) => {
     return `${html(it.time)} ${html(it.name)} ${html(it.version)} <code>${html(it.digest)}</code> ${place(it)}`;
   });
-  const notes = checkpoints.map((it) => `${html(it.note)} ${place(it)}`);
+  // A line break behind the tag is no part of the text, so that one of the note's own would be lost.
+  const notes = checkpoints.map((it) => `${place(it)}<pre>\n${html(it.note)}</pre>`);
   return [
     "<h2>What was read</h2>",
     list([

@@ -67,7 +67,7 @@ function headLines(report: Report): string[] {
     "",
     "Checkpoints on record, the latest of each chain; their signatures were not checked:",
     "",
-    ...checkpoints.map((it) => `- record ${it.seq} of ${md(it.chain)}, ${it.hash}: ${md(it.note)}`),
+    ...checkpoints.flatMap((it) => [`- record ${it.seq} of ${md(it.chain)}, ${it.hash}:`, "", ...block(it.note), ""]),
     ...(checkpoints.length === 0 ? ["- none on record"] : []),
     "",
   ];
@@ -130,6 +130,13 @@ function firstExample({ state, examples }: ReportedCheck): string {
 
 function exampleText(example: Example): string {
   return `${placeOf(example)}: ${md(example.text)}`;
+}
+
+/** Text as it is, to the last line break, in a list item: a fence is closed by one that is as long, and nothing in the text is (CommonMark 4.5). */
+function block(text: string): string[] {
+  const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((it) => it.length));
+  const fence = "`".repeat(longest + 1);
+  return [`${fence}text`, ...text.replace(/\n$/, "").split("\n"), fence].map((it) => (it === "" ? "" : `  ${it}`));
 }
 
 /** Text as Markdown (CommonMark, and GitHub's tables and autolinks) that shows it as it is. */

@@ -15,7 +15,7 @@ export const WHAT_IT_IS: readonly string[] = [
   "This report says which evidence an audit log of Glovebox holds for controls of known frameworks, which it does not hold, and what of a control is outside of what Glovebox can show. It is no assessment: whether a control is met is for people to judge, with more than this log.",
   "Every chain was verified by its own hashes and checkpoints; signatures were not checked: `glovebox audit verify --keys` does that.",
   "Evidence is what records say, and records say what a gateway did. What went past Glovebox is in no record.",
-  "Facts about containers are what each sandbox attested from inside when its session was opened or woken, as it is on record. No container was looked at for this report: only the gateway that made it can reach it.",
+  "Facts about containers are what each sandbox attested from inside when its session was opened or woken, and what inspections saw from outside of its container while it ran, as both are on record. An inspection happens when somebody asks for it (`--live`); between two nothing is said. What a machine's own container engine says is the word of a guest, and evidence of how a container is configured: that it is contained is enforced outside of the machine.",
   "Events of which too many came at once are counted by the gateway, not recorded one by one.",
 ];
 

@@ -4,6 +4,7 @@ import { abortable, deadline } from "../../lib/deadline.ts";
 import type { Machine } from "../engine.ts";
 import { beginGuest } from "./guest.ts";
 import { cancelMigration } from "./migration.ts";
+import { observeProcess } from "./observe.ts";
 import type { Attempt, MachineParts } from "./parts.ts";
 import type { QemuExit } from "./process.ts";
 import { writeSave } from "./saved.ts";
@@ -24,9 +25,11 @@ export interface QemuMachine extends Machine {
 }
 
 /** What of a machine's parts is known before it starts. */
-export function partsOf(attempt: Attempt): Pick<MachineParts, "id" | "memoryMiB" | "diskMiB" | "shape"> {
+export function partsOf(
+  attempt: Attempt,
+): Pick<MachineParts, "id" | "memoryMiB" | "diskMiB" | "shape" | "confinement"> {
   const { id, memoryMiB, diskMiB } = attempt.spec;
-  return { id, memoryMiB, diskMiB, shape: shapeOf(attempt) };
+  return { id, memoryMiB, diskMiB, shape: shapeOf(attempt), confinement: attempt.qemu.confinement };
 }
 
 export function createMachine(parts: MachineParts): QemuMachine {
@@ -34,6 +37,7 @@ export function createMachine(parts: MachineParts): QemuMachine {
   const lost = new AbortController();
   let disposal: Promise<void> | undefined;
   let saving = Promise.resolve();
+  let hasExited = false;
   const lose = (reason: GatewayError) => {
     if (!disposal && !lost.signal.aborted) lost.abort(reason);
   };
@@ -51,6 +55,7 @@ export function createMachine(parts: MachineParts): QemuMachine {
   if (channel.closed.aborted) onChannelClosed();
   else channel.closed.addEventListener("abort", onChannelClosed, { once: true });
   void process.exited.then((exit) => {
+    hasExited = true;
     channel[Symbol.dispose]();
     lose(new GatewayError("MACHINE_LOST", undefined, { cause: describe(exit, parts.shutdown()) }));
   });
@@ -74,6 +79,7 @@ export function createMachine(parts: MachineParts): QemuMachine {
         throw new GatewayError("CONTAINER_FAILED", `${remaining} processes of the run are still there after SIGKILL.`);
       }
     },
+    observe: () => observeProcess({ pid: process.pid, isAlive: () => !hasExited, confinement: parts.confinement }),
     async trust(trust, signal) {
       const ended = AbortSignal.any([signal, lost.signal]);
       await abortable(channel.ask("/trust", trust, nothing, ended), ended);

@@ -1,6 +1,7 @@
 import type { FileHandle } from "node:fs/promises";
 import type { Channel } from "../channel.ts";
 import type { GuestFacts, MachineFacts, MachineSpec } from "../engine.ts";
+import type { Confinement } from "./confinement.ts";
 import type { QemuHost } from "./host.ts";
 import type { Verdict } from "./probe.ts";
 import type { QemuProcess } from "./process.ts";
@@ -34,6 +35,8 @@ export interface MachineParts extends Launched {
   readonly diskMiB: number;
   /** See `shapeOf`. */
   readonly shape: string;
+  /** How its process was cut off from the host when it was started. */
+  readonly confinement: Confinement;
   readonly facts: MachineFacts;
   readonly guest: GuestFacts;
   readonly channel: Channel;
