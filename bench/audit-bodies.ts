@@ -86,7 +86,9 @@ async function spine(dataDirectory: string, bodies: "off" | "encrypted") {
     approvals: { approve: never, grants: () => [], forget: () => undefined },
     policy,
     audit,
-    bodies: stack.use(openKeptBodies({ dataDirectory, policy, audit, log, hide: (text) => text })),
+    bodies: stack.use(
+      openKeptBodies({ dataDirectory, auditDirectory: dataDirectory, policy, audit, log, hide: (text) => text }),
+    ),
     sessions: {
       idOf: () => "ses-1",
       list: () => [],

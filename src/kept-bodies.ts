@@ -3,9 +3,12 @@ import { eraseBodies } from "./audit/bodies/erase.ts";
 import { bodyPlaces, endOfDayMs } from "./audit/bodies/places.ts";
 import { createRoom } from "./audit/bodies/room.ts";
 import { openBodyStore } from "./audit/bodies/store.ts";
+import { namesWith } from "./audit/names.ts";
 import type { AuditWriter } from "./audit/record.ts";
 import type { Hide } from "./audit/redact-text.ts";
+import { isClockSettled } from "./audit/truncate/clock.ts";
 import type { Logger } from "./log.ts";
+import { fieldRules } from "./policy/audit-fields.ts";
 import type { PolicyInForce } from "./policy/layer.ts";
 
 /** How often it is looked for bodies that are too old; ms. */
@@ -14,6 +17,7 @@ const DAY_MS = 86_400_000;
 
 export interface KeptBodiesPorts {
   readonly dataDirectory: string;
+  readonly auditDirectory: string;
   readonly policy: PolicyInForce;
   readonly audit: AuditWriter;
   readonly log: Logger;
@@ -23,9 +27,13 @@ export interface KeptBodiesPorts {
 
 /** Keeps bodies of calls for a gateway, and erases those of the whole data directory that are older than policy says: at once, then every hour. */
 export function openKeptBodies(ports: KeptBodiesPorts): Bodies & AsyncDisposable {
-  const { dataDirectory, policy, audit, log, hide } = ports;
+  const { dataDirectory, auditDirectory, policy, audit, log, hide } = ports;
   const places = bodyPlaces(dataDirectory);
-  const { keep } = openBodyStore({ places, room: createRoom({ directory: places.directory }), hide });
+  const rulesOf = (tool: string) => {
+    const { anywhere, ofTools } = fieldRules(policy.current.profile.audit.redact);
+    return { hide, names: namesWith(new Set([...anywhere, ...(ofTools.get(tool) ?? [])])) };
+  };
+  const { keep } = openBodyStore({ places, room: createRoom({ directory: places.directory }), rulesOf });
   let running: Promise<void> = Promise.resolve();
 
   async function eraseOld(): Promise<void> {
@@ -33,8 +41,11 @@ export function openKeptBodies(ports: KeptBodiesPorts): Bodies & AsyncDisposable
     // Without its record, nobody can say what a body was.
     const days = Math.min(bodyDays ?? Number.POSITIVE_INFINITY, recordDays ?? Number.POSITIVE_INFINITY);
     if (days === Number.POSITIVE_INFINITY) return;
-    const before = Date.now() - days * DAY_MS;
+    const nowMs = Date.now();
+    const before = nowMs - days * DAY_MS;
     try {
+      // What a clock that jumped ahead erased would be gone for ever.
+      if (!(await isClockSettled(auditDirectory, nowMs, days * DAY_MS))) return;
       const erases = (keyId: string) => endOfDayMs(keyId) <= before;
       const erased = await eraseBodies({ places, audit, why: "retention", erases });
       if (erased && erased.keys > 0) log.info(erased, "bodies of calls were erased, since they were old");

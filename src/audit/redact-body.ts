@@ -29,6 +29,7 @@ export interface Redactor {
 const OF_THE_GATEWAY: ReadonlySet<EventBody["event"]> = new Set<EventBody["event"]>([
   ...(["gateway-started", "gateway-stopped", "session-opened", "session-hibernated", "session-woken"] as const),
   ...(["skill-refused", "package-admitted", "package-refused", "advisories-imported", "snapshot-deleted"] as const),
+  ...(["session-inspected", "bodies-erased"] as const),
   ...(["logging-failed", "logging-recovered", "reconciled", "log-recovered", "segment-started"] as const),
   ...(["policy-loaded", "policy-rejected"] as const),
 ]);

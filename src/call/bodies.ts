@@ -22,7 +22,12 @@ interface Failure {
 
 const OFF: CallBodies = { arguments: async () => ({}), result: async () => ({}) };
 
-export function bodiesOf(callId: string, { principal }: CallRequest, sessionId: string, ports: CallPorts): CallBodies {
+export function bodiesOf(
+  callId: string,
+  { principal, tool }: CallRequest,
+  sessionId: string,
+  ports: CallPorts,
+): CallBodies {
   const { policy, sessions, bodies } = ports;
   if (policy.current.profile.audit.bodies === "off") return OFF;
   // Keys are made for sessions that there are: what an agent makes up is kept under its default session's.
@@ -30,7 +35,7 @@ export function bodiesOf(callId: string, { principal }: CallRequest, sessionId: 
   const keptUnder = isOpen ? sessionId : sessions.idOf(principal, undefined);
   const keep = async (name: BodyName, content: unknown): Promise<{ readonly kept: KeptBody | LostBody } & Failure> => {
     try {
-      return { kept: await bodies.keep({ sessionId: keptUnder, callId, name }, content) };
+      return { kept: await bodies.keep({ sessionId: keptUnder, callId, tool, name }, content) };
     } catch (error) {
       const failure = asGatewayError(error);
       return { kept: { lost: failure.message }, failure };

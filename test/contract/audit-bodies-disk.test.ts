@@ -29,7 +29,7 @@ const NO_LIMIT: Room = { take: async () => undefined };
 async function keepOne({ bodies }: TestBodies, log: AuditLog, callId: string, bytes = 60_000): Promise<string> {
   const content = randomBytes(bytes).toString("base64");
   try {
-    const kept = await bodies.keep({ sessionId: "ses-1", callId, name: "arguments" }, { content });
+    const kept = await bodies.keep({ sessionId: "ses-1", callId, tool: "exec", name: "arguments" }, { content });
     await log.append({ ...intent(callId), decision: "deny", bodies: { arguments: kept } });
     return "kept";
   } catch (error) {

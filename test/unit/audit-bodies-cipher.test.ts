@@ -114,7 +114,7 @@ test("what is kept has long texts whole, and the secrets of none", async () => {
     stdin: "the phrase is correct horse battery staple",
     marks: ["\ue0000", "\ue000", long, "--password", long],
   };
-  const { bytes: kept, isCut } = await contentOf(args, known.hide);
+  const { bytes: kept, isCut } = await contentOf(args, { hide: known.hide });
   const clean = JSON.parse(kept.toString());
   expect(isCut).toBe(false);
   expect(clean.path).toBe(args.path);
@@ -160,7 +160,7 @@ test("secrets of a long text are found where its pieces meet, too", async () => 
       for (const before of [1, 2, 10, 36, 100, 1_000]) {
         const begin = filler.repeat(Math.ceil((256 * 1024 - before) / filler.length)).slice(0, 256 * 1024 - before);
         const text = `${begin.toWellFormed()} ${secret} ${filler.repeat(20_000)}`;
-        const kept = await redactLong(text, known.hide);
+        const kept = await redactLong(text, { hide: known.hide });
         // Not `toBe`: what is a quarter of a megabyte long is not to be printed.
         expect(kept === text.replace(secret.trim(), /\[redacted:[\w-]+\]/.exec(kept)?.[0] ?? "none")).toBe(true);
       }

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
 import { verifyLog } from "../../src/audit/verify.ts";
 import { auditCommand } from "../../src/cli/audit.ts";
@@ -59,8 +59,8 @@ async function dataDirectory(): Promise<string> {
     const args = { path: "/workspace/a", content: `first\nsecond ${ESCAPE}\n` };
     const result = { text: `wrote it ${ESCAPE}`, structured: { bytes: 7 } };
     const both = {
-      arguments: await kept.keep({ sessionId, callId, name: "arguments" }, args),
-      result: await kept.keep({ sessionId, callId, name: "result" }, result),
+      arguments: await kept.keep({ sessionId, callId, tool: "exec", name: "arguments" }, args),
+      result: await kept.keep({ sessionId, callId, tool: "exec", name: "result" }, result),
     };
     await log.append({ ...intent(callId), sessionId, bodies: { arguments: both.arguments } });
     await log.append({ ...outcome(callId), sessionId, bodies: { result: both.result } });
@@ -148,16 +148,30 @@ test("no two processes erase at once", async () => {
   expect((await bodies(data, "verify")).stdout).toContain("4 kept, 0 erased");
 });
 
+/** Records of some days ago, by which to tell that the clock is right. */
+async function recordOn(data: string, daysAgo: number): Promise<void> {
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() - daysAgo * DAY_MS });
+  try {
+    await using log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-before" });
+    await log.append(intent(`call-${daysAgo}-ago`));
+  } finally {
+    vi.useRealTimers();
+  }
+}
+
 test("a gateway erases what is older than policy says at its start, of whichever gateway it was", async () => {
-  for (const [retention, kept] of [
-    [{}, 4],
-    [{ bodyDays: 30 }, 4],
-    [{ bodyDays: 9 }, 2],
-    [{ recordDays: 9 }, 2],
-    [{ bodyDays: 30, recordDays: 9 }, 2],
-    [{ bodyDays: 1 }, 2],
+  for (const [retention, kept, days] of [
+    [{}, 4, [10, 1]],
+    [{ bodyDays: 30 }, 4, [10, 1]],
+    [{ bodyDays: 9 }, 2, [10, 1]],
+    [{ recordDays: 9 }, 2, [10, 1]],
+    [{ bodyDays: 30, recordDays: 9 }, 2, [10, 1]],
+    [{ bodyDays: 1 }, 2, [10, 1]],
+    // The clock may have jumped.
+    [{ bodyDays: 9 }, 4, []],
   ] as const) {
     const data = await dataDirectory();
+    for (const daysAgo of days) await recordOn(data, daysAgo);
     await using log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-2" });
     const policy = holdPolicy({
       ...{ identity: { name: "test", version: "1.0.0", digest: "sha256:0" }, layers: [], shadows: [] },
@@ -167,6 +181,7 @@ test("a gateway erases what is older than policy says at its start, of whichever
     {
       await using _bodies = openKeptBodies({
         dataDirectory: data,
+        auditDirectory: join(data, "audit"),
         policy,
         audit: log,
         log: createLog("silent"),
@@ -176,4 +191,38 @@ test("a gateway erases what is older than policy says at its start, of whichever
     expect((await bodies(data, "verify")).stdout).toContain(`${kept} kept, ${4 - kept} erased`);
     expect(filesBelow(join(data, "bodies"))).toHaveLength(kept);
   }
+});
+
+test("what policy keeps out of the log is kept out of bodies: of any tool, or of one", async () => {
+  const data = scratch();
+  const log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-test" });
+  await using _log = log;
+  const redact = ["customerId", "exec.stdin"];
+  const policy = holdPolicy({
+    ...{ identity: { name: "test", version: "1.0.0", digest: "sha256:0" }, layers: [], shadows: [] },
+    ...{ sets: { enforced: "" }, vocabulary: OWN_VOCABULARY },
+    profile: profileSchema.parse({ audit: { bodies: "encrypted", redact } }),
+  });
+  const ports = {
+    dataDirectory: data,
+    auditDirectory: join(data, "audit"),
+    policy,
+    audit: log,
+    log: createLog("silent"),
+    hide: (it: string) => it,
+  };
+  await using kept = openKeptBodies(ports);
+  const args = { customerId: "C-1234", stdin: "typed", more: "customer_id=C-1234 stays" };
+  for (const [callId, tool] of [
+    ["call-1", "exec"],
+    ["call-2", "shell"],
+  ] as const) {
+    const body = await kept.keep({ sessionId: "ses-1", callId, tool, name: "arguments" }, args);
+    await log.append({ ...intent(callId), tool, bodies: { arguments: body } });
+  }
+  const shown = async (callId: string) =>
+    JSON.parse((await bodies(data, "show", callId, "--json")).stdout).bodies[0].content;
+  const more = "customer_id=[redacted:policy] stays";
+  expect(await shown("call-1")).toEqual({ customerId: "[redacted:policy]", stdin: "[redacted:policy]", more });
+  expect(await shown("call-2")).toEqual({ customerId: "[redacted:policy]", stdin: "typed", more });
 });

@@ -29,7 +29,7 @@ const ARGUMENTS = { path: "/workspace/a.txt", content: "what was written\n".repe
 const RESULT = { text: "done", structured: { bytes: 34_000 } };
 
 async function keepCall({ bodies }: TestBodies, log: AuditLog, callId: string, sessionId = "ses-1"): Promise<void> {
-  const keep = (name: BodyName, content: unknown) => bodies.keep({ sessionId, callId, name }, content);
+  const keep = (name: BodyName, content: unknown) => bodies.keep({ sessionId, callId, tool: "exec", name }, content);
   await log.append({ ...intent(callId), sessionId, bodies: { arguments: await keep("arguments", ARGUMENTS) } });
   await log.append({ ...outcome(callId), sessionId, bodies: { result: await keep("result", RESULT) } });
 }
@@ -173,7 +173,7 @@ test("an erasure that is interrupted after any of its steps is finished by the n
 
 test("a body whose record was never written is told, and goes with its key", async () => {
   await using log = await kept();
-  await log.bodies.keep({ sessionId: "ses-1", callId: "call-4", name: "arguments" }, ARGUMENTS);
+  await log.bodies.keep({ sessionId: "ses-1", callId: "call-4", tool: "exec", name: "arguments" }, ARGUMENTS);
   // Its record may be on its way.
   expect(await checkBodies(log.audit, log.places)).toMatchObject({ kept: 6, unnamed: 0, problemCount: 0 });
   utimesSync(log.file("call-4", "arguments"), 1, 1);
@@ -195,7 +195,7 @@ test("each day of a session has a key, so that what is old can go while the sess
   let nowMs = Date.parse("2026-11-20T23:59:59.999Z");
   const { bodies, places } = testBodies(scratch(), { nowMs: () => nowMs });
   const keep = async (callId: string) =>
-    (await bodies.keep({ sessionId: "ses-1", callId, name: "arguments" }, ARGUMENTS)).keyId;
+    (await bodies.keep({ sessionId: "ses-1", callId, tool: "exec", name: "arguments" }, ARGUMENTS)).keyId;
   const first = await keep("call-1");
   expect(await keep("call-2")).toBe(first);
   nowMs += 1;
@@ -235,7 +235,7 @@ test("a session may fill so much and no more, and again when something was erase
   const room = createRoom({ ...places, sessionBytes: 64 * 1024, nowMs: () => nowMs });
   const { bodies } = testBodies(data, { room });
   const keep = (callId: string, sessionId = "ses-1") =>
-    bodies.keep({ sessionId, callId, name: "result" }, randomBytes(15_000).toString("base64"));
+    bodies.keep({ sessionId, callId, tool: "exec", name: "result" }, randomBytes(15_000).toString("base64"));
   for (let at = 0; at < 4; at++) await keep(`call-${at}`);
   const full = { code: "AUDIT_UNWRITABLE", message: expect.stringContaining("erase --session ses-1") };
   await expect(keep("call-5")).rejects.toMatchObject(full);
@@ -250,15 +250,19 @@ test("a session may fill so much and no more, and again when something was erase
 test("nothing that a record or a call says leads out of the places", async () => {
   const { bodies, places } = testBodies(scratch());
   for (const sessionId of ["..", "a/b", "", "x".repeat(65), "a\0", "."])
-    await expect(bodies.keep({ sessionId, callId: "call-1", name: "result" }, 1)).rejects.toBeInstanceOf(GatewayError);
+    await expect(bodies.keep({ sessionId, callId: "call-1", tool: "exec", name: "result" }, 1)).rejects.toBeInstanceOf(
+      GatewayError,
+    );
   for (const callId of ["../../audit/x", "a/b", "", "."])
-    await expect(bodies.keep({ sessionId: "ses-1", callId, name: "result" }, 1)).rejects.toBeInstanceOf(GatewayError);
+    await expect(bodies.keep({ sessionId: "ses-1", callId, tool: "exec", name: "result" }, 1)).rejects.toBeInstanceOf(
+      GatewayError,
+    );
   expect(filesBelow(places.directory)).toEqual([]);
 });
 
 test("no error has the key, or what was to be kept", async () => {
   const { bodies, places } = testBodies(scratch());
-  const of = { sessionId: "ses-1", callId: "call-1", name: "result" } as const;
+  const of = { sessionId: "ses-1", callId: "call-1", tool: "exec", name: "result" } as const;
   const secretive = "nobody is to see this";
   await bodies.keep(of, secretive);
   const again = await bodies.keep(of, secretive).catch((error: GatewayError) => error);
@@ -279,7 +283,7 @@ test("keys whose bodies have no place are not left behind, however often it is t
   rmSync(places.directory, { recursive: true });
   writeFileSync(places.directory, "no directory");
   for (let at = 0; at < 3; at++) {
-    const keeping = bodies.keep({ sessionId: "ses-1", callId: `call-${at}`, name: "result" }, 1);
+    const keeping = bodies.keep({ sessionId: "ses-1", callId: `call-${at}`, tool: "exec", name: "result" }, 1);
     await expect(keeping).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
   }
   expect(filesBelow(places.keysDirectory)).toEqual([]);

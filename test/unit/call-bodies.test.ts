@@ -40,7 +40,7 @@ async function spine({ bodies = "encrypted", outcome = "permit", run, store }: O
   const data = scratch();
   const audit = join(data, "audit");
   const known = createKnownSecrets();
-  const made = testBodies(data, { hide: known.hide });
+  const made = testBodies(data, { rulesOf: () => ({ hide: known.hide }) });
   const log = await openAuditLog({ directory: audit, gateway: "gw-test", hide: known.hide });
   const policyOf = (which: "off" | "encrypted") => ({
     ...{ identity: BUNDLE, layers: [], shadows: [], sets: { enforced: "" }, vocabulary: OWN_VOCABULARY },

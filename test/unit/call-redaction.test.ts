@@ -15,6 +15,7 @@ import { holdPolicy } from "../../src/policy/in-force.ts";
 import { profileSchema } from "../../src/policy/profile.ts";
 import type { SessionTable } from "../../src/session/session.ts";
 import { onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
+import { NO_BODIES } from "../support/bodies.ts";
 import { layerOf } from "../support/bundle.ts";
 import { PRINCIPAL, workbench } from "../support/capability-context.ts";
 import { NOBODY } from "../support/policy.ts";
@@ -58,6 +59,7 @@ async function recorded(
       policy,
       approvals: NOBODY,
       audit,
+      bodies: NO_BODIES,
       sessions,
       mounts: createMounts([], []),
       log: createLog("silent"),

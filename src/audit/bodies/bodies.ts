@@ -7,6 +7,8 @@ export interface BodyOf {
   /** Under whose keys it is kept: one that the gateway made, never a name that an agent made up. */
   readonly sessionId: string;
   readonly callId: string;
+  /** By whose arguments' names policy keeps fields out. */
+  readonly tool: string;
   readonly name: BodyName;
 }
 

@@ -1,5 +1,5 @@
 import { utf8 } from "../../lib/text.ts";
-import { type Hide, MAX_STRING_CHARS, redact } from "../redact.ts";
+import { MAX_STRING_CHARS, type RedactOptions, redact } from "../redact.ts";
 import { redactLong } from "./long-text.ts";
 
 /** Of one body before it is compressed: bytes of its JSON, and characters of all its texts. */
@@ -22,7 +22,7 @@ export interface Content {
  * What is kept of a value: its JSON without secrets, as the log would have it, but with long texts whole. In text that is base64 they are found as
  * well. Bytes that are no text stay as they are, unless a value that is known stands in them: that is replaced, and what is left is no base64.
  */
-export async function contentOf(value: unknown, hide?: Hide): Promise<Content> {
+export async function contentOf(value: unknown, rules: RedactOptions = {}): Promise<Content> {
   let roomChars = MAX_CONTENT_BYTES;
   let isCut = false;
   const aside: string[] = [];
@@ -34,8 +34,8 @@ export async function contentOf(value: unknown, hide?: Hide): Promise<Content> {
     return isLong ? `${MARK}${aside.push(fitting) - 1}` : fitting;
   });
   const clean: string[] = [];
-  for (const text of aside) clean.push(await redactLong(await inBase64(text, hide), hide));
-  const kept = mapTexts(redact(short, hide), (text) =>
+  for (const text of aside) clean.push(await redactLong(await inBase64(text, rules), rules));
+  const kept = mapTexts(redact(short, rules), (text) =>
     text.startsWith(MARK) ? (clean[Number(text.slice(MARK.length))] ?? text) : text,
   );
   const bytes = Buffer.from(JSON.stringify(kept));
@@ -63,9 +63,9 @@ function isBase64(text: string): boolean {
 }
 
 /** Of a file that is sent as base64, the text is what secrets stand in. */
-async function inBase64(text: string, hide: Hide | undefined): Promise<string> {
+async function inBase64(text: string, rules: RedactOptions): Promise<string> {
   const decoded = isBase64(text) ? utf8(Buffer.from(text, "base64")) : undefined;
   if (decoded === undefined) return text;
-  const clean = await redactLong(decoded, hide);
+  const clean = await redactLong(decoded, rules);
   return clean === decoded ? text : Buffer.from(clean).toString("base64");
 }

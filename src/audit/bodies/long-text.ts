@@ -1,5 +1,7 @@
 import { setImmediate } from "node:timers/promises";
-import { type Hide, redactText } from "../redact.ts";
+import type { RedactOptions } from "../redact.ts";
+import { redactText } from "../redact-text.ts";
+import { nameHolds } from "../secrets.ts";
 
 /** Looked at in one go, while everything else in the process waits; UTF-16 code units. */
 const PIECE_CHARS = 256 * 1024;
@@ -11,13 +13,13 @@ const SEARCH_CHARS = 16_384;
  * text is looked at piece by piece, each ending with a line, else a word, and not inside a private key; a value of several lines that is known by its name alone may be
  * found up to the end of its piece only.
  */
-export async function redactLong(text: string, hide: Hide | undefined): Promise<string> {
+export async function redactLong(text: string, { hide, names = nameHolds }: RedactOptions): Promise<string> {
   const whole = text.toWellFormed();
   const hidden = hide ? hide(whole) : whole;
   const clean: string[] = [];
   for (let at = 0; at < hidden.length; ) {
     const end = endOfPiece(hidden, at);
-    clean.push(redactText(hidden.slice(at, end)));
+    clean.push(redactText(hidden.slice(at, end), (it) => it, names));
     at = end;
     if (at < hidden.length) await setImmediate();
   }

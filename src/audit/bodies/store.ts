@@ -7,7 +7,7 @@ import { GatewayError } from "../../errors.ts";
 import { codeOf, isMissing } from "../../lib/error.ts";
 import { syncDirectory } from "../files.ts";
 import type { KeptBody } from "../record.ts";
-import type { Hide } from "../redact-text.ts";
+import type { RedactOptions } from "../redact.ts";
 import type { Bodies, BodyOf } from "./bodies.ts";
 import { sealBody } from "./cipher.ts";
 import { contentOf } from "./content.ts";
@@ -23,8 +23,8 @@ const compress = promisify(gzip);
 export interface BodyStoreOptions {
   readonly places: BodyPlaces;
   readonly room: Room;
-  /** Replaces values that are known to be secret. */
-  readonly hide?: Hide;
+  /** What is kept out of the bodies of a tool's calls: asked at each. */
+  readonly rulesOf?: (tool: string) => RedactOptions;
   readonly nowMs?: () => number;
 }
 
@@ -32,7 +32,7 @@ export interface BodyStoreOptions {
  * Keeps bodies in files, each encrypted with the key of its session and day. A key is read anew for each, and looked for again when its body is on disk: once it is
  * erased, by whatever process, nothing more is encrypted with it, and what is being kept goes under another.
  */
-export function openBodyStore({ places, room, hide, nowMs = Date.now }: BodyStoreOptions): Bodies {
+export function openBodyStore({ places, room, rulesOf = () => ({}), nowMs = Date.now }: BodyStoreOptions): Bodies {
   /** Ids of the keys in use, by session; each being made, or there. */
   const current = new Map<string, { readonly day: string; readonly keyId: Promise<string> }>();
 
@@ -51,8 +51,8 @@ export function openBodyStore({ places, room, hide, nowMs = Date.now }: BodyStor
     if (current.get(sessionId)?.keyId === keyId) current.delete(sessionId);
   }
 
-  async function keep({ sessionId, callId, name }: BodyOf, content: unknown): Promise<KeptBody> {
-    const { bytes, isCut } = await contentOf(content, hide);
+  async function keep({ sessionId, callId, tool, name }: BodyOf, content: unknown): Promise<KeptBody> {
+    const { bytes, isCut } = await contentOf(content, rulesOf(tool));
     const compressed = await compress(bytes);
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const making = keyOf(sessionId);
