@@ -11,6 +11,7 @@ import { printable } from "../lib/text.ts";
 import { print, readable } from "./audit-io.ts";
 import { type ProofArguments, readProofOptions, withProofOptions } from "./audit-proof-options.ts";
 import { colour, jsonLine, problemLine, verificationLines } from "./audit-text.ts";
+import { parseMoment } from "./moment.ts";
 
 interface VerifyContext {
   readonly directory: (dataDir: string | undefined) => string;
@@ -20,6 +21,8 @@ interface VerifyContext {
 interface Options extends ProofArguments {
   readonly dataDir?: string;
   readonly json?: boolean;
+  /** Milliseconds since 1970. */
+  readonly at?: number;
 }
 
 /** `glovebox audit verify`. */
@@ -32,6 +35,11 @@ export function verifyCommand({ directory, keyFile }: VerifyContext): Command {
       )
       .description("check every record of every chain; exit code 1 names what is damaged, with its place"),
   )
+    .option(
+      "--at <time>",
+      "when a copy was made: its last records may be without a signature for ten minutes",
+      parseMoment,
+    )
     .option("--data-dir <dir>", "where the log is kept (env GLOVEBOX_DATA_DIR)")
     .option("--json", "print the result as JSON")
     .addHelpText(
@@ -48,18 +56,20 @@ sign, when you have their keys from elsewhere: \`glovebox audit key show\` print
       since: 2026-11-21      # and until: what is signed before or after is not believed
       chains: [chain-0mw…]   # may be left out: in these no other gateway's key counts
 
-Of several copies each is reported, and a chain that two of them have has to be the same as far as both go.
+Of several copies each is reported, and a chain that two of them have has to be the same as far as both go. Records that no key
+signed within ten minutes are a problem: say with --at when a copy of a log that goes on was made.
 
 Examples:
   $ glovebox audit verify
   $ glovebox audit verify --keys gateways.yaml
-  $ glovebox audit verify --keys gateways.yaml --gateway "ada's laptop" /copies/ada
+  $ glovebox audit verify --keys gateways.yaml --gateway "ada's laptop" --at 2026-11-21T03:00Z /copies/ada
   $ glovebox audit verify --keys gateways.yaml /copies/*
   $ glovebox audit checkpoints --latest >> kept-elsewhere.txt       now and then
   $ glovebox audit verify --keys gateways.yaml --checkpoints kept-elsewhere.txt`,
     )
     .action(async (paths: readonly string[], options: Options) => {
-      const proof = await readProofOptions(options);
+      const { at } = options;
+      const proof = { ...(await readProofOptions(options)), ...(at !== undefined && { nowMs: at }) };
       const [path, ...others] = paths.map((it) => resolve(it));
       if (others.length > 0) return await verifyCopies([...new Set([path ?? "", ...others])], proof, options);
       // Before the log, which goes on.

@@ -152,6 +152,18 @@ test("one of several copies that is gone, empty or damaged does not hide the oth
   expect(await audit("verify", "--data-dir", empty)).toMatchObject({ status: 0 });
 });
 
+test("of a copy of a log that goes on, what was not signed yet when it was made is no problem", async () => {
+  const [ada, build] = [await makeSignedLog(1), await makeSignedLog(1)];
+  const keys = inventory(ada, build);
+  const copy = copyOf(ada);
+  const size = recordsOf(onlyChain(copy)).length;
+  // As it is before the gateway has signed its last records.
+  rewriteHistory(onlyChain(copy), (body, seq) => (seq < size - 1 ? body : undefined));
+  const at = (time: Date) => audit("verify", copy, "--keys", keys, "--at", time.toISOString());
+  expect(await at(new Date())).toMatchObject({ status: 0, stdout: expect.stringContaining("not yet proven: ") });
+  expect(await at(new Date(Date.now() + 3_600_000))).toMatchObject({ status: 1 });
+});
+
 test("a gateway that the file of keys does not name verifies nothing", async () => {
   const [ada, build] = [await makeSignedLog(1), await makeSignedLog(1)];
   const ended = await audit("verify", ada.directory, "--keys", inventory(ada, build), "--gateway", "\u001b[2Jeve");
