@@ -57,16 +57,17 @@ function redactAt(value: unknown, depth: number, rules: Rules): Json {
     Object.entries(value).flatMap(([key, member]) => {
       if (member === undefined) return [];
       // As one who is asked sees an argument: a name, and the value as text.
-      const of = key === "text" && "label" in value && typeof value.label === "string" ? shownName(value.label) : key;
+      const isShown = key === "text" && "label" in value && rules.names(key) === "plain";
+      const of = isShown && typeof value.label === "string" ? shownName(value.label) : key;
       const name = redactText(key.slice(0, MAX_STRING_CHARS), rules.hide, rules.names);
       return [[name, redactMember(of === key ? name : of, member, depth + 1, rules)]];
     }),
   );
 }
 
-/** `argument customerId` is how an approver is shown a skill's parameter. */
+/** `argument customerId` is how an approver is shown a skill's parameter. Not of a label that is no name, as one that was redacted. */
 function shownName(label: string): string {
-  return label.slice(label.lastIndexOf(" ") + 1);
+  return /^(?:argument )?([A-Za-z_][\w.-]{0,199})$/.exec(label)?.[1] ?? "text";
 }
 
 function redactMember(name: string, value: unknown, depth: number, rules: Rules): Json {
@@ -130,7 +131,7 @@ function isWord(before: string, word: string, program: unknown): boolean {
 /** Of `NAME=value`, where the policy names it: all that stands behind the name is the value, unless it could be commands. */
 function redactWord(word: string, { names }: Rules): string | undefined {
   const [, name = "", value = ""] = /^(-{0,2}[A-Za-z_][\w.-]{0,199})=([^;|<>`]+)$/.exec(word) ?? [];
-  if (name === "" || names(name) !== "policy" || isPlaceholder(value) || isReference(value)) return undefined;
+  if (name === "" || names(name) !== "policy" || /^\s*\[redacted:/.test(value) || isReference(value)) return undefined;
   return `${name}=[redacted:policy]`;
 }
 

@@ -189,6 +189,11 @@ test("a word that looks like user:password only when a token in it is replaced i
   }
 });
 
+test("a label that is redacted names nothing", () => {
+  const details = [{ label: "-----BEGIN PRIVATE KEY-----", text: "pin" }];
+  expect(redact(redact(details))).toEqual([{ label: "[redacted:private-key]", text: "pin" }]);
+});
+
 test("what was replaced by the name of a setting stays as it is", () => {
   const kept = { token: "[redacted:approvals.slack.token]", argv: ["--token", "[redacted:logging.sinks.central]"] };
   expect(redact(kept)).toEqual(kept);
