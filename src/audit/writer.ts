@@ -18,6 +18,8 @@ import { Segment } from "./segment.ts";
 const GROUP_CHARS = 1024 * 1024;
 /** Appends wait while so much is queued; UTF-16 code units. */
 const QUEUE_CHARS = 8 * 1024 * 1024;
+/** A segment that was begun so long ago is followed by another, however small it is: only whole segments can be removed for their age. */
+const SEGMENT_MS = 30 * 86_400_000;
 /** How long a record may wait for the checkpoint that it is to have. */
 const SIGNED_MS = 10_000;
 /** Permitted calls without an outcome: a segment's first record has room for so many ids. */
@@ -52,6 +54,8 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
   readonly #options: ChainWriterOptions;
   #segment: Segment;
   #segmentNumber: number;
+  /** When its first record was written; undefined while it has none. */
+  #begunMs: number | undefined;
   #position: Position;
   /** Whether the head says `#position`. */
   #headCurrent = false;
@@ -76,6 +80,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     this.#position = found.position;
     this.#openCalls = new Set(found.openCalls);
     this.#sealedIn = found.sealedIn;
+    this.#begunMs = found.begunMs;
     if (options.checkpoints) options.checkpoints.onDue = () => this.#checkpoint();
   }
 
@@ -204,7 +209,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
 
   async #commit(group: readonly Queued[]): Promise<void> {
     if (!this.#headCurrent) await this.#writeHead();
-    if (this.#segment.bytes >= this.#options.segmentBytes) await this.#startSegment();
+    if (this.#segment.bytes >= this.#options.segmentBytes || this.#isOld()) await this.#startSegment();
     const records = [...this.#ownRecords(group[0]?.time ?? new Date().toISOString()), ...group];
     let position = this.#position;
     const lines: string[] = [];
@@ -227,6 +232,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     if (lines.length === 0) return;
     await this.#segment.append(bytes, Buffer.from(lines.at(-1) ?? ""));
     this.#position = position;
+    this.#begunMs ??= Date.now();
     if (draft) checkpoints?.accept(draft);
     this.#unrecorded.clear();
     for (const { body } of records) {
@@ -250,6 +256,10 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     return bodies.map((body) => ({ body, text: bodyText(body, this.#options.hide), time }));
   }
 
+  #isOld(): boolean {
+    return this.#segment.bytes > 0 && this.#begunMs !== undefined && Date.now() - this.#begunMs > SEGMENT_MS;
+  }
+
   async #startSegment(): Promise<void> {
     const { chain, head } = this.#options;
     // A segment is begun only when the head of the one before is on disk: no crash leaves the head further behind.
@@ -258,6 +268,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     const full = this.#segment;
     this.#segment = next;
     this.#segmentNumber += 1;
+    this.#begunMs = undefined;
     await full[Symbol.asyncDispose]();
   }
 
