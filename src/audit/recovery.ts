@@ -32,6 +32,8 @@ export interface Recovered {
   readonly openCalls: ReadonlyMap<string, CallContext>;
   /** The segment that says up to where the chain's beginning was removed; undefined where none was. */
   readonly sealedIn?: number;
+  /** When the segment's first record was written; milliseconds since 1970. */
+  readonly begunMs?: number;
   readonly torn?: Torn;
 }
 
@@ -65,13 +67,14 @@ export async function recoverChain(directory: string, chain: string): Promise<Re
     await unlink(join(directory, segmentName(last)));
     await syncDirectory(directory);
   }
-  const { end, position, openCalls, sealedIn } = found;
+  const { end, position, openCalls, sealedIn, begunMs } = found;
   return {
     segment: unwritten ? last - 1 : last,
     end,
     position,
     openCalls,
     ...(sealedIn !== undefined && { sealedIn }),
+    ...(begunMs !== undefined && { begunMs }),
     ...(torn ? { torn } : {}),
   };
 }
@@ -90,6 +93,7 @@ interface Tail {
   readonly end: SegmentEnd;
   readonly openCalls: ReadonlyMap<string, CallContext>;
   readonly sealedIn: number | undefined;
+  readonly begunMs: number | undefined;
   /** Whether the record that the head names is in the segment, or is the one before it. */
   readonly headSeen: boolean;
   readonly torn: { readonly offset: number } | undefined;
@@ -110,6 +114,7 @@ async function readTail(
   let syncedBytes = 0;
   let lastLine: Buffer = Buffer.alloc(0);
   let sealed: number | undefined;
+  let begunMs: number | undefined;
   let headSeen = head.seq === before.seq && head.hash === before.hash;
   let broken: { offset: number; repairable: boolean; message: string; line: number } | undefined;
   for await (const lines of readLines(join(directory, name))) {
@@ -126,6 +131,7 @@ async function readTail(
         broken = { offset: line.offset, repairable: kind === "syntax", message, line: line.number };
       } else if (record) {
         records += 1;
+        begunMs ??= Date.parse(record.time);
         trackCalls(openCalls, record.body);
         sealed = readSeal(record) ? number : (sealed ?? sealedIn(record));
         lastLine = Buffer.concat([line.bytes, Buffer.from("\n")]);
@@ -141,7 +147,7 @@ async function readTail(
   const position = records === 0 ? before : chainState.position;
   const end = { durableBytes, syncedBytes, lastLine };
   const torn = broken && { offset: broken.offset };
-  return { records, position, end, openCalls, sealedIn: sealed, headSeen, torn };
+  return { records, position, end, openCalls, sealedIn: sealed, begunMs, headSeen, torn };
 }
 
 /** The last record of a segment that is followed by another. */

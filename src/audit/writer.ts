@@ -18,6 +18,8 @@ import { Segment } from "./segment.ts";
 const GROUP_CHARS = 1024 * 1024;
 /** Appends wait while so much is queued; UTF-16 code units. */
 const QUEUE_CHARS = 8 * 1024 * 1024;
+/** A segment that was begun so long ago is followed by another, however small it is: only whole segments can be removed for their age. */
+const SEGMENT_MS = 30 * 86_400_000;
 /** How long a record may wait for the checkpoint that it is to have. */
 const SIGNED_MS = 10_000;
 /** Permitted calls without an outcome: a segment's first record has room for so many ids. */
@@ -52,6 +54,8 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
   readonly #options: ChainWriterOptions;
   #segment: Segment;
   #segmentNumber: number;
+  /** When its first record was written; undefined while it has none. */
+  #begunMs: number | undefined;
   #position: Position;
   /** Whether the head says `#position`. */
   #headCurrent = false;
@@ -76,6 +80,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     this.#position = found.position;
     this.#openCalls = new Map(found.openCalls);
     this.#sealedIn = found.sealedIn;
+    this.#begunMs = found.begunMs;
     if (options.checkpoints) options.checkpoints.onDue = () => this.#checkpoint();
   }
 
@@ -209,10 +214,11 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     // The checkpoint that a timer asked for may have come behind the group before.
     if (group.length === 0 && this.#options.checkpoints?.uncovered === 0) return;
     if (!this.#headCurrent) await this.#writeHead();
-    if (this.#segment.bytes >= this.#options.segmentBytes) await this.#startSegment();
+    if (this.#segment.bytes >= this.#options.segmentBytes || this.#isOld()) await this.#startSegment();
     const records = [...this.#ownRecords(group[0]?.time ?? new Date().toISOString()), ...group];
     if (records.length === 0) return;
     const lines = await this.#write(records);
+    this.#begunMs ??= Date.now();
     this.#options.checkpoints?.accept(lines);
     this.#unrecorded.clear();
     for (const { body } of records) {
@@ -280,6 +286,10 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     }
   }
 
+  #isOld(): boolean {
+    return this.#segment.bytes > 0 && this.#begunMs !== undefined && Date.now() - this.#begunMs > SEGMENT_MS;
+  }
+
   async #startSegment(): Promise<void> {
     const { chain, head } = this.#options;
     await this.#segment.settle();
@@ -289,6 +299,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     const full = this.#segment;
     this.#segment = next;
     this.#segmentNumber += 1;
+    this.#begunMs = undefined;
     await full[Symbol.asyncDispose]();
   }
 

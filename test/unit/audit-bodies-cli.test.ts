@@ -47,9 +47,21 @@ async function audit(data: string, ...args: string[]) {
 
 const bodies = (data: string, ...args: string[]) => audit(data, "bodies", ...args);
 
-/** A data directory with two calls, of today and of ten days ago. */
-async function dataDirectory(): Promise<string> {
+/** Records of some days ago, by which to tell that the clock is right. */
+async function recordOn(data: string, daysAgo: number): Promise<void> {
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() - daysAgo * DAY_MS });
+  try {
+    await using log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-before" });
+    await log.append(intent(`call-${daysAgo}-ago`));
+  } finally {
+    vi.useRealTimers();
+  }
+}
+
+/** A data directory with two calls, of today and of ten days ago, and other records before them. */
+async function dataDirectory(recordsOn: readonly number[] = []): Promise<string> {
   const data = scratch();
+  for (const daysAgo of recordsOn) await recordOn(data, daysAgo);
   await using log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-test" });
   for (const [callId, sessionId, daysAgo] of [
     ["call-1", "ses-1", 10],
@@ -148,17 +160,6 @@ test("no two processes erase at once", async () => {
   expect((await bodies(data, "verify")).stdout).toContain("4 kept, 0 erased");
 });
 
-/** Records of some days ago, by which to tell that the clock is right. */
-async function recordOn(data: string, daysAgo: number): Promise<void> {
-  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() - daysAgo * DAY_MS });
-  try {
-    await using log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-before" });
-    await log.append(intent(`call-${daysAgo}-ago`));
-  } finally {
-    vi.useRealTimers();
-  }
-}
-
 test("a gateway erases what is older than policy says at its start, of whichever gateway it was", async () => {
   for (const [retention, kept, days] of [
     [{}, 4, [10, 1]],
@@ -170,8 +171,7 @@ test("a gateway erases what is older than policy says at its start, of whichever
     // The clock may have jumped.
     [{ bodyDays: 9 }, 4, []],
   ] as const) {
-    const data = await dataDirectory();
-    for (const daysAgo of days) await recordOn(data, daysAgo);
+    const data = await dataDirectory(days);
     await using log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-2" });
     const policy = holdPolicy({
       ...{ identity: { name: "test", version: "1.0.0", digest: "sha256:0" }, layers: [], shadows: [] },

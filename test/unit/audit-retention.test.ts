@@ -77,6 +77,22 @@ test("nothing goes without a rule, before a receiver has it, or when the clock m
   expect(recordsOf(onlyChain(place.directory))[0]?.seq).toBe(0);
 });
 
+test("a chain that little is written to has a segment for each month, so that what is old can go", async () => {
+  const place = await signedPlace();
+  const { directory, signer } = place;
+  for (const day of [500, 480, 460, 440, 100, 10]) {
+    setClock(NOW_MS - day * DAY_MS);
+    await using log = await openAuditLog({ directory, gateway: `gw-${day}`, signer });
+    await log.append(event({ day }));
+  }
+  setClock(NOW_MS);
+  expect(segments(onlyChain(directory))).toHaveLength(4);
+  await keep(place, 400, [], "old records of the audit log were removed");
+  const [oldest] = recordsOf(onlyChain(directory));
+  expect(Date.parse(oldest?.time ?? "")).toBe(NOW_MS - 100 * DAY_MS);
+  expect(await verifyLog(directory, { keys: place.keys })).toMatchObject({ problems: [] });
+});
+
 test("a clock is believed when something was recorded by it some time ago, and not too long ago", async () => {
   const place = await signedPlace();
   await writeDays(place, [100, 20, 0]);
