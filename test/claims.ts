@@ -36,4 +36,6 @@ export const CLAIMS = {
   G31: "Calls and sessions beyond a budget that policy sets are denied, also after a restart, and also when they come at once in several gateways of a user. When what was used can't be read or written, what depends on it is refused.",
   G32: "A skill's capability runs the programs that its author wrote down, and no others: no value of a caller becomes an option or a second argument, and a skill that differs from its lock is not used.",
   G33: "A history of the audit log that somebody without the gateway's key wrote anew, with every hash and head made to fit, is found by `glovebox audit verify --keys`. What a checkpoint that is kept elsewhere covers is missed when it is changed, cut off or deleted, by whomever.",
+  G34: "Records leave the log only as the beginning of a chain, behind a record that says so and that was signed by the gateway that wrote it; whatever else is missing is found by `glovebox audit verify`.",
+  G35: "What goes into calls and comes out of them is kept only where policy says so, beside the log and encrypted; once its key is erased it can't be read, and the log verifies as before.",
 } as const satisfies Record<`G${number}`, string>;

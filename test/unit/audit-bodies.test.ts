@@ -59,7 +59,7 @@ async function kept() {
 
 const ofSession = (sessionId: string) => (keyId: string) => keyId.startsWith(`${sessionId}/`);
 
-test("bodies are kept in files of their owner's alone, encrypted, one key a session, and the log names them", async () => {
+test("[G35] bodies are kept in files of their owner's alone, encrypted, one key a session, and the log names them", async () => {
   await using log = await kept();
   const { places } = log;
   expect(filesBelow(places.directory)).toHaveLength(6);
@@ -100,7 +100,7 @@ test("a file that is changed, swapped or gone is found, and not read", async () 
   expect(await log.contents("call-1")).toEqual([ARGUMENTS, RESULT]);
 });
 
-test("erasing makes the bodies of a session unreadable, and leaves the log whole and the others as they are", async () => {
+test("[G35] erasing makes the bodies of a session unreadable, and leaves the log whole and the others as they are", async () => {
   await using log = await kept();
   const [key = ""] = filesBelow(join(log.places.keysDirectory, "ses-1"));
   const bytes = filesBelow(join(log.places.directory, "ses-1"))

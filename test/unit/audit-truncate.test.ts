@@ -43,7 +43,7 @@ async function withOwnSigner(log: Made): Promise<Made> {
   return { ...log, signer: await openSigner(log.keyFile, "test-host") };
 }
 
-test("what is old goes, whole segments, oldest first, behind a signed record that says so; and the rest verifies", async () => {
+test("[G34] what is old goes, whole segments, oldest first, behind a signed record that says so; and the rest verifies", async () => {
   const log = await makeSignedLog(12);
   const [before, records] = [segments(log.chain), recordsOf(log.chain)];
   const { removed } = await truncated(log);
@@ -201,7 +201,7 @@ const removeFirst = (log: Made, count: number) => {
   for (const name of segments(log.chain).slice(0, count)) rmSync(join(log.chain, name));
 };
 
-test("[G33] a record of a removal that no gateway signed counts for nothing, for a gateway neither", async () => {
+test("[G33] [G34] a record of a removal that no gateway signed counts for nothing, for a gateway neither", async () => {
   const original = await makeSignedLog(12);
   const bare = copyOf(original);
   forgeSeal(bare, 2);
