@@ -15,19 +15,15 @@ import type { CallPorts, CallRequest, CallResult } from "./call/ports.ts";
 import { sinkPorts, tellOfSink } from "./central-logging.ts";
 import { type Config, PACKAGE_ROOT, VERSION } from "./config.ts";
 import { configuredPolicy } from "./configured-policy.ts";
-import { agentContainer } from "./container/agent-container.ts";
-import { hardenedOptions } from "./container/hardening.ts";
 import { readAuthorities } from "./egress/authorities.ts";
 import { grantsOf } from "./egress/gate.ts";
 import { createKnownSecrets } from "./egress/hide.ts";
 import { tunnelThrough } from "./egress/upstream-proxy.ts";
-import { attest, readHostBootId } from "./engine/attest.ts";
 import type { Engine } from "./engine/engine.ts";
 import { endMachineProcess } from "./engine/qemu/machine-process.ts";
 import { createQemuEngine } from "./engine/qemu/qemu.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
 import { openImageStore } from "./image/store.ts";
-import { inspectSandbox } from "./inspect-sandbox.ts";
 import { openKeptBodies } from "./kept-bodies.ts";
 import { messageOf } from "./lib/error.ts";
 import { newId } from "./lib/id.ts";
@@ -42,6 +38,7 @@ import { createMounts } from "./mounts/mounts.ts";
 import { canEverPermit, decide } from "./policy/decide.ts";
 import { holdPolicy } from "./policy/in-force.ts";
 import type { PolicyInForce } from "./policy/layer.ts";
+import { sandboxDrivers } from "./sandbox-drivers.ts";
 import { createAdmission } from "./session/admission.ts";
 import { openInspectionDoor } from "./session/inspection-door.ts";
 import { openLedger } from "./session/ledger.ts";
@@ -63,7 +60,7 @@ const MIB = 1024 * 1024;
 const FAREWELL_MS = 1_500;
 
 /**
- * Composes a gateway: the only place that picks drivers. What the last gateways left behind is cleaned up, and the start is on
+ * Composes a gateway: with `sandbox-drivers.ts` the only place that picks drivers. What the last gateways left behind is cleaned up, and the start is on
  * record, before it resolves. `stopping` aborts calls; disposal ends every sandbox and closes the log.
  * @throws GatewayError POLICY_INVALID, POLICY_UNREADABLE, AUDIT_UNWRITABLE, AUDIT_CORRUPT, STATE_UNWRITABLE
  */
@@ -140,9 +137,6 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
   stack.defer(() => audit.append({ kind: "event", event: "gateway-stopped", facts: { why: reasonOf(stopping) } }));
 
   const bodies = stack.use(openKeptBodies({ ...config, policy, audit, log, hide: known.hide }));
-  const hostBootId = await readHostBootId();
-  /** Of every machine that was booted for a session: no two sessions may ever share a kernel. */
-  const bootIds = new Set<string>();
   const images = openImageStore(config.imageDirectory);
   // Reading the system's takes a tenth of a second, and clients wait for `initialize`; a file that can't be read is a mistake to report now.
   if (config.trustedCa !== undefined) await readOnce();
@@ -173,29 +167,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
     createKits({
       config,
       images,
-      sandbox: {
-        ledger,
-        engine: machines,
-        findImage: (image) => images.find(image),
-        containerShape: async (spec) => JSON.stringify([hardenedOptions(spec), (await readOnce()).digest]),
-        // Loaded when a machine is to be prepared: dockerode is the largest dependency, and clients wait for `initialize`.
-        startContainer: async (spec, machine, signal) => {
-          const { all, extra } = await readOnce();
-          const known = { all: all.join(""), extra: extra.join("") };
-          await machine.trust({ known, own: "" }, signal);
-          return await (await import("./container/docker.ts")).startContainer(spec, machine, signal);
-        },
-        adoptContainer: agentContainer,
-        inspect: inspectSandbox,
-        attest: async (sandbox, signal) => {
-          // Copies have the boot id of what they were copied from; what tells them apart is the name that each was given.
-          const booted = sandbox.machine.facts.start === "cold";
-          const otherBootIds = booted ? bootIds : new Set<string>();
-          const attestation = await attest({ ...sandbox, hostBootId, otherBootIds, signal });
-          if (booted) bootIds.add(attestation.bootId);
-          return attestation;
-        },
-      },
+      sandbox: await sandboxDrivers({ ledger, engine: machines, images, readOnce }),
       admission,
       policy,
       accounts,
