@@ -1,3 +1,4 @@
+import type { Truncated } from "../audit/proof/truncations.ts";
 import type { AuditRecord } from "../audit/record.ts";
 import type { Verification } from "../audit/verify.ts";
 
@@ -16,4 +17,6 @@ export interface ChainRead {
   readonly problemCount: number;
   /** Its records count as evidence: nothing is wrong with it, or no more than half a record at its end, as a crash leaves it. */
   readonly isWhole: boolean;
+  /** What was removed from its beginning by rule: no report can say anything of that. */
+  readonly truncated?: Truncated;
 }

@@ -120,7 +120,9 @@ async function gatherChain(
   // Problems that are not kept may be any.
   const isWhole = problems.length === problemCount && problems.every((it) => it.kind === "torn");
   const ends = { ...(first && { first }), ...(last && { last }) };
-  const whole: ChainRead = { chain, ...ends, records, counted, problems, problemCount, isWhole };
+  const truncated = verification.truncated[chain];
+  const kept = { ...ends, ...(truncated && { truncated: { ...truncated, before: line(truncated.before) } }) };
+  const whole: ChainRead = { chain, ...kept, records, counted, problems, problemCount, isWhole };
   const results = new Map<string, CheckResult>();
   if (isWhole) for (const { id, tally } of folds) results.set(id, tally.result());
   for (const check of checks) if (check.of === "chains") results.set(check.id, resultOf(whole, check.see));

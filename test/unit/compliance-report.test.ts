@@ -19,6 +19,7 @@ import { createLog } from "../../src/log.ts";
 import { openInspectionDoor } from "../../src/session/inspection-door.ts";
 import { chains, onlyChain, recordsOf, scratch } from "../support/audit.ts";
 import { makeSignedLog } from "../support/audit-signed.ts";
+import { truncated } from "../support/audit-truncate.ts";
 import { decided, inspected, opened, STARTED, STORY, told } from "../support/compliance.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
@@ -122,6 +123,18 @@ test("nothing of a damaged chain counts as evidence, and the report says where t
     expect(text).toMatch(/000002\\?\.jsonl(\\)?:\d+/);
     expect(text.indexOf("Look at this first")).toBeLessThan(text.indexOf("What was read"));
     expect(text).toContain("nothing of it counts as evidence");
+  }
+});
+
+test("what was removed by rule is no damage, and the report says that it is gone", async () => {
+  const log = await makeSignedLog(12);
+  await truncated(log, 2);
+  const made = await report(log.directory);
+  expect(made.log).toMatchObject({ verifies: true, chains: [{ isWhole: true }] });
+  const { records } = made.log.chains[0]?.truncated ?? {};
+  expect(records).toBeGreaterThan(0);
+  for (const text of [markdownReport(made), htmlReport(made)]) {
+    expect(text).toMatch(new RegExp(`verifies; ${records} records from before .* are gone, removed by rule`));
   }
 });
 

@@ -1,7 +1,17 @@
 import { hash } from "node:crypto";
 import type { Example } from "../check.ts";
 import type { ControlState, Report, ReportedCheck, ReportedControl, ReportedFramework } from "../report.ts";
-import { countsOf, NOT_WHOLE, placeOf, STATE_WORDS, summaryOf, TORN, WHAT_IT_IS, windowOf } from "./words.ts";
+import {
+  countsOf,
+  NOT_WHOLE,
+  placeOf,
+  STATE_WORDS,
+  summaryOf,
+  TORN,
+  verifiedOf,
+  WHAT_IT_IS,
+  windowOf,
+} from "./words.ts";
 
 const STYLE = `body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}
 h1,h2,h3{line-height:1.2}h2{margin-top:2.5rem;border-bottom:1px solid #bbb}h3{margin-top:1.6rem}
@@ -81,10 +91,10 @@ function head(report: Report): string[] {
       `Verification: ${log.verifies ? "every chain verifies" : stateText("contradicted", "the log does not verify")}`,
     ]),
     "<table><tr><th>chain<th>records<th>counted<th>last record<th>its hash<th>verification</tr>",
-    ...log.chains.map(({ chain, records, counted, last, isWhole, problemCount }) => {
-      const verified = problemCount === 0 ? "verifies" : isWhole ? "torn end" : `damaged: ${problemCount} problems`;
+    ...log.chains.map((read) => {
+      const { chain, records, counted, last, isWhole } = read;
       const at = last === undefined ? "none" : `${last.seq}, ${last.time}`;
-      const cells = [chain, String(records), String(isWhole ? counted : 0), at, last?.hash ?? "", verified];
+      const cells = [chain, String(records), String(isWhole ? counted : 0), at, last?.hash ?? "", verifiedOf(read)];
       return `<tr>${cells.map((it) => `<td>${html(it)}`).join("")}</tr>`;
     }),
     "</table>",

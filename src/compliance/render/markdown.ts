@@ -1,6 +1,16 @@
 import type { Example } from "../check.ts";
 import type { Report, ReportedCheck, ReportedControl, ReportedFramework } from "../report.ts";
-import { countsOf, NOT_WHOLE, placeOf, STATE_WORDS, summaryOf, TORN, WHAT_IT_IS, windowOf } from "./words.ts";
+import {
+  countsOf,
+  NOT_WHOLE,
+  placeOf,
+  STATE_WORDS,
+  summaryOf,
+  TORN,
+  verifiedOf,
+  WHAT_IT_IS,
+  windowOf,
+} from "./words.ts";
 
 const ENTITIES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;" };
 
@@ -47,10 +57,10 @@ function headLines(report: Report): string[] {
     "",
     "| chain | records | counted | last record | its hash | verification |",
     "|---|---|---|---|---|---|",
-    ...log.chains.map(({ chain, records, counted, last, isWhole, problemCount }) => {
-      const verified = problemCount === 0 ? "verifies" : isWhole ? "torn end" : `damaged: ${problemCount} problems`;
+    ...log.chains.map((read) => {
+      const { chain, records, counted, last, isWhole } = read;
       const at = last === undefined ? "none" : `${last.seq}, ${last.time}`;
-      return `| ${md(chain)} | ${records} | ${isWhole ? counted : 0} | ${at} | ${last?.hash ?? ""} | ${verified} |`;
+      return `| ${md(chain)} | ${records} | ${isWhole ? counted : 0} | ${at} | ${last?.hash ?? ""} | ${md(verifiedOf(read))} |`;
     }),
     "",
     ...log.chains.flatMap(({ chain, problems }) =>

@@ -1,3 +1,4 @@
+import type { ChainRead } from "../chain-read.ts";
 import type { CheckState, Example } from "../check.ts";
 import type { ControlState, Report } from "../report.ts";
 
@@ -21,6 +22,13 @@ export const WHAT_IT_IS: readonly string[] = [
 
 export const NOT_WHOLE = "It is damaged: nothing of it counts as evidence.";
 export const TORN = "Half a record at its end, as a crash leaves it. The whole records count.";
+
+/** What is to be known of a chain that evidence comes from. */
+export function verifiedOf({ isWhole, problemCount, truncated }: ChainRead): string {
+  const verified = problemCount === 0 ? "verifies" : isWhole ? "torn end" : `damaged: ${problemCount} problems`;
+  if (!truncated) return verified;
+  return `${verified}; ${truncated.records} records from before ${truncated.before} are gone, removed by rule`;
+}
 
 /** Where an example is in the log. */
 export function placeOf({ chain, seq, time }: Example): string {
