@@ -1,6 +1,6 @@
 import { factsIn } from "./facts.ts";
 import type { EventBody, IntentBody, RecordBody } from "./record.ts";
-import type { Hide } from "./redact-text.ts";
+import { isPlaceholder } from "./redact-text.ts";
 
 /** Calls that are remembered: as many as can be open at once. */
 const MAX_CALLS = 4_096;
@@ -11,13 +11,19 @@ const MAX_CHARS = 8_192;
 const MIN_CHARS = 4;
 const MAX_DEPTH = 64;
 
+/** In place of what policy keeps out of the log. */
+export const STRUCK = "[redacted:policy]";
+
 /** What later records of a call need to be rid of. */
 export interface CallKept {
   readonly tool: string;
   /** Policy keeps one of its arguments out of the log. */
   readonly isRuled: boolean;
-  /** As `hide`, and without the values that were kept out of the call's arguments: messages and patterns repeat them. */
-  hiding(hide: Hide | undefined): Hide;
+  /**
+   * A message without the values that were kept out of the call's arguments. INVARIANT: for messages alone, after all other redaction: an agent chooses the values,
+   * and must neither take a command out of the log with them nor break up a secret before it is found.
+   */
+  without(message: string): string;
 }
 
 /** What is known of calls between their first record and their last one, of those that policy's rules are about. */
@@ -29,7 +35,7 @@ export function createCallMemory() {
     begun: (body: IntentBody, isMeant: (name: string) => boolean): CallKept => {
       const values = new Set<string>();
       const isRuled = collect(body.arguments, isMeant, false, values, 0);
-      const call = { tool: body.tool, isRuled, hiding: hidingOf(values) };
+      const call = { tool: body.tool, isRuled, without: withoutValues(values) };
       if (body.decision === "permit" || body.decision === "ask") {
         calls.set(body.callId, call);
         const [oldest] = calls.keys();
@@ -69,20 +75,21 @@ function collect(
   let found = false;
   for (const [name, member] of Object.entries(value)) {
     const isOne = !Array.isArray(value) && isMeant(name);
-    found = collect(member, isMeant, isBelow || isOne, into, depth + 1) || isOne || found;
+    // Of variables the log has the names, which any message may use.
+    const isValue = isBelow || (isOne && name !== "env");
+    found = collect(member, isMeant, isValue, into, depth + 1) || isOne || found;
   }
   return found;
 }
 
-function hidingOf(values: ReadonlySet<string>): CallKept["hiding"] {
-  if (values.size === 0) return (hide) => hide ?? ((text) => text);
-  // As they are, and as JSON has them; the longest first, where one is a part of another.
+function withoutValues(values: ReadonlySet<string>): CallKept["without"] {
+  if (values.size === 0) return (message) => message;
+  // As they are, and as JSON has them; the longest first, where one is a part of another; none within what was replaced before.
   const written = [...values]
     .flatMap((it) => [it, JSON.stringify(it).slice(1, -1)])
-    .sort((a, b) => b.length - a.length);
-  const pattern = new RegExp([...new Set(written)].map((it) => RegExp.escape(it)).join("|"), "g");
-  return (hide) => (text) => {
-    const without = text.replace(pattern, "[redacted:policy]");
-    return hide ? hide(without) : without;
-  };
+    .sort((a, b) => b.length - a.length)
+    .map((it) => RegExp.escape(it));
+  const pattern = new RegExp(["\\[redacted:[\\w.-]+\\]", ...written].join("|"), "g");
+  const replaced = (found: string) => (isPlaceholder(found) ? found : STRUCK);
+  return (message) => message.replace(pattern, replaced);
 }

@@ -1,5 +1,6 @@
+import { MAX_STATE_CHARS } from "../lib/trace-context.ts";
 import { type FieldRules, fieldRules, isReserved, normalName } from "../policy/audit-fields.ts";
-import { type CallKept, createCallMemory } from "./call-memory.ts";
+import { type CallKept, createCallMemory, STRUCK } from "./call-memory.ts";
 import type { DigestKey } from "./digest-key.ts";
 import { factsIn, textIn } from "./facts.ts";
 import { withKeyedDigests } from "./keyed.ts";
@@ -73,18 +74,20 @@ export function createRedactor({ hide, fields = () => undefined, key }: Redactio
     const { request, ...rest } = body;
     const { arguments: args, problems } = body;
     const call = calls.begun(body, (name) => own.has(normalName(name)));
-    const options = { ...plain, names: rules.names, hide: call.hiding(hide) };
+    const options = { ...plain, names: rules.names };
     const clean = {
       ...redactedAs({ ...rest, arguments: null, problems: [] }, plain),
       arguments: redact(struck(args, own), options),
-      problems: redactedAs(problems, options),
-      ...(request !== undefined && { request: redact(struckRequest(request, own), options) }),
+      problems: redactedAs(problems, options).map((it) => redactedAs(call.without(it), plain)),
+      ...(request !== undefined && {
+        request: redact(struckRequest(request, call.isRuled ? new Set([...own, "within"]) : own), options),
+      }),
     };
     return { clean, isRuled: call.isRuled };
   }
 
   function cleanFacts(facts: Json, { rules, own, call, isRuled }: Of): Json {
-    const options = { ...plain, names: rules.names, hide: call?.hiding(hide) ?? hide ?? ((text: string) => text) };
+    const options = { ...plain, names: rules.names };
     if (typeof facts !== "object" || facts === null || Array.isArray(facts)) return redact(facts, options);
     const all = new Set([...rules.anywhere, ...own]);
     const members = Object.entries(facts).map(([name, value]): Json => {
@@ -92,7 +95,10 @@ export function createRedactor({ hide, fields = () => undefined, key }: Redactio
       if (isReserved(normal) && !WORDS.has(name)) return redact({ [name]: value }, plain);
       // What would be let through for the session, in words: of what it is made, depends on the tool.
       if (all.has(normal) || (name === "pattern" && isRuled)) return { [name]: STRUCK };
-      return redact({ [name]: name === "details" ? struckDetails(value, all) : value }, options);
+      if (name === "details") return redact({ details: struckDetails(value, all, isRuled) }, options);
+      const kept = redact({ [name]: value }, options);
+      const message = WORDS.has(name) ? textIn(factsIn(kept), name) : undefined;
+      return call && message !== undefined ? redact({ [name]: call.without(message) }, plain) : kept;
     });
     return Object.fromEntries(members.flatMap((it) => Object.entries(factsIn(it))));
   }
@@ -101,7 +107,8 @@ export function createRedactor({ hide, fields = () => undefined, key }: Redactio
     key,
     redacted: (body) => {
       if (body.kind === "event" && PROOF_EVENTS.includes(body.event)) return body;
-      const { clean: kept, isRuled } = clean(body);
+      const { clean: redacted, isRuled } = clean(body);
+      const kept = withFittingState(redacted);
       const isPublic = body.kind === "event" && OF_THE_GATEWAY.has(body.event);
       return key && !isPublic ? withKeyedDigests(kept, key, isRuled) : kept;
     },
@@ -110,7 +117,6 @@ export function createRedactor({ hide, fields = () => undefined, key }: Redactio
 
 const NONE: ReadonlySet<string> = new Set();
 const NO_NAMES: readonly string[] = [];
-const STRUCK = "[redacted:policy]";
 
 interface Rules extends FieldRules {
   readonly names: Names;
@@ -122,6 +128,12 @@ interface Of {
   readonly own: ReadonlySet<string>;
   readonly call: CallKept | undefined;
   readonly isRuled: boolean;
+}
+
+/** Redaction can make a caller's trace state longer than a record's may be; without it the trace is still the caller's. */
+function withFittingState(body: RecordBody): RecordBody {
+  if (body.kind === "event" || (body.trace?.tracestate ?? "").length <= MAX_STATE_CHARS || !body.trace) return body;
+  return { ...body, trace: { traceparent: body.trace.traceparent } };
 }
 
 /** In the same form, as whoever writes the body checks. */
@@ -169,9 +181,10 @@ function struckRequest(request: Json, own: ReadonlySet<string>): Json {
 }
 
 /** An approver sees arguments as lines: `argument customerId`, `edit 1, by`. */
-function struckDetails(details: Json, own: ReadonlySet<string>): Json {
+function struckDetails(details: Json, own: ReadonlySet<string>, isRuled: boolean): Json {
   if (!Array.isArray(details)) return details;
-  const names = withDerived(own);
+  // What a skill runs is made of its arguments, spelt in ways of its own.
+  const names = withDerived(isRuled ? new Set([...own, "runs"]) : own);
   return details.map((it: Json) => {
     const label = textIn(factsIn(it), "label") ?? "";
     const isMeant =

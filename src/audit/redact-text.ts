@@ -1,5 +1,5 @@
 import type { Held, Names } from "./names.ts";
-import { ANY_SECRET, SECRET_RULES } from "./secrets.ts";
+import { ANY_SECRET, nameHolds, SECRET_RULES } from "./secrets.ts";
 import { policyValueAt, type Span, valueAt, valueBefore } from "./text-value.ts";
 
 /** What stands beside a secret may be one too, and have been no match before that was replaced; two passes are the rule. */
@@ -10,7 +10,13 @@ export type Hide = (text: string) => string;
 
 /** The text without what it names as a secret or as a field of the policy's, and without what has a well-known form. */
 export function redactText(text: string, hide: Hide, names: Names): string {
-  let clean = hide(text.toWellFormed());
+  const clean = redactAll(hide(text.toWellFormed()), nameHolds);
+  // INVARIANT: as of `redact`.
+  return names === nameHolds ? clean : redactAll(clean, names);
+}
+
+function redactAll(text: string, names: Names): string {
+  let clean = text;
   for (let pass = 0; pass < MAX_PASSES; pass++) {
     const before = clean;
     clean = redactOnce(clean, names);
@@ -29,7 +35,7 @@ function redactOnce(text: string, names: Names): string {
 }
 
 /** A name and what assigns to it, in any shell, header, query string, YAML, JSON or program: `NAME=`, `name: `, `\"name\": `, `["name"] = `. */
-const ASSIGNMENT = /(?<![\w.-])([A-Za-z_-][\w.-]{0,199})(\\{0,3}["'`])?\]?[ \t]{0,8}(={1,3}>?|:=|\?=|:)[ \t]{0,8}/g;
+const ASSIGNMENT = /(?<![\w.-])([A-Za-z_-][\w.-]{0,199})(\\{0,3}["'`])?\]?[ \t]{0,64}(={1,3}>?|:=|\?=|:)[ \t]{0,64}/g;
 const HEADER = /^(?:proxy-)?authorization$|^(?:set-)?cookie2?$/i;
 
 /** INVARIANT: linear. A match starts at a name's beginning only, and what is replaced is not looked at again. */
@@ -39,13 +45,14 @@ function redactAssignments(text: string, names: Names): string {
     const held = names(name);
     // `https://…` assigns nothing.
     if (held === "plain" || (by === ":" && text.startsWith("//", start))) return undefined;
+    const as = by === ":" ? (quote === undefined ? "line" : "value") : "word";
     if (held === "policy") {
       const opened = quote === undefined ? quoteBefore(text, found.index) : "";
-      const as = by === ":" ? (quote === undefined ? "line" : "value") : "word";
       const span = opened === "" ? policyValueAt(text, start, as) : valueBefore(text, start, opened);
       return isKept(span.text) ? undefined : { ...span, by: held };
     }
-    const span = valueAt(text, start, by === ":" && HEADER.test(name));
+    const isHeader = by === ":" && HEADER.test(name);
+    const span = as === "value" && !isHeader ? policyValueAt(text, start, as) : valueAt(text, start, isHeader);
     if (isKept(span.text) || (held === "secret" && /^\d+$/.test(span.text))) return undefined;
     return { ...span, by: "name" };
   });
@@ -59,7 +66,7 @@ function quoteBefore(text: string, at: number): string {
 }
 
 /** A flag and the word after it, as a shell or JSON has them: `--name value`, `"--name","value"`. */
-const FLAG = /(?<![\w.-])(--?[A-Za-z][\w.-]{0,99})(?:(\\{0,3}["'`]),[ \t]{0,8}|[ \t]{1,8})(?=\S)/g;
+const FLAG = /(?<![\w.-])(--?[A-Za-z][\w.-]{0,99})(?:(\\{0,3}["'`]),[ \t]{0,64}|[ \t]{1,64})(?=\S)/g;
 
 /** INVARIANT: as of `redactAssignments`. */
 function redactFlags(text: string, names: Names): string {
@@ -115,6 +122,12 @@ export function isReference(value: string): boolean {
   return /^(?:\$\w{1,100}|\$\{\w{1,100}\}|\$env:\w{1,100}|%\w{1,100}%)$/.test(value);
 }
 
+/** What redaction itself writes. INVARIANT: no other text in brackets, which could be the secret. */
 export function isPlaceholder(value: string): boolean {
-  return /^\[redacted:[A-Za-z0-9_.-]+\]$/.test(value);
+  const [, by] = /^\[redacted:([\w.-]{1,200})\]$/.exec(value) ?? [];
+  return by !== undefined && (RULES.has(by) || NAME_OF_SECRET.test(by));
 }
+
+const RULES: ReadonlySet<string> = new Set(["name", "flag", "depth", "policy", ...SECRET_RULES.map(({ id }) => id)]);
+/** Of the profile's secrets, and of settings that are secret. */
+const NAME_OF_SECRET = /^(?:[A-Z_][A-Z0-9_]{0,63}|(?:approvals|logging)\.[\w.-]+)$/;

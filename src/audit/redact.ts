@@ -28,7 +28,9 @@ type Rules = Required<Omit<RedactOptions, "key">> & Pick<RedactOptions, "key">;
  * variable, flag, header) and by well-known form; one that has neither is found by `hide` only, which replaces the values that are known. Total, idempotent, linear time.
  */
 export function redact(value: unknown, { hide = asItIs, names = nameHolds, key }: RedactOptions = {}): Json {
-  return redactAt(value, 0, { hide, names, ...(key && { key }) });
+  const clean = redactAt(value, 0, { hide, names: nameHolds, ...(key && { key }) });
+  // INVARIANT: a policy's names take more out of what is left, and can't make a secret unrecognisable before it is looked for.
+  return names === nameHolds ? clean : redactAt(clean, 0, { hide: asItIs, names, ...(key && { key }) });
 }
 
 function asItIs(text: string): string {
@@ -52,6 +54,7 @@ function redactAt(value: unknown, depth: number, rules: Rules): Json {
   if (value === null) return null;
   if (depth >= MAX_DEPTH) return "[redacted:depth]";
   if (Array.isArray(value)) return redactArray(value, depth, rules);
+  const unused = createUnused();
   // Not assignment: a key called `__proto__` stays a key.
   return Object.fromEntries(
     Object.entries(value).flatMap(([key, member]) => {
@@ -59,10 +62,24 @@ function redactAt(value: unknown, depth: number, rules: Rules): Json {
       // As one who is asked sees an argument: a name, and the value as text.
       const isShown = key === "text" && "label" in value && rules.names(key) === "plain";
       const of = isShown && typeof value.label === "string" ? shownName(value.label) : key;
-      const name = redactText(key.slice(0, MAX_STRING_CHARS), rules.hide, rules.names);
+      const name = unused(redactText(key.slice(0, MAX_STRING_CHARS), rules.hide, rules.names));
       return [[name, redactMember(of === key ? name : of, member, depth + 1, rules)]];
     }),
   );
+}
+
+/** Makes names of members differ that are the same after redaction: else only the last of them would be kept. */
+function createUnused(): (name: string) => string {
+  const times = new Map<string, number>();
+  return (name) => {
+    let [unused, count] = [name, times.get(name) ?? 0];
+    while (times.has(unused)) {
+      count += 1;
+      unused = `${name} (${count})`;
+    }
+    times.set(name, count).set(unused, times.get(unused) ?? 0);
+    return unused;
+  };
 }
 
 /** `argument customerId` is how an approver is shown a skill's parameter. Not of a label that is no name, as one that was redacted. */
@@ -86,7 +103,7 @@ function isKept(value: unknown): value is string {
 /** As `redactAt` for each, and the word after a flag that takes a secret (`--password x`, `-u user:x`) is one. */
 function redactArray(items: readonly unknown[], depth: number, rules: Rules): Json {
   return Array.from(items, (item, at) => {
-    const before = at > 0 ? items[at - 1] : undefined;
+    const before = at > 0 ? items[at - 1] : "";
     if (typeof before !== "string" || isKept(item)) return redactAt(item, depth + 1, rules);
     const held = isFlag(before) ? rules.names(before) : "plain";
     if (held === "policy" && item !== null && item !== "") return "[redacted:policy]";

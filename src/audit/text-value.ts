@@ -24,17 +24,16 @@ const SHELL_WORD =
 /** An apostrophe between letters ends nothing; what a shell runs next is not hidden. */
 const REST_OF_LINE = /(?:[^\r\n"'`;|&]+|(?<=\w)'(?=\w)|&(?!&))*/y;
 
+const REST = { line: REST_OF_LINE, value: /[^\s"'`&;,|)}]*/y, word: SHELL_WORD };
+
 /**
- * The same of a field that the policy names, which may be no secret's single word: a whole list or object, a shell word with all its
+ * The same of what may be no single word: a whole list or object with what is joined to it, a shell word with all its
  * quoted parts, or, of `line`, what an unquoted name is given in YAML, a header or a message: the rest of the line.
  */
-export function policyValueAt(text: string, at: number, as: "line" | "value" | "word"): Span {
-  const first = text[at] ?? "";
-  const end = first === "[" || first === "{" ? endOfNested(text, at) : undefined;
-  if (end !== undefined) return { start: at, text: text.slice(at, end) };
-  if (as === "word" && first !== "\\") return { start: at, text: match(SHELL_WORD, text, at) };
-  if (as === "line" && !/["'`\\]/.test(first)) return { start: at, text: match(REST_OF_LINE, text, at).trimEnd() };
-  return valueAt(text, at, false);
+export function policyValueAt(text: string, at: number, as: keyof typeof REST): Span {
+  if ((as === "word" ? /\\/ : /["'`\\]/).test(text[at] ?? "")) return valueAt(text, at, false);
+  const end = endOfNested(text, at);
+  return { start: at, text: text.slice(at, end + match(REST[as], text, end).length).trimEnd() };
 }
 
 /** What stands at `at` before a quote, or in a text that has none. */
@@ -43,20 +42,18 @@ export function valueBefore(text: string, at: number, quote: string): Span {
   return { start: at, text: text.slice(at, end === -1 ? undefined : end).replace(/\\{1,3}$/, "") };
 }
 
-/** How far a list or object within a text may go; what stands behind many openings must not be read for each of them. */
-const MAX_NESTED_CHARS = 4_096;
-
-/** Behind the bracket that closes the one at `at`; undefined when none does. */
-function endOfNested(whole: string, at: number): number | undefined {
-  const text = whole.slice(at, at + MAX_NESTED_CHARS);
+/** Behind the bracket that closes the one at `at`; the end of the text when none does, so that nothing is read twice; `at` when there is no bracket. */
+function endOfNested(text: string, at: number): number {
   let depth = 0;
   const token = /"[^"\\]*(?:\\[\s\S]?[^"\\]*)*(?:"|$)|'[^'\\]*(?:\\[\s\S]?[^'\\]*)*(?:'|$)|[[\]{}]/g;
+  if (!/[[{]/.test(text[at] ?? "")) return at;
+  token.lastIndex = at;
   for (let found = token.exec(text); found; found = token.exec(text)) {
     if (found[0] === "[" || found[0] === "{") depth += 1;
     else if (found[0] === "]" || found[0] === "}") depth -= 1;
-    if (depth === 0 && found[0].length === 1) return at + token.lastIndex;
+    if (depth === 0) return token.lastIndex;
   }
-  return undefined;
+  return text.length;
 }
 
 function match(pattern: RegExp, text: string, at: number): string {

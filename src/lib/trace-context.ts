@@ -5,7 +5,7 @@ export interface TraceContext {
 }
 
 /** What the standard asks everybody to pass on; a longer one is left out. */
-const MAX_STATE_CHARS = 512;
+export const MAX_STATE_CHARS = 512;
 const MAX_STATE_MEMBERS = 32;
 
 const PARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/;

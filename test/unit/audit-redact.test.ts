@@ -1,8 +1,11 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { bodyText } from "../../src/audit/body.ts";
 import { MAX_STRING_CHARS, redact } from "../../src/audit/redact.ts";
 import { redactText } from "../../src/audit/redact-text.ts";
 import { nameHolds, SECRET_RULES } from "../../src/audit/secrets.ts";
+import { readTraceContext } from "../../src/lib/trace-context.ts";
+import { intent, outcome } from "../support/audit-bodies.ts";
 
 const chars = (set: string, min: number, max = min) =>
   fc.array(fc.constantFrom(...set), { minLength: min, maxLength: max }).map((list) => list.join(""));
@@ -197,6 +200,36 @@ test("a label that is redacted names nothing", () => {
 test("what was replaced by the name of a setting stays as it is", () => {
   const kept = { token: "[redacted:approvals.slack.token]", argv: ["--token", "[redacted:logging.sinks.central]"] };
   expect(redact(kept)).toEqual(kept);
+});
+
+test("what only looks as if it had been replaced is no placeholder", () => {
+  expect(redact({ script: "token=[redacted:ghp_real-secret.1]", password: "[redacted:hunter2]" })).toEqual({
+    script: "token=[redacted:name]",
+    password: "[redacted:name]",
+  });
+});
+
+test("a secret is found behind many blanks", () => {
+  const script = `DB_PASSWORD           = 'hunter2pw'; x --token           hunter2pw`;
+  expect(JSON.stringify(redact({ script, json: `{"password":${" ".repeat(40)}"hunter2pw"}` }))).not.toContain(
+    "hunter2",
+  );
+});
+
+test("members whose names are the same after redaction are all kept", () => {
+  const [a, b, c] = ["a", "b", "c"].map((it) => `ghp_${it.repeat(36)}`);
+  const once = redact({ [`${a}`]: 1, "[redacted:github] (2)": 2, [`${b}`]: 3, [`${c}`]: 4 });
+  expect(Object.values(once ?? {})).toEqual([1, 2, 3, 4]);
+  expect(redact(once)).toEqual(once);
+});
+
+test("a trace state that redaction makes too long is left out, and the record is written", () => {
+  const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  const trace = { traceparent, tracestate: `a=${"jwt:a;".repeat(42)}z,b=${"jwt:a;".repeat(42)}z` };
+  expect(readTraceContext(trace)).toEqual(trace);
+  expect(JSON.parse(bodyText({ ...intent("call-1"), trace }))).toMatchObject({ trace: { traceparent } });
+  const short = { traceparent, tracestate: "a=1" };
+  expect(JSON.parse(bodyText({ ...outcome("call-1"), trace: short }))).toMatchObject({ trace: short });
 });
 
 test.each([
