@@ -101,19 +101,6 @@ test("an overwritten key has nothing left of it, and can be overwritten again", 
   }
 });
 
-test("a key that is erased while it is read is one that is gone, not a damaged one", async () => {
-  for (let round = 0; round < 100; round++) {
-    const file = join(scratch(), "ses-1", "2026-11-21-00000000");
-    await makeKey(file);
-    const erasing = overwriteKey(file);
-    for (let reads = 0; reads < 5; reads++) {
-      const read = await readKey(file).catch((error: unknown) => error);
-      if (!Buffer.isBuffer(read)) expect(read).toMatchObject({ code: "ENOENT" });
-    }
-    await erasing;
-  }
-});
-
 test("what is kept has long texts whole, and the secrets of none", async () => {
   const known = createKnownSecrets();
   known.add("DB", "correct horse battery staple");
