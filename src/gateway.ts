@@ -132,6 +132,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
     platform: `${platform()} ${release()} ${arch()}`,
     bundle: asJson(policy.current.identity),
     skills: tools.skills,
+    digestKey: redaction.key.check,
   };
   await audit.append({ kind: "event", event: "gateway-started", facts });
   stack.defer(() => audit.append({ kind: "event", event: "gateway-stopped", facts: { why: reasonOf(stopping) } }));

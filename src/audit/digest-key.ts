@@ -6,6 +6,8 @@ import { type KeyFile, openKeyFile, readKeyFile } from "./proof/key-file.ts";
 export interface DigestKey {
   /** HMAC-SHA-256 (RFC 2104) of the 32 bytes of a SHA-256, both in hexadecimal: the same for the same content in one data directory, and in no other. */
   keyed(sha256: string): string;
+  /** The first 16 hexadecimal digits of HMAC-SHA-256 of `check value`: on record at each start, it shows that another key took the place of one. */
+  readonly check: string;
 }
 
 /** Base64 of 32 bytes, in its one spelling. */
@@ -40,5 +42,8 @@ function parseDigestKey(line: string): DigestKey | undefined {
   const bytes = Buffer.from(encoded, "base64");
   if (bytes.length !== 32 || bytes.toString("base64") !== encoded) return undefined;
   const key = createSecretKey(bytes);
-  return { keyed: (sha256) => createHmac("sha256", key).update(Buffer.from(sha256, "hex")).digest("hex") };
+  const hmac = (content: Buffer) => createHmac("sha256", key).update(content).digest("hex");
+  // No digest of a content is made of so few bytes.
+  const check = hmac(Buffer.from("check value")).slice(0, 16);
+  return { keyed: (sha256) => hmac(Buffer.from(sha256, "hex")), check };
 }

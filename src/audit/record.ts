@@ -67,7 +67,7 @@ export interface OutcomeBody {
 }
 
 export const EVENTS = [
-  /** Facts `{ version, pid, user, host, platform, bundle, skills }`. */
+  /** Facts `{ version, pid, user, host, platform, bundle, skills, digestKey }`: the check value of the key of keyed digests. */
   "gateway-started",
   "gateway-stopped",
   /** Facts `{ name?, principal, machineId, image, pooled, machine, attestation }`: `image` is the digest of the guest's image, `machine` names the engine. */

@@ -19,7 +19,7 @@ const WOULD_BE = { host: "example.org", port: 443, policies: ["net.cedar#docs"],
 
 /** Facts as the gateway writes them. */
 const FACTS: Record<EventBody["event"], Json> = {
-  "gateway-started": { version: "0.9.0", pid: 7, user: "ada", bundle: BUNDLE, skills: [] },
+  "gateway-started": { version: "0.9.0", pid: 7, user: "ada", bundle: BUNDLE, skills: [], digestKey: "0f".repeat(8) },
   "gateway-stopped": { why: "stdin closed" },
   "session-opened": {
     ...{ name: "work", machineId: "mach-1", pooled: true },

@@ -6,7 +6,9 @@ import { expect, test } from "vitest";
 import { openSealed, SEAL_BYTES, sealBody } from "../../src/audit/bodies/cipher.ts";
 import { contentOf, MAX_CONTENT_BYTES } from "../../src/audit/bodies/content.ts";
 import { makeKey, overwriteKey, readKey } from "../../src/audit/bodies/key-file.ts";
-import { redactLong } from "../../src/audit/bodies/long-text.ts";
+import { PIECE_CHARS, redactLong } from "../../src/audit/bodies/long-text.ts";
+import { redactText } from "../../src/audit/redact-text.ts";
+import { nameHolds } from "../../src/audit/secrets.ts";
 import { createKnownSecrets } from "../../src/egress/hide.ts";
 import { scratch } from "../support/audit.ts";
 
@@ -145,25 +147,84 @@ test("what is too long is cut, between words, and says so", async () => {
   const cut = await contentOf({ text, more: "not kept" });
   expect(cut.isCut).toBe(true);
   expect(cut.bytes.length).toBeLessThanOrEqual(MAX_CONTENT_BYTES);
-  expect(cut.bytes.toString()).not.toContain("not kept");
+  expect(cut.bytes.length).toBeGreaterThan(MAX_CONTENT_BYTES - 1_000);
+  expect(cut.bytes.includes("not kept")).toBe(false);
   const escaped = await contentOf({ text: "\u0001".repeat(MAX_CONTENT_BYTES / 2) });
   expect([escaped.isCut, escaped.bytes.length]).toEqual([true, MAX_CONTENT_BYTES]);
+  const word = await contentOf({ text: "x".repeat(PIECE_CHARS + 1), more: "kept" });
+  expect([word.isCut, JSON.parse(word.bytes.toString())]).toEqual([true, { text: "", more: "kept" }]);
 });
 
-test("secrets of a long text are found where its pieces meet, too", async () => {
+test("of many short texts none is kept unredacted, and the words behind a flag go where they can't be told", async () => {
+  const lines = Array.from({ length: 9_000 }, (_, line) => ({
+    line,
+    text: `${"a word ".repeat(20)}password=hunter2pw`,
+  }));
+  const found = await contentOf({ lines });
+  expect(found.isCut).toBe(false);
+  expect(JSON.parse(found.bytes.toString()).lines).toEqual(
+    lines.map((it) => ({ ...it, text: it.text.replace("hunter2pw", "[redacted:name]") })),
+  );
+  const argv = await contentOf({ argv: lines.flatMap(() => ["-u", "ada:hunter2pw"]) });
+  expect([argv.isCut, argv.bytes.includes("hunter2pw"), argv.bytes.includes("[redacted:flag]")]).toEqual([
+    true,
+    false,
+    true,
+  ]);
+  const names = await contentOf(
+    Object.fromEntries(lines.map((_, at) => [`password=hunter2pw ${at} ${"x".repeat(50)}`, 1])),
+  );
+  expect([names.isCut, names.bytes.includes("hunter2pw")]).toEqual([true, false]);
+});
+
+const LINE_OF_KEY = `${"QUJD".repeat(16)}\n`;
+/** What must not be kept, and what it stands in. */
+const SECRETS: readonly (readonly [string, string])[] = [
+  ["a1a1a1a1a1a1a1a1a1", `ghp_${"a1".repeat(18)}`],
+  ["horse", "correct horse battery staple"],
+  ["QUJDQUJD", `-----BEGIN PRIVATE KEY-----\n${LINE_OF_KEY.repeat(25)}-----END PRIVATE KEY-----\n`],
+  [
+    "QUJDQUJD",
+    `-----BEGIN PGP PRIVATE KEY BLOCK-----\n${LINE_OF_KEY.repeat(400)}-----END PGP PRIVATE KEY BLOCK-----\n`,
+  ],
+  ["hunter2pw", '"password":"some words, hunter2pw",'],
+  ["hunter2pw", "Authorization: Basic hunter2pw\n"],
+  ["hunter2pw", "--password hunter2pw "],
+  ["hunter2pw", "https://user:hunter2pw@host/"],
+  ["hunter2pw", `password='${"a line, ".repeat(2_000)}hunter2pw'\n`],
+  ["hunter2pw", `eyJ${"a".repeat(200)}.hunter2pw.${"b".repeat(50)} `],
+];
+const FILLERS = ["x", "a word ", "line\n", "\u{1f600}", '{"a":1},', "QUJD+"];
+
+test("nothing is kept of a long text that is found in the whole of it, wherever its pieces meet and it is cut", async () => {
   const known = createKnownSecrets();
   known.add("DB", "correct horse battery staple");
-  const key = `-----BEGIN PRIVATE KEY-----\n${"QUJD".repeat(16).concat("\n").repeat(25)}-----END PRIVATE KEY-----\n`;
-  const secrets = [`ghp_${"a1".repeat(18)}`, "correct horse battery staple", key];
-  for (const secret of secrets) {
-    for (const filler of ["x", "a word ", "line\n", "\u{1f600}"]) {
-      for (const before of [1, 2, 10, 36, 100, 1_000]) {
-        const begin = filler.repeat(Math.ceil((256 * 1024 - before) / filler.length)).slice(0, 256 * 1024 - before);
-        const text = `${begin.toWellFormed()} ${secret} ${filler.repeat(20_000)}`;
-        const kept = await redactLong(text, { hide: known.hide });
-        // Not `toBe`: what is a quarter of a megabyte long is not to be printed.
-        expect(kept === text.replace(secret.trim(), /\[redacted:[\w-]+\]/.exec(kept)?.[0] ?? "none")).toBe(true);
-      }
-    }
+  const places = [PIECE_CHARS, PIECE_CHARS - 65_536, PIECE_CHARS - 131_072, 70_000];
+  const texts = fc.asyncProperty(
+    fc.constantFrom(...SECRETS),
+    fc.constantFrom(...FILLERS),
+    fc.constantFrom(...FILLERS),
+    fc.constantFrom(...places),
+    fc.oneof(fc.integer({ min: -40, max: 100 }), fc.integer({ min: -100, max: 30_000 })),
+    fc.boolean(),
+    async ([secret, within], filler, after, place, before, isCut) => {
+      const begin = filler.repeat(Math.ceil(place / filler.length)).slice(0, place - before);
+      const text = `${begin.toWellFormed()} ${within}${after.repeat(PIECE_CHARS / after.length)}`;
+      expect(redactText(text, known.hide, nameHolds).includes(secret)).toBe(false);
+      const kept = await redactLong(text, { hide: known.hide }, isCut ? place : text.length);
+      // Not the text: what is half a megabyte long is not to be printed.
+      expect([kept.text.includes(secret), kept.text.isWellFormed()]).toEqual([false, true]);
+      if (!isCut && !kept.isCut) expect(kept.text === redactText(text, known.hide, nameHolds)).toBe(true);
+      if (isCut) expect(kept.text.length).toBeLessThan(place + 1_000);
+    },
+  );
+  await fc.assert(texts, { numRuns: 30 });
+}, 60_000);
+
+test("a long text of words or lines is kept whole", async () => {
+  for (const filler of ["a word ", "line\n", "\u{1f600}", '{"a":1},', `${LINE_OF_KEY}-----BEGIN CERTIFICATE-----\n`]) {
+    const text = filler.repeat(Math.ceil((PIECE_CHARS * 3) / filler.length));
+    const kept = await redactLong(text, {}, text.length);
+    expect([kept.isCut, kept.text === text]).toEqual([false, true]);
   }
 });

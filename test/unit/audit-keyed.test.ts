@@ -39,6 +39,8 @@ test("a key is made once, for its owner alone, beside the key that signs, and on
   const [, secret = ""] = /^REDACTION\+KEY\+(.*)\n$/.exec(readFileSync(file, "utf8")) ?? [];
   const expected = createHmac("sha256", Buffer.from(secret, "base64")).update(Buffer.from(SHA, "hex")).digest("hex");
   expect((await readDigestKey(file)).keyed(SHA)).toBe(expected);
+  const check = createHmac("sha256", Buffer.from(secret, "base64")).update("check value").digest("hex").slice(0, 16);
+  expect(made.map((it) => it.check)).toEqual(Array(8).fill(check));
   chmodSync(file, 0o640);
   await expect(openDigestKey(file)).rejects.toMatchObject({
     code: "CONFIG_INVALID",

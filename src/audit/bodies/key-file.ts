@@ -28,7 +28,8 @@ export async function makeKey(file: string): Promise<void> {
 }
 
 /**
- * @throws the file system's error; GatewayError AUDIT_UNWRITABLE, which says what to do, for one that others can read, or that is none
+ * @throws the file system's error, ENOENT also for one that was erased while it was read; GatewayError AUDIT_UNWRITABLE, which says what to do, for
+ * one that others can read, or that is none
  */
 export async function readKey(file: string): Promise<Buffer> {
   if (((await stat(dirname(file))).mode & 0o077) !== 0)
@@ -41,6 +42,8 @@ export async function readKey(file: string): Promise<Buffer> {
   await handle.read(content, 0, content.length, 0);
   const key = content.subarray(0, KEY_BYTES);
   if (timingSafeEqual(content.subarray(KEY_BYTES), checkOf(key))) return key;
+  // Gone by now where it was being erased.
+  await stat(file);
   throw unusable("it is damaged");
 }
 

@@ -4,37 +4,54 @@ import { redactText } from "../redact-text.ts";
 import { nameHolds } from "../secrets.ts";
 
 /** Looked at in one go, while everything else in the process waits; UTF-16 code units. */
-const PIECE_CHARS = 256 * 1024;
-/** How far before the end of a piece a better place to end it is looked for; more than a key or a token has. */
-const SEARCH_CHARS = 16_384;
+export const PIECE_CHARS = 256 * 1024;
+/** How much is seen of what follows a piece, and how far before it another place to end one is looked for. A secret is told by less. */
+const AHEAD_CHARS = 64 * 1024;
 
-/**
- * As `redactText`, letting others go on meanwhile: a text of 8 MiB can take seconds. Values that are known are found wherever they stand. For the rest a
- * text is looked at piece by piece, each ending with a line, else a word, and not inside a private key; a value of several lines that is known by its name alone may be
- * found up to the end of its piece only.
- */
-export async function redactLong(text: string, { hide, names = nameHolds }: RedactOptions): Promise<string> {
-  const whole = text.toWellFormed();
-  const hidden = hide ? hide(whole) : whole;
-  const clean: string[] = [];
-  for (let at = 0; at < hidden.length; ) {
-    const end = endOfPiece(hidden, at);
-    clean.push(redactText(hidden.slice(at, end), (it) => it, names));
-    at = end;
-    if (at < hidden.length) await setImmediate();
-  }
-  return clean.join("");
+export interface Redacted {
+  readonly text: string;
+  readonly isCut: boolean;
 }
 
-function endOfPiece(text: string, from: number): number {
-  const most = from + PIECE_CHARS;
-  if (most >= text.length) return text.length;
-  const tail = text.slice(most - SEARCH_CHARS, most);
-  const key = tail.lastIndexOf("-----BEGIN ");
-  const ends = key === -1 || tail.includes("-----END ", key) ? tail : tail.slice(0, key);
-  const line = ends.lastIndexOf("\n");
-  const word = line === -1 ? ends.search(/[^\w+/=.-][\w+/=.-]*$/) : line;
-  const end = word === -1 ? most : most - SEARCH_CHARS + word + 1;
-  // Never between the halves of a surrogate pair.
-  return /[\ud800-\udbff]/.test(text.charAt(end - 1)) ? end - 1 : end;
+/**
+ * As `redactText`, letting others go on meanwhile, and of a text longer than `maxChars` as much of its beginning as may be kept: a text of 2 MiB can
+ * take a second. INVARIANT: a piece ends only where that makes no difference to what is found on either side, so that nothing
+ * is kept that `redactText` finds in the whole text. Where no such place is found, as inside one value that is longer than a piece, the rest is left out.
+ */
+export async function redactLong(
+  text: string,
+  { hide = (it) => it, names = nameHolds }: RedactOptions,
+  maxChars: number,
+): Promise<Redacted> {
+  const clean = (part: string) => redactText(part, hide, names);
+  const kept: string[] = [];
+  for (let at = 0; ; ) {
+    await setImmediate();
+    const seen = text.slice(at, at + PIECE_CHARS);
+    const isLast = at + seen.length === text.length;
+    if (isLast && text.length <= maxChars) return { text: kept.join("") + clean(seen), isCut: false };
+    const most = Math.min(maxChars - at, isLast ? seen.length : seen.length - AHEAD_CHARS);
+    const piece = await pieceOf(seen, most, clean);
+    if (!piece) return { text: kept.join(""), isCut: true };
+    kept.push(piece.clean);
+    at += piece.chars;
+  }
+}
+
+async function pieceOf(seen: string, most: number, clean: (part: string) => string) {
+  const whole = clean(seen);
+  for (let before = most; before > 0; before -= AHEAD_CHARS) {
+    const chars = endBefore(seen.slice(0, before));
+    if (chars <= 0) continue;
+    await setImmediate();
+    const first = clean(seen.slice(0, chars));
+    if (first + clean(seen.slice(chars)) === whole) return { clean: first, chars };
+  }
+  return undefined;
+}
+
+/** Before the last line, else the last word: half a word may be half a token. Never between the halves of a surrogate pair. */
+function endBefore(text: string): number {
+  const line = text.lastIndexOf("\n");
+  return line > 0 ? line : text.search(/[^\w.-][\w.-]*$/u);
 }

@@ -50,7 +50,10 @@ export function createRoom({ directory, sessionBytes = SESSION_BYTES, nowMs = Da
       // What was erased meanwhile is room again.
       if (own.bytes + bytes > sessionBytes && nowMs() - own.countedMs >= RECOUNT_MS) {
         own.countedMs = nowMs();
-        own.bytes = await sizeOf(join(directory, sessionId));
+        const before = own.bytes;
+        const counted = await sizeOf(join(directory, sessionId));
+        // What others took meanwhile stays taken.
+        own.bytes += counted - before;
       }
       if (own.bytes + bytes > sessionBytes) {
         const message = `the bodies of this session's calls take up the ${sessionBytes / 1024 / 1024} MiB that they may`;
