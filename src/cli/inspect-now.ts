@@ -27,8 +27,8 @@ export async function inspectNow(stateDirectory: string): Promise<void> {
 function linesOf({ gateway, sessions, problem }: Asked): string[] {
   const { red, yellow } = pc.createColors(process.stderr.isTTY === true);
   const seen = sessions.filter((it) => it.state === "inspected");
-  const weaker = seen.filter((it) => it.weaker.length > 0);
-  const rest = sessions.filter((it) => it.state !== "inspected");
+  const weaker = sessions.filter((it) => it.weaker.length > 0);
+  const rest = sessions.filter((it) => it.state !== "inspected" && it.weaker.length === 0);
   return [
     `${oneLine(gateway, 60)}: ${counted(seen.length, "session")} inspected`,
     ...weaker.map((it) => `  ${red("ended")} ${oneLine(`${it.sessionId}: ${it.weaker.join("; ")}`, 1_000)}`),

@@ -61,7 +61,11 @@ function checkOf(id: string): Check {
 const INSPECTED = {
   "sessions-inspected": {
     none: [opened(), told("session-inspected", { state: "hibernated" }, { sessionId: "ses-1" })],
-    wrong: [[inspected({}, { weaker: ["it is privileged"] })]],
+    wrong: [
+      [inspected({}, { weaker: ["it is privileged"] })],
+      [inspected({}, { state: "unseen", code: "CHANNEL_VIOLATION", weaker: ["it is not JSON"] })],
+      [told("session-lost", { code: "ISOLATION_BELOW_FLOOR", message: "an inspection found: x" })],
+    ],
   },
   "container-privileged": { none: [opened()], wrong: [[inspected({ privileged: true })]] },
   "container-apparmor": { none: [inspected({ appArmorProfile: "" }), inspected({ appArmorProfile: "unconfined" })] },
@@ -114,6 +118,8 @@ const SEEN_LATER: Readonly<Record<string, readonly RecordBody[]>> = {
     inspected({ mounts: [{ type: "bind", source: "/etc", target: "/host", writable: false }] }),
     inspected({ mounts: [{ type: "bind", source: "/run/glovebox/../../etc", target: "/host", writable: false }] }),
     inspected({ mounts: [{ type: "bind", source: "/run/glovebox/authorities.pem", target: "/a", writable: true }] }),
+    inspected({ mounts: [{ type: "volume", source: "/v", target: "/host", writable: true }] }),
+    inspected({ mounts: ["/v", "/w"].map((source) => ({ type: "volume", source, target: "/tmp", writable: true })) }),
   ],
   "container-engine-socket": [
     inspected({ mounts: [{ type: "bind", source: "/var/run/docker.sock", target: "/x", writable: false }] }),
