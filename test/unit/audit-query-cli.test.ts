@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
@@ -102,9 +102,10 @@ test("stats count calls, as a table and as JSON", async () => {
   });
 });
 
-test("without a log there is nothing to find; a damaged index and a damaged line are told of", async () => {
+test("without a log nothing is made, and that is told; a damaged index and a damaged line are told of", async () => {
   const empty = scratch();
-  expect(audit(empty, "query").stderr).toBe("nothing was found\n");
+  expect(audit(empty, "query").stderr).toContain("has no log: is --data-dir right");
+  expect(readdirSync(empty)).toEqual([]);
   const data = await dataDirectory();
   audit(data, "query");
   const index = join(data, "audit-index", "index.sqlite");

@@ -409,6 +409,11 @@ test("a chain that does not verify contradicts, with the place; one with a torn 
     return tally.result();
   };
   expect(result({}).state).toBe("found");
+  const truncated = { records: 7, before: "2026-01-01T00:00:00.000Z" } as ChainRead["truncated"];
+  expect(result({ ...(truncated && { truncated }) })).toMatchObject({
+    counts: { "chains that verify from where earlier records were removed": 1 },
+    examples: [{ text: "3 records; 7 from before 2026-01-01T00:00:00.000Z are gone" }],
+  });
   expect(result({ problems: [{ ...problem, kind: "torn" }], problemCount: 1 }).state).toBe("none");
   expect(result({ problems: [problem], problemCount: 3, isWhole: false })).toMatchObject({
     state: "contradicted",
