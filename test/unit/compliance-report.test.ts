@@ -131,6 +131,7 @@ test("what was removed by rule is no damage, and the report says that it is gone
   await truncated(log, 2);
   const made = await report(log.directory);
   expect(made.log).toMatchObject({ verifies: true, chains: [{ isWhole: true }] });
+  expect(made.contradicted).toEqual([]);
   const { records } = made.log.chains[0]?.truncated ?? {};
   expect(records).toBeGreaterThan(0);
   for (const text of [markdownReport(made), htmlReport(made)]) {
