@@ -131,3 +131,11 @@ test("a line that was changed after it was indexed is not shown, and --rebuild m
   expect(anew.stdout).not.toContain("something else");
   expect(anew.stderr).toContain("1 line of the audit log is damaged");
 });
+
+test("help of a command below a command is its own, and a command that there is not is told", () => {
+  const run = (...args: string[]) => spawnSync(process.execPath, [ENTRY, ...args], { encoding: "utf8", env });
+  expect(run("help", "audit", "query").stdout).toMatch(/^Usage: glovebox audit query /);
+  const none = run("help", "nonsense");
+  expect([none.status, none.stderr]).toEqual([1, expect.stringContaining("unknown command 'nonsense'")]);
+  expect(run("audit", "query", "--nope").stderr).toContain("(--help says what there is)");
+});
