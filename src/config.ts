@@ -33,6 +33,16 @@ const settingsSchema = z.strictObject({
 
 const DEFAULT_SPARES = 1;
 
+/** How a person gives each. */
+const GIVEN_BY: Readonly<Record<string, string>> = {
+  dataDirectory: "--data-dir, or GLOVEBOX_DATA_DIR",
+  logLevel: "--log-level, or GLOVEBOX_LOG_LEVEL",
+  spares: "--spares, or GLOVEBOX_SPARES",
+  upstreamProxy: "--upstream-proxy, or GLOVEBOX_UPSTREAM_PROXY",
+  trustedCa: "--trusted-ca, or GLOVEBOX_TRUSTED_CA",
+  skills: "--skills, or GLOVEBOX_SKILLS",
+};
+
 /** Where the gateway keeps things and which policy it obeys; all paths absolute. */
 export interface Config extends Omit<z.infer<typeof settingsSchema>, "skills"> {
   /** Folders of skills' folders; not all need be there. */
@@ -91,7 +101,12 @@ export function loadConfig(options: ConfigOptions, env: NodeJS.ProcessEnv): Conf
     trustedCa: options.trustedCa ?? env["GLOVEBOX_TRUSTED_CA"],
     skills: options.skills ?? (env["GLOVEBOX_SKILLS"] ?? "").split(delimiter).filter((it) => it !== ""),
   });
-  if (!parsed.success) throw new GatewayError("CONFIG_INVALID", z.prettifyError(parsed.error));
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(
+      ({ path: [name], message }) => `${GIVEN_BY[String(name)] ?? String(name)}: ${message}`,
+    );
+    throw new GatewayError("CONFIG_INVALID", problems.join("\n"));
+  }
   const dataDirectory = resolve(parsed.data.dataDirectory);
   const { skills, ...settings } = parsed.data;
   const missing = skills.find((it) => !existsSync(it));

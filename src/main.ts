@@ -21,13 +21,32 @@ First steps:
   $ glovebox audit tail              see what agents did`,
   );
 
+/** As the command itself says it with `--help`: `help audit query` is of `query`. */
+function asked(args: readonly string[]): readonly string[] {
+  const [first, ...path] = args;
+  const [name] = path;
+  if (first !== "help" || name === undefined) return args;
+  return Object.hasOwn(COMMANDS, name) ? [...path, "--help"] : path;
+}
+
+/** Commander does not hand these on to commands that were made elsewhere. */
+function addHelpTo(command: Command): void {
+  command.showHelpAfterError("(--help says what there is)").showSuggestionAfterError();
+  for (const below of command.commands) addHelpTo(below);
+}
+
 try {
-  const [name = ""] = process.argv.slice(2);
+  const args = asked(process.argv.slice(2));
+  const [name = ""] = args;
   // What names none of them gets help, or a suggestion, of all.
-  const asked = Object.entries(COMMANDS).filter(([it]) => it === name);
-  const needed = asked.length > 0 || name === "--version" ? asked : Object.entries(COMMANDS);
-  for (const [, make] of needed) program.addCommand(await make());
-  await program.parseAsync();
+  const named = Object.entries(COMMANDS).filter(([it]) => it === name);
+  const needed = named.length > 0 || name === "--version" ? named : Object.entries(COMMANDS);
+  for (const [, make] of needed) {
+    const command = await make();
+    addHelpTo(command);
+    program.addCommand(command);
+  }
+  await program.parseAsync(args, { from: "user" });
 } catch (error) {
   const failure = asGatewayError(error);
   const colour = pc.createColors(process.stderr.isTTY === true);

@@ -59,7 +59,8 @@ export function interrupted(callId: string, reason: string, context: CallContext
   return { kind: "outcome", callId, ...context, status: "interrupted", durationMs: 0, facts: { reason } };
 }
 
-function carriedCalls(facts: unknown): string[] {
+/** What a segment's first record says was open; none of facts of another form. */
+export function carriedCalls(facts: unknown): string[] {
   if (typeof facts !== "object" || facts === null || !("openCalls" in facts)) return [];
   const { openCalls } = facts;
   return Array.isArray(openCalls) ? openCalls.filter((it) => typeof it === "string") : [];

@@ -84,7 +84,8 @@ export const EVENTS = [
   /**
    * Looked at from outside of its container, when somebody asked for it; facts `{ state }`, of one that could be looked at `{ state: "inspected",
    * machineId, running, container, engine, machine, weaker: […] }`: `container` and `engine` are the word of the machine's own container
-   * engine, `machine` is what the host sees of its process, and `weaker` in which ways that is less than was demanded; `unseen`: `{ code, problem }`.
+   * engine, `machine` is what the host sees of its process, and `weaker` in which ways that is less than was demanded; `unseen`: `{ code, problem,
+   * weaker? }`, the last where an answer that nobody can trust ended the sandbox.
    */
   "session-inspected",
   "process-ended",

@@ -1,18 +1,19 @@
 import { Argument, Command } from "commander";
 import type { BodyName } from "../audit/bodies/bodies.ts";
 import { type BodyCheck, checkBodies } from "../audit/bodies/check.ts";
-import { eraseBodies } from "../audit/bodies/erase.ts";
-import { type BodyPlaces, bodyPlaces, endOfDayMs, sessionOf } from "../audit/bodies/places.ts";
+import { type Erased, eraseBodies } from "../audit/bodies/erase.ts";
+import { type BodyPlaces, bodyPlaces, endOfDayMs, listKept, listKeys, sessionOf } from "../audit/bodies/places.ts";
 import { bodiesOfCall, readBody } from "../audit/bodies/read.ts";
 import { openAuditLog } from "../audit/log.ts";
 import { openSigner } from "../audit/proof/signer.ts";
+import { storyOf } from "../audit/story.ts";
 import { GatewayError } from "../errors.ts";
 import { messageOf } from "../lib/error.ts";
 import { newId } from "../lib/id.ts";
 import { printable } from "../lib/text.ts";
 import { userName } from "../lib/user.ts";
 import { bodyJson, bodyLines, type ReadBody } from "./audit-bodies-text.ts";
-import { print, readable } from "./audit-io.ts";
+import { logIn, print, readable } from "./audit-io.ts";
 import { colour, counted, jsonLine, oneLine } from "./audit-text.ts";
 import { parseMoment } from "./moment.ts";
 
@@ -109,7 +110,7 @@ async function show(
 }
 
 async function verify(context: BodiesContext, options: Options): Promise<void> {
-  const directory = context.directory(options.dataDir);
+  const directory = await logIn(context.directory(options.dataDir));
   const onProgress = (bodies: number) => {
     if (bodies % 10_000 === 0) process.stderr.write(`${bodies} bodies compared\n`);
   };
@@ -145,18 +146,39 @@ async function erase(context: BodiesContext, options: Options): Promise<void> {
     throw new GatewayError("INVALID_ARGUMENTS", "say which: --session <id>, --before <time>, or both");
   const erases = (keyId: string) =>
     (session === undefined || sessionOf(keyId) === session) && (before === undefined || endOfDayMs(keyId) <= before);
-  const signer = await openSigner(context.keyFile(dataDir));
-  await using audit = await openAuditLog({ directory: context.directory(dataDir), gateway: newId("gw"), signer });
-  const by = `local:${userName()}`;
-  const erased = await eraseBodies({ places: placesOf(context, options), audit, why: "person", by, erases });
-  if (!erased)
-    throw new GatewayError("INVALID_ARGUMENTS", "another process is erasing bodies: try again when it is done");
+  const directory = await logIn(context.directory(dataDir));
+  const places = placesOf(context, options);
+  const { keyIds, erasing } = await listKeys(places);
+  const all = [...keyIds, ...erasing, ...(await listKept(places))];
+  if (session !== undefined && !all.some((it) => sessionOf(it) === session)) await refuseUnknown(directory, session);
+  const isAny = erasing.length > 0 || all.some(erases);
+  const erased = isAny ? await eraseKeys(context, options, erases) : { keys: 0, bodies: 0, bytes: 0 };
   const { keys, bodies, bytes } = erased;
   await print([
     options.json
       ? JSON.stringify(erased, null, 2)
       : `erased ${keys === 1 ? "1 key" : `${keys} keys`}, and with them ${bodies === 1 ? "1 body" : `${bodies} bodies`} of ${bytes} bytes`,
   ]);
+}
+
+async function eraseKeys(
+  context: BodiesContext,
+  options: Options,
+  erases: (keyId: string) => boolean,
+): Promise<Erased> {
+  const { dataDir } = options;
+  const signer = await openSigner(context.keyFile(dataDir));
+  await using audit = await openAuditLog({ directory: context.directory(dataDir), gateway: newId("gw"), signer });
+  const by = `local:${userName()}`;
+  const erased = await eraseBodies({ places: placesOf(context, options), audit, why: "person", by, erases });
+  if (erased) return erased;
+  throw new GatewayError("INVALID_ARGUMENTS", "another process is erasing bodies: try again when it is done");
+}
+
+/** One without keys had none kept, or they are erased; a mistyped one must not look like that. */
+async function refuseUnknown(directory: string, session: string): Promise<void> {
+  if ((await readable(directory, storyOf(directory, session)))?.kind === "session") return;
+  throw new GatewayError("INVALID_ARGUMENTS", `the log has no session \`${printable(session, 100)}\``);
 }
 
 function placesOf(context: BodiesContext, { dataDir }: Options): BodyPlaces {

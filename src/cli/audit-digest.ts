@@ -46,7 +46,7 @@ async function digest(signingKeyFile: string, file: string | undefined, { sha256
   }
   const key = await readDigestKey(digestKeyFile(signingKeyFile)).catch((cause: unknown) => {
     if (!isMissing(cause)) throw cause;
-    const message = "there is no key for digests yet: a gateway makes it at its first start";
+    const message = "there is no key for digests yet: a gateway makes it at its next start";
     throw new GatewayError("CONFIG_INVALID", message, { cause });
   });
   const plain = sha256 ?? (await sha256Of(file ?? "-"));

@@ -2,7 +2,7 @@ import { Command, Option } from "commander";
 import { type Export, type ExportOptions, exportLog, FORMATS, type Format, newExport } from "../audit/export/export.ts";
 import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
-import { print, readable } from "./audit-io.ts";
+import { logIn, print, readable } from "./audit-io.ts";
 import { jsonLine } from "./audit-text.ts";
 import { parseMoment } from "./moment.ts";
 import { OutputFile } from "./output-file.ts";
@@ -63,6 +63,7 @@ async function exportTo(path: string, { output, force = false, ...options }: Opt
     ...(since !== undefined && { sinceMs: since }),
     ...(until !== undefined && { untilMs: until }),
   };
+  await logIn(path);
   const tally = newExport();
   const pieces = exportLog(path, asked, tally);
   const write = async () => {

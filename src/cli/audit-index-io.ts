@@ -1,7 +1,7 @@
 import { type CaughtUp, catchUp, type Progress } from "../audit/index/catch-up.ts";
 import { type AuditIndex, withIndex } from "../audit/index/open.ts";
 import { printable } from "../lib/text.ts";
-import { readable } from "./audit-io.ts";
+import { logIn, readable } from "./audit-io.ts";
 
 export interface IndexPlaces {
   /** The audit directory below a data directory, or below the configured one. */
@@ -28,7 +28,7 @@ export async function askIndex<T>(
   { dataDir, rebuild = false }: IndexOptions,
   ask: (index: AuditIndex, auditDirectory: string) => T | Promise<T>,
 ): Promise<T> {
-  const auditDirectory = places.directory(dataDir);
+  const auditDirectory = await logIn(places.directory(dataDir));
   const onDiscarded = (why: string) => {
     if (!rebuild) note(`the index of the audit log is made anew: ${printable(why, 300)}`);
   };

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { listChains } from "../audit/files.ts";
 import { GatewayError } from "../errors.ts";
 import { codeOf } from "../lib/error.ts";
 import { printable } from "../lib/text.ts";
@@ -14,6 +15,16 @@ export async function readable<T>(path: string, content: Promise<T>): Promise<T>
       cause: error,
     });
   }
+}
+
+/**
+ * A path that is not the right one must not look like a log in which nothing happened, and nothing is made there.
+ * @throws GatewayError CONFIG_INVALID where there is no chain
+ */
+export async function logIn(directory: string): Promise<string> {
+  if ((await readable(directory, listChains(directory))).length > 0) return directory;
+  const message = `\`${printable(directory)}\` has no log: is --data-dir right, which is the directory above it?`;
+  throw new GatewayError("CONFIG_INVALID", message);
 }
 
 /** Prints lines to standard output as fast as it is read; false when whoever read it (`head`) has gone. */

@@ -5,7 +5,7 @@ import { rotateKey } from "../audit/proof/rotate.ts";
 import { GatewayError } from "../errors.ts";
 import { isMissing } from "../lib/error.ts";
 import { newId } from "../lib/id.ts";
-import { print } from "./audit-io.ts";
+import { logIn, print } from "./audit-io.ts";
 
 interface KeyContext {
   readonly directory: (dataDir: string | undefined) => string;
@@ -58,6 +58,7 @@ async function show(keyFile: string, { json }: Options): Promise<void> {
 }
 
 async function rotate(auditDirectory: string, keyFile: string, { json }: Options): Promise<void> {
+  await logIn(auditDirectory);
   const { from, to } = await rotateKey({ auditDirectory, keyFile, gateway: newId("gw"), hostName: hostname() });
   if (!json) process.stderr.write(`${from.line} is replaced; add the new key to the file of keys:\n`);
   await print([json ? JSON.stringify({ from: from.line, to: to.line }, null, 2) : to.line]);

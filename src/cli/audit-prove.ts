@@ -13,7 +13,7 @@ import {
 } from "../audit/proof/prove.ts";
 import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
-import { print, readable } from "./audit-io.ts";
+import { logIn, print, readable } from "./audit-io.ts";
 import { jsonLine, recordLine } from "./audit-text.ts";
 
 interface ProveContext {
@@ -47,9 +47,10 @@ then on, also not by somebody who has the gateway's key.
 Example:
   $ glovebox audit checkpoints --latest >> /mnt/elsewhere/checkpoints.txt`,
     )
-    .action(({ dataDir, latest }: Options) =>
-      readable(directory(dataDir), printCheckpoints(directory(dataDir), latest)),
-    );
+    .action(async ({ dataDir, latest }: Options) => {
+      const log = await logIn(directory(dataDir));
+      await readable(log, printCheckpoints(log, latest));
+    });
 }
 
 async function printCheckpoints(directory: string, latest = false): Promise<void> {

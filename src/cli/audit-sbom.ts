@@ -4,7 +4,7 @@ import { takeInventory } from "../audit/inventory.ts";
 import { sbomText } from "../audit/sbom.ts";
 import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
-import { print, readable } from "./audit-io.ts";
+import { logIn, print, readable } from "./audit-io.ts";
 import { parseMoment } from "./moment.ts";
 
 interface SbomContext {
@@ -28,7 +28,7 @@ export function sbomCommand({ directory, version }: SbomContext): Command {
     .option("-o, --output <file>", "write it there; a file that exists is replaced")
     .option("--data-dir <dir>", "where the log is kept (env GLOVEBOX_DATA_DIR)")
     .action(async ({ dataDir, session, since, output }: Options) => {
-      const path = directory(dataDir);
+      const path = await logIn(directory(dataDir));
       const options = {
         ...(session === undefined ? {} : { session }),
         ...(since === undefined ? {} : { sinceMs: since }),

@@ -6,7 +6,7 @@ import { printable } from "../lib/text.ts";
 import { bodiesCommand } from "./audit-bodies.ts";
 import { digestCommand } from "./audit-digest.ts";
 import { exportCommand } from "./audit-export.ts";
-import { print, readable } from "./audit-io.ts";
+import { logIn, print, readable } from "./audit-io.ts";
 import { keyCommand } from "./audit-key.ts";
 import type { LoggingContext } from "./audit-logging.ts";
 import { checkpointsCommand, proveCommand, verifyProofCommand } from "./audit-prove.ts";
@@ -72,7 +72,7 @@ Examples:
     .option("-f, --follow", "go on as records are written, until interrupted")
     .option(...dataDir)
     .option(...jsonLines)
-    .action((options: Options) => tail(context.directory(options.dataDir), options));
+    .action(async (options: Options) => tail(await logIn(context.directory(options.dataDir)), options));
   command
     .command("show")
     .argument(

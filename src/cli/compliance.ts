@@ -74,7 +74,8 @@ Examples:
     .addHelpText(
       "after",
       `
-Exit codes: 0 the report is there, 1 the same, and the log contradicts itself or does not verify.
+Exit codes: 0 the report is there, 1 the same, and the log contradicts itself or does not verify, or --live could
+see nothing though gateways run. That no gateway runs is said, and no failure.
 
 Without --live nothing is looked at: the report has what sessions attested when they were opened, and what earlier inspections saw. With it each
 gateway asks the container engine in each session's machine, and its own host about the machine's process; a session that is confined less than it
@@ -109,7 +110,7 @@ async function report(directory: string, options: Options, context: ComplianceCo
   }
   const frameworks = chosenFrameworks(await loadFrameworks(mappings, CHECK_IDS), framework);
   const window = { ...(since !== undefined && { sinceMs: since }), ...(until !== undefined && { untilMs: until }) };
-  if (options.live) await inspectNow(context.stateDirectory(options.dataDir));
+  const live = options.live ? await inspectNow(context.stateDirectory(options.dataDir)) : undefined;
   let toldMs = performance.now();
   const onProgress = (chain: string, records: number) => {
     if (performance.now() - toldMs < QUIET_MS) return;
@@ -122,7 +123,7 @@ async function report(directory: string, options: Options, context: ComplianceCo
     throw new GatewayError("INVALID_ARGUMENTS", `there is no audit log in \`${printable(directory)}\``);
   }
   const generatedAt = new Date().toISOString();
-  const made = reportOf(gathered, CHECKS, frameworks, { generatedAt, version, window });
+  const made = reportOf(gathered, CHECKS, frameworks, { generatedAt, version, window, ...(live && { live }) });
   const text = FORMATS[format](made);
   if (output === undefined) await print([text.trimEnd()]);
   else await write(output, text);
@@ -137,6 +138,7 @@ function tellOf(made: Report): void {
   for (const { id, looksFor } of made.checks.filter((it) => made.contradicted.includes(it.id))) {
     process.stderr.write(`${red("contradicted by the log")}: ${id}: ${looksFor}\n`);
   }
+  if (made.live?.isBlind) process.stderr.write(`${red("nothing was inspected")}, though gateways run\n`);
   if (!made.log.verifies) process.stderr.write(`${red("the log does not verify")}: see \`glovebox audit verify\`\n`);
 }
 

@@ -1,4 +1,5 @@
 import pc from "picocolors";
+import type { LiveInspection } from "../compliance/report.ts";
 import type { InspectedSession } from "../session/inspection.ts";
 import { type Asked, askGateways } from "../session/inspection-ask.ts";
 import { counted, oneLine } from "./audit-text.ts";
@@ -6,9 +7,11 @@ import { counted, oneLine } from "./audit-text.ts";
 /** Longer than a gateway takes for a session that does not answer. */
 const LIMIT_MS = 90_000;
 const TELL_MS = 2_000;
+/** In the report. */
+const MAX_TOLD = 100;
 
-/** Has the gateways of a state directory inspect their sessions, and says on stderr what came of it: what they saw is on record then. */
-export async function inspectNow(stateDirectory: string): Promise<void> {
+/** Has the gateways of a state directory inspect their sessions, and says, on stderr as well, what came of it: what they saw is on record then. */
+export async function inspectNow(stateDirectory: string): Promise<LiveInspection> {
   const startedMs = performance.now();
   const tell = () => {
     const seconds = Math.round((performance.now() - startedMs) / 1_000);
@@ -19,16 +22,33 @@ export async function inspectNow(stateDirectory: string): Promise<void> {
     const asked = await askGateways(stateDirectory, AbortSignal.timeout(LIMIT_MS));
     if (asked.length === 0) process.stderr.write("no gateway runs: nothing was inspected\n");
     for (const line of asked.flatMap(linesOf)) process.stderr.write(`${line}\n`);
+    return liveOf(asked);
   } finally {
     clearInterval(ticker);
   }
 }
 
+function liveOf(asked: readonly Asked[]): LiveInspection {
+  const sessions = asked.flatMap((it) => it.sessions);
+  const inspected = sessions.filter((it) => it.state === "inspected").length;
+  const notInspected = asked.flatMap(({ gateway, sessions, problem }) => [
+    ...sessions.flatMap((it) => (it.state === "inspected" ? [] : [`${it.sessionId}: ${whyNot(it)}`])),
+    ...(problem === undefined ? [] : [`${gateway}: ${problem}`]),
+  ]);
+  const couldNot = asked.some((it) => it.problem !== undefined) || sessions.some((it) => it.state === "unseen");
+  return {
+    gateways: asked.length,
+    inspected,
+    notInspected: notInspected.slice(0, MAX_TOLD).map((it) => oneLine(it, 500)),
+    isBlind: inspected === 0 && couldNot,
+  };
+}
+
 function linesOf({ gateway, sessions, problem }: Asked): string[] {
   const { red, yellow } = pc.createColors(process.stderr.isTTY === true);
   const seen = sessions.filter((it) => it.state === "inspected");
-  const weaker = seen.filter((it) => it.weaker.length > 0);
-  const rest = sessions.filter((it) => it.state !== "inspected");
+  const weaker = sessions.filter((it) => it.weaker.length > 0);
+  const rest = sessions.filter((it) => it.state !== "inspected" && it.weaker.length === 0);
   return [
     `${oneLine(gateway, 60)}: ${counted(seen.length, "session")} inspected`,
     ...weaker.map((it) => `  ${red("ended")} ${oneLine(`${it.sessionId}: ${it.weaker.join("; ")}`, 1_000)}`),

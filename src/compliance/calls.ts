@@ -1,5 +1,6 @@
-import { opened } from "../audit/calls.ts";
+import { carriedCalls, opened } from "../audit/calls.ts";
 import type { AuditRecord, IntentBody } from "../audit/record.ts";
+import { eventOf } from "./facts.ts";
 
 /** Calls that did not run are remembered so far back, so that one which ran after all can be told from one that nobody asked for. */
 const MAX_REFUSED = 10_000;
@@ -10,8 +11,8 @@ export interface Ended {
   readonly callId: string;
   readonly tool: string;
   readonly status: string;
-  /** What let it run; absent when nothing did. */
-  readonly by?: "policy" | "person";
+  /** What let it run; `removed` when that was in records that were removed; absent when nothing did. */
+  readonly by?: "policy" | "person" | "removed";
   /** Of one that nothing let run: what its intent says, if it has one. */
   readonly decision?: IntentBody["decision"];
 }
@@ -25,10 +26,11 @@ export interface Calls {
   see(record: AuditRecord): Ended | undefined;
 }
 
-/** Follows the calls of one chain from its first record on. Memory is bounded: no more than 4,096 calls are open at once. */
+/** Follows the calls of one chain from its first record on, which says what was open where others were removed before it. Memory is bounded: no more than 4,096 calls are open at once. */
 export function followCalls(): Calls {
-  const open = new Map<string, { readonly tool: string; readonly by: "policy" | "person" }>();
+  const open = new Map<string, { readonly tool: string; readonly by: NonNullable<Ended["by"]> }>();
   const refused = new Map<string, Pick<IntentBody, "tool" | "decision">>();
+  let isFirst = true;
   const end = (callId: string, status: string): Ended => {
     const call = open.get(callId);
     open.delete(callId);
@@ -39,7 +41,11 @@ export function followCalls(): Calls {
   return {
     open,
     refused: (callId) => refused.get(callId)?.decision,
-    see: ({ body }) => {
+    see: (record) => {
+      const { body, seq } = record;
+      const carried = isFirst && seq > 0 ? eventOf(record, "segment-started") : undefined;
+      for (const callId of carriedCalls(carried?.facts)) open.set(callId, { tool: "", by: "removed" });
+      isFirst = false;
       if (body.kind === "outcome") return end(body.callId, body.status);
       const callId = opened(body);
       if (callId !== undefined) {

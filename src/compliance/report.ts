@@ -19,6 +19,18 @@ export interface ReportedFramework extends Omit<Framework, "controls" | "format"
   readonly controls: readonly ReportedControl[];
 }
 
+/** What came of asking gateways to inspect their sessions. */
+export interface LiveInspection {
+  /** That run. */
+  readonly gateways: number;
+  /** Sessions. */
+  readonly inspected: number;
+  /** Which of them, or of the gateways, were not, and why. */
+  readonly notInspected: readonly string[];
+  /** Something was to be seen, and nothing was. */
+  readonly isBlind: boolean;
+}
+
 /** All that a report says; what it is rendered from, and its JSON form. */
 export interface Report {
   readonly format: 1;
@@ -27,6 +39,8 @@ export interface Report {
   /** Glovebox's own version. */
   readonly glovebox: string;
   readonly window: { readonly since?: string; readonly until?: string };
+  /** Absent when nobody asked for it. */
+  readonly live?: LiveInspection;
   readonly log: {
     readonly chains: readonly ChainRead[];
     readonly records: number;
@@ -51,6 +65,7 @@ export interface ReportOptions {
   readonly generatedAt: string;
   readonly version: string;
   readonly window: Window;
+  readonly live?: LiveInspection;
 }
 
 /** What was gathered, ordered by the frameworks' controls. A pure function. */
@@ -58,7 +73,7 @@ export function reportOf(
   gathered: Gathered,
   checks: readonly Check[],
   frameworks: readonly Framework[],
-  { generatedAt, version, window: { sinceMs, untilMs } }: ReportOptions,
+  { generatedAt, version, window: { sinceMs, untilMs }, live }: ReportOptions,
 ): Report {
   const { chains, policies, earlierPolicies, checkpoints } = gathered;
   const reported = checks.map(({ id, looksFor }) => ({ id, looksFor, ...resultOf(gathered, id) }));
@@ -75,6 +90,7 @@ export function reportOf(
       ...(sinceMs === undefined ? {} : { since: new Date(sinceMs).toISOString() }),
       ...(untilMs === undefined ? {} : { until: new Date(untilMs).toISOString() }),
     },
+    ...(live && { live }),
     log: {
       chains,
       records: sum(chains.map((it) => it.records)),
@@ -98,9 +114,9 @@ export function reportOf(
   };
 }
 
-/** Whether whoever asked must look: the log contradicts itself, or is not whole. */
-export function needsAttention({ contradicted, log }: Report): boolean {
-  return contradicted.length > 0 || !log.verifies;
+/** Whether whoever asked must look: the log contradicts itself, or is not whole, or nothing could be inspected. */
+export function needsAttention({ contradicted, log, live }: Report): boolean {
+  return contradicted.length > 0 || !log.verifies || live?.isBlind === true;
 }
 
 function resultOf({ results }: Gathered, id: string): CheckResult {

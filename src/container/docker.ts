@@ -6,6 +6,7 @@ import { z } from "zod";
 import type { Machine } from "../engine/engine.ts";
 import { asGatewayError, GatewayError } from "../errors.ts";
 import { deadline } from "../lib/deadline.ts";
+import { codeOf } from "../lib/error.ts";
 import type { ContainerApi } from "./api.ts";
 import type { Container, ContainerSpec } from "./container.ts";
 import { engineTrees } from "./engine-trees.ts";
@@ -98,10 +99,25 @@ export async function inspectContainer(id: string, machine: Machine, abortSignal
   try {
     const answers = [docker.getContainer(id).inspect({ abortSignal }), info({ abortSignal })];
     const [inspected, ofEngine] = await Promise.all<unknown>(answers);
-    return readEngineWord(inspected, ofEngine);
+    const word = readEngineWord(inspected, ofEngine);
+    if (word.container.id === id) return word;
+    throw new GatewayError("CHANNEL_VIOLATION", "the engine answers of another container than it was asked about");
   } catch (error) {
+    const broken = brokenWord(error);
+    if (broken !== undefined) {
+      throw new GatewayError("CHANNEL_VIOLATION", `the machine's engine is not what was started: ${broken}`, {
+        cause: error,
+      });
+    }
     throw await containerFailure(error, machine.lost, abortSignal);
   }
+}
+
+/** What no engine of ours answers, however busy it is. One that is late, fails or is cut off may have no part in that. */
+function brokenWord(error: unknown): string | undefined {
+  if (error instanceof EngineRefusal && error.status === 404) return `it knows no such container: ${error.message}`;
+  const code = codeOf(error) ?? "";
+  return code.startsWith("HPE_") && code !== "HPE_INVALID_EOF_STATE" ? "it does not answer in HTTP" : undefined;
 }
 
 function engineOf(machine: Machine): Docker {

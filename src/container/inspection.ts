@@ -1,9 +1,12 @@
+import { posix } from "node:path";
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
 
 const MAX_CHARS = 256;
 const MAX_ITEMS = 64;
+/** Of what has names. An image may name many ports. */
+const MAX_NAMES = 1_000;
 /** Ours have 3 KiB. A record that is too large is kept as a digest (`audit/body.ts`), and nobody would read what is wrong. */
 const MAX_WORD_BYTES = 32 * 1024;
 
@@ -12,14 +15,23 @@ const text = z
   .string()
   .max(MAX_CHARS)
   .transform((it) => printable(it).replaceAll(/[\n\t]/g, " "));
+/** Counted before they are looked at one by one: a mebibyte of them would hold up the gateway. */
+const few = z
+  .unknown()
+  .optional()
+  .refine((it) => {
+    if (typeof it !== "object" || it === null) return true;
+    return Array.isArray(it) ? it.length <= MAX_ITEMS : Object.keys(it).length <= MAX_NAMES;
+  }, "has too many members");
 /** Go writes what is empty as null. */
 const list = <T extends z.ZodType>(item: T) =>
-  z
-    .array(item)
-    .max(MAX_ITEMS)
-    .nullish()
-    .transform((it) => it ?? []);
-const names = z.record(z.string().max(MAX_CHARS), z.unknown()).nullish();
+  few.pipe(
+    z
+      .array(item)
+      .nullish()
+      .transform((it) => it ?? []),
+  );
+const names = few.pipe(z.record(z.string().max(MAX_CHARS), z.unknown()).nullish());
 const count = z.int().min(-1);
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 
@@ -34,6 +46,8 @@ const inspected = z.object({
   Config: z.object({
     User: text,
     Entrypoint: list(text),
+    Cmd: list(text),
+    Volumes: names,
     Healthcheck: z.object({ Test: list(text) }).nullish(),
   }),
   HostConfig: z.object({
@@ -51,7 +65,10 @@ const inspected = z.object({
     MaskedPaths: list(text),
     Memory: count,
     NanoCpus: count,
+    MemorySwap: count.nullish(),
     NetworkMode: text,
+    OomKillDisable: z.boolean().nullish(),
+    OomScoreAdj: z.int(),
     PidMode: text,
     PidsLimit: count.nullish(),
     PortBindings: names,
@@ -63,6 +80,7 @@ const inspected = z.object({
     Runtime: text,
     SecurityOpt: list(text),
     Sysctls: names,
+    Tmpfs: names,
     UTSMode: text,
     Ulimits: list(z.object({ Name: text, Soft: count, Hard: count })),
     UsernsMode: text,
@@ -86,6 +104,7 @@ const engineInfo = z.object({
   KernelVersion: text,
   Containers: z.int().min(0),
   SecurityOptions: list(text),
+  DefaultRuntime: text.nullish(),
   ExperimentalBuild: z.boolean(),
   Swarm: z.object({ LocalNodeState: text }).nullish(),
 });
@@ -119,6 +138,7 @@ function containerFactsOf({ HostConfig: host, Config: config, State: state, ...o
     user: config.User,
     groupAdd: host.GroupAdd,
     entrypoint: config.Entrypoint,
+    command: config.Cmd,
     healthcheck: config.Healthcheck?.Test ?? [],
     privileged: host.Privileged,
     capAdd: host.CapAdd,
@@ -136,6 +156,9 @@ function containerFactsOf({ HostConfig: host, Config: config, State: state, ...o
       writable: RW,
       propagation: Propagation ?? "",
     })),
+    /** Where the image asks for a volume. */
+    imageVolumes: keysOf(config.Volumes).map((it) => posix.resolve("/", it)),
+    tmpfs: keysOf(host.Tmpfs),
     binds: host.Binds,
     volumesFrom: host.VolumesFrom,
     devices: host.Devices.map((it) => it.PathOnHost),
@@ -154,6 +177,10 @@ function containerFactsOf({ HostConfig: host, Config: config, State: state, ...o
     sysctls: keysOf(host.Sysctls),
     pidsLimit: host.PidsLimit ?? 0,
     memoryBytes: host.Memory,
+    /** Memory and swap together; -1 where the kernel counts no swap. */
+    memorySwapBytes: host.MemorySwap ?? 0,
+    oomKillDisable: host.OomKillDisable ?? false,
+    oomScoreAdj: host.OomScoreAdj,
     nanoCpus: host.NanoCpus,
     cpuShares: host.CpuShares,
     ulimits: host.Ulimits.map(({ Name, Soft, Hard }) => `${Name} ${Soft}:${Hard}`),
@@ -170,6 +197,7 @@ function engineFactsOf(info: z.infer<typeof engineInfo>) {
     kernelRelease: info.KernelVersion,
     containers: info.Containers,
     securityOptions: info.SecurityOptions,
+    defaultRuntime: info.DefaultRuntime ?? "",
     experimental: info.ExperimentalBuild,
     swarm: info.Swarm?.LocalNodeState ?? "",
   };

@@ -10,8 +10,9 @@ const PROTECTED = ["/proc/sys", "/proc/sysrq-trigger"];
 const ENGINE_SOCKET = /(^|\/)(docker|containerd|crio|podman)\.sock$/;
 
 /**
- * Every way in which a container is less confined than it was asked to be, in words; none when it is as it was made. A pure function. Swap is
- * not compared: the machine has none, and an engine whose kernel counts none says that there is no limit.
+ * Every way in which a container is less confined than it was asked to be, in words; none when it is as it was made. A pure function.
+ * Swap is not compared: the machine has none, and an engine whose kernel counts none says that there is no limit; nor is the environment, much
+ * of which is the image's.
  */
 export function weakerThan(options: Options, { container, engine }: EngineWord): string[] {
   return [
@@ -20,6 +21,7 @@ export function weakerThan(options: Options, { container, engine }: EngineWord):
     ...namespaces(options, container),
     ...limits(options, container),
     ...engineWeakness(engine),
+    ...runtime(container, engine),
   ].flatMap(([holds, failure]) => (holds ? [] : [failure]));
 }
 
@@ -33,6 +35,7 @@ function privileges({ HostConfig: host, ...asked }: Options, it: ContainerFacts)
     [it.user === asked.User, `its user is ${shown(it.user)}, not ${asked.User}`],
     [it.groupAdd.length === 0, `it has groups besides: ${it.groupAdd.join(" ")}`],
     [same(it.entrypoint, asked.Entrypoint), `its first program is ${it.entrypoint.join(" ")}`],
+    [same(it.command, asked.Cmd), `its first program is given ${it.command.join(" ")}`],
     [same(it.healthcheck, asked.Healthcheck.Test), `it has a health check: ${it.healthcheck.join(" ")}`],
     [!it.privileged, "it is privileged"],
     [it.capAdd.length === 0, `it has capabilities: ${it.capAdd.join(" ")}`],
@@ -50,13 +53,22 @@ function reach({ HostConfig: host }: Options, it: ContainerFacts): Check[] {
   const bound = new Map<string, string>(
     host.Mounts.flatMap((mount) => (mount.Type === "bind" ? [[mount.Target, mount.Source] as const] : [])),
   );
-  const strange = it.mounts.filter(({ type, source, target, writable }) =>
-    type === "volume" ? ENGINE_SOCKET.test(target) : type !== "bind" || writable || bound.get(target) !== source,
-  );
+  const volumes: readonly string[] = host.Mounts.flatMap((mount) => (mount.Type === "volume" ? [mount.Target] : []));
+  const targets = it.mounts.map((mount) => mount.target);
+  const lacking = host.Mounts.filter((mount) => !targets.includes(mount.Target));
+  const strange = it.mounts.filter(({ type, source, target, writable }, at) => {
+    if (targets.indexOf(target) < at) return true;
+    // An engine makes a volume, too, wherever the image asks for one.
+    if (type === "volume") return !volumes.includes(target) && !it.imageVolumes.includes(target);
+    return type !== "bind" || writable || bound.get(target) !== source;
+  });
   const shared = it.mounts.filter(({ propagation }) => !["", "rprivate", "private"].includes(propagation));
   return [
     ...strange.map((mount): Check => [false, `${mount.type} ${shown(mount.source)} is mounted at ${mount.target}`]),
+    ...lacking.map((mount): Check => [false, `nothing of ours is mounted at ${mount.Target}`]),
     ...shared.map((mount): Check => [false, `mounts are passed on (${mount.propagation}) at ${mount.target}`]),
+    [!it.mounts.some(({ target }) => ENGINE_SOCKET.test(target)), "an engine's socket is mounted"],
+    [it.tmpfs.length === 0, `there are file systems in memory at ${it.tmpfs.join(" ")}`],
     [it.binds.length === 0, `there are binds: ${it.binds.join(" ")}`],
     [it.volumesFrom.length === 0, `it has volumes of ${it.volumesFrom.join(" ")}`],
     [it.devices.length === 0, `it has devices: ${it.devices.join(" ")}`],
@@ -86,6 +98,8 @@ function limits({ HostConfig: host }: Options, it: ContainerFacts): Check[] {
     [within(it.pidsLimit, host.PidsLimit), `its limit of processes is ${it.pidsLimit}, not ${host.PidsLimit}`],
     [within(it.memoryBytes, host.Memory), `its memory limit is ${it.memoryBytes}, not ${host.Memory}`],
     [within(it.nanoCpus, host.NanoCpus), `its CPU limit is ${it.nanoCpus}, not ${host.NanoCpus}`],
+    [!it.oomKillDisable, "it is not ended when it runs out of memory"],
+    [it.oomScoreAdj === host.OomScoreAdj, `it is spared when memory runs out: ${it.oomScoreAdj}`],
     [same(it.ulimits, ulimits), `its ulimits are ${shown(it.ulimits.join(", "))}`],
     [it.restartPolicy === host.RestartPolicy.Name, `its restart policy is ${shown(it.restartPolicy)}`],
   ];
@@ -98,6 +112,12 @@ function engineWeakness({ containers, securityOptions, swarm }: EngineFacts): Ch
     [seccomp === "name=seccomp,profile=builtin", `the engine's seccomp filter is ${shown(seccomp ?? "")}`],
     [swarm === "inactive" || swarm === "", `the engine is in a swarm: ${swarm}`],
   ];
+}
+
+/** None is asked for, so that it has the engine's own; not every engine says which that is. */
+function runtime(it: ContainerFacts, { defaultRuntime }: EngineFacts): Check[] {
+  const isDefault = defaultRuntime === "" || it.runtime === defaultRuntime;
+  return [[isDefault, `its runtime is ${shown(it.runtime)}, not ${defaultRuntime}`]];
 }
 
 /** In whatever order. */

@@ -15,6 +15,8 @@ export interface DoorPorts {
 
 /** More at once are hung up on. */
 const MAX_ASKING = 16;
+/** Longer than whoever asks waits for an answer. Who neither reads it nor goes would have others hung up on. */
+const IDLE_MS = 120_000;
 
 /**
  * Has the gateway inspect its sessions whenever somebody connects to its socket, which this user and root can: one inspection at a time, who comes
@@ -35,7 +37,7 @@ export async function openInspectionDoor({ home, inspect, log }: DoorPorts): Pro
       const sessions = await running;
       return [...sessions, { sessions: sessions.length }];
     } catch (error) {
-      log.error({ err: error }, "sessions could not be inspected");
+      if (!ending.signal.aborted) log.error({ err: error }, "sessions could not be inspected");
       const { code, message } = asGatewayError(error);
       return [{ failed: code, message }];
     }
@@ -45,9 +47,11 @@ export async function openInspectionDoor({ home, inspect, log }: DoorPorts): Pro
     socket.once("close", () => asking.delete(socket));
     // Who hangs up has no use for the answer; the inspection goes on.
     socket.on("error", () => socket.destroy());
+    socket.setTimeout(IDLE_MS, () => socket.destroy());
     socket.on("data", () => socket.destroy());
     void answer().then((lines) => {
-      if (socket.writable) socket.end(lines.map((it) => `${JSON.stringify(it)}\n`).join(""));
+      const text = lines.map((it) => `${JSON.stringify(it)}\n`).join("");
+      if (socket.writable) socket.end(text, () => socket.destroy());
     });
   });
   server.maxConnections = MAX_ASKING;

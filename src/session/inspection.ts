@@ -74,8 +74,13 @@ export async function inspectSession(session: Inspected, signal: AbortSignal): P
     if (failure.code === "AUDIT_UNWRITABLE") throw failure;
     const { code, message } = error === until.reason ? new GatewayError("CONTAINER_FAILED", TOO_LONG) : failure;
     session.log.warn({ sessionId, err: error }, "a session could not be inspected");
-    await record("session-inspected", { state: "unseen", code, problem: message });
-    return { sessionId, state: "unseen", weaker: [], problem: message };
+    // An answer that nobody can trust has ended the sandbox: on record, that is less than it was made, too.
+    const weaker = code === "CHANNEL_VIOLATION" ? [message] : [];
+    await record("session-inspected", {
+      ...{ state: "unseen", code, problem: message },
+      ...(weaker.length > 0 && { weaker }),
+    });
+    return { sessionId, state: "unseen", weaker, problem: message };
   }
   await record("session-inspected", { state: "hibernated" });
   return { sessionId, state: "hibernated", weaker: [] };

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { expect, onTestFinished, test, vi } from "vitest";
@@ -102,7 +102,10 @@ test("show prints what went in and came out, with nothing that a terminal acts o
 test("erase says what is to be chosen, erases that, and puts it on record; verify tells the difference", async () => {
   const data = await dataDirectory();
   expect(await bodies(data, "erase")).toMatchObject({ stderr: expect.stringContaining("--session <id>") });
-  expect((await bodies(data, "erase", "--session", "ses-9")).stdout).toContain("erased 0 keys");
+  expect((await bodies(data, "erase", "--session", "ses-9")).stderr).toContain("the log has no session `ses-9`");
+  const chainsBefore = readdirSync(join(data, "audit"));
+  expect((await bodies(data, "erase", "--before", "2000-01-01")).stdout).toContain("erased 0 keys");
+  expect(readdirSync(join(data, "audit"))).toEqual(chainsBefore);
   expect((await bodies(data, "verify")).stdout).toContain("all are as the log says: 4 kept, 0 erased");
   const erased = await bodies(data, "erase", "--before", "5d");
   expect(erased.stdout).toMatch(/^erased 1 key, and with them 2 bodies of \d+ bytes\n$/);

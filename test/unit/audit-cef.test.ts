@@ -35,6 +35,16 @@ test("an intent names who, what and why", () => {
   });
 });
 
+test("an inspection that saw less than was made is an alarm", () => {
+  const lines = told(
+    ...[{ state: "inspected", weaker: ["it is privileged"] }, { state: "unseen" }, { state: "hibernated" }].map((it) =>
+      event(it, "session-inspected"),
+    ),
+  );
+  expect(lines.map((it) => it.header[5])).toEqual(["9", "5", "2"]);
+  expect(Object.fromEntries(lines[0]?.fields ?? [])).toMatchObject({ act: "ended", msg: "it is privileged" });
+});
+
 test("an outcome is told with what its intent said", () => {
   const [, line] = told(intent("call-1"), { ...outcome("call-1", { exitCode: 7 }), status: "error", code: "TIMEOUT" });
   expect(line?.header.slice(3, 5)).toEqual(["outcome.error", "exec ended: TIMEOUT"]);

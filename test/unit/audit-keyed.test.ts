@@ -238,7 +238,7 @@ test("at the command line, both digests of a content; nothing without the key", 
   };
   await expect(printed(file)).rejects.toMatchObject({
     code: "CONFIG_INVALID",
-    message: expect.stringContaining("first start"),
+    message: expect.stringContaining("next start"),
   });
   const own = await openDigestKey(digestKeyFile(keyFile));
   expect(await printed(file)).toBe(`sha256      ${SHA}\nhmacSha256  ${own.keyed(SHA)}\n`);

@@ -307,7 +307,20 @@ test("[G33] at the command line: keys, checkpoints, proofs, and verification wit
   expect([gone.status, gone.stdout]).toEqual([1, expect.stringMatching(/^missing chain-\w+: the whole chain is gone/)]);
   const program = spawnSync(process.execPath, [ENTRY, "audit", "key", "show", ...data], { encoding: "utf8" });
   expect(program.stdout).toBe(rotated.stdout);
-  const none = await audit("key", "show", "--data-dir", scratch());
+  // A wrong path is no log without records, and nothing is made there.
+  const wrong = scratch();
+  for (const args of [
+    ...[["key", "rotate"], ["tail"], ["checkpoints"], ["stats"], ["sbom"], ["export", "--format", "jsonl"]],
+    ...[
+      ["bodies", "verify"],
+      ["bodies", "erase", "--before", "1d"],
+    ],
+  ]) {
+    const ended = await audit(...args, "--data-dir", wrong);
+    expect([args, ended.status, ended.stderr]).toEqual([args, 1, expect.stringContaining("has no log")]);
+  }
+  expect(readdirSync(wrong)).toEqual([]);
+  const none = await audit("key", "show", "--data-dir", wrong);
   expect([none.status, none.stderr]).toEqual([1, expect.stringContaining("a gateway makes it at its first start")]);
 });
 

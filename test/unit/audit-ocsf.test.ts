@@ -5,7 +5,7 @@ import { toOcsf } from "../../src/audit/export/ocsf.ts";
 import { OCSF_VERSION } from "../../src/audit/export/ocsf-event.ts";
 import { createRecollection, NOTHING_KNOWN } from "../../src/audit/export/recollection.ts";
 import { toolOf } from "../../src/audit/export/tools.ts";
-import type { AuditRecord, IntentBody, RecordBody } from "../../src/audit/record.ts";
+import type { AuditRecord, IntentBody, Json, RecordBody } from "../../src/audit/record.ts";
 import { CAPABILITIES } from "../../src/capability/registry.ts";
 import { SKILL_TOOLS } from "../../src/skill/tools.ts";
 import { event, intent, outcome } from "../support/audit-bodies.ts";
@@ -194,6 +194,21 @@ test("with its raw data an event proves that it is in the log", () => {
   expect(plain?.["raw_data"]).toBeUndefined();
   expect(plain?.["raw_data_hash"]).toMatchObject({ value });
   expect(hash("sha256", String(raw?.["raw_data"]))).toBe(value);
+});
+
+test("an inspection that saw less than was made, or could not see, is no success", () => {
+  const told = (facts: Json) => toOcsf(record(event(facts, "session-inspected")), alone)[0];
+  expect(told({ state: "inspected", weaker: [] })).toMatchObject({ severity: "Informational", status: "Success" });
+  const weaker = told({ state: "inspected", weaker: ["it is privileged", "it has devices"] });
+  expect(weaker).toMatchObject({
+    severity: "High",
+    status: "Failure",
+    status_detail: "it is privileged; it has devices",
+  });
+  expect(told({ state: "unseen", problem: "it took too long" })).toMatchObject({
+    ...{ severity: "Medium", status: "Failure", status_detail: "it took too long" },
+  });
+  expect(ocsfProblems(weaker)).toEqual([]);
 });
 
 test("an event of a kind that has no class is a Base Event", () => {

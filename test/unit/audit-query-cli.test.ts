@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
@@ -102,9 +102,10 @@ test("stats count calls, as a table and as JSON", async () => {
   });
 });
 
-test("without a log there is nothing to find; a damaged index and a damaged line are told of", async () => {
+test("without a log nothing is made, and that is told; a damaged index and a damaged line are told of", async () => {
   const empty = scratch();
-  expect(audit(empty, "query").stderr).toBe("nothing was found\n");
+  expect(audit(empty, "query").stderr).toContain("has no log: is --data-dir right");
+  expect(readdirSync(empty)).toEqual([]);
   const data = await dataDirectory();
   audit(data, "query");
   const index = join(data, "audit-index", "index.sqlite");
@@ -129,4 +130,12 @@ test("a line that was changed after it was indexed is not shown, and --rebuild m
   const anew = audit(data, "query", "--call", "call-1", "--rebuild", "--records");
   expect(anew.stdout).not.toContain("something else");
   expect(anew.stderr).toContain("1 line of the audit log is damaged");
+});
+
+test("help of a command below a command is its own, and a command that there is not is told", () => {
+  const run = (...args: string[]) => spawnSync(process.execPath, [ENTRY, ...args], { encoding: "utf8", env });
+  expect(run("help", "audit", "query").stdout).toMatch(/^Usage: glovebox audit query /);
+  const none = run("help", "nonsense");
+  expect([none.status, none.stderr]).toEqual([1, expect.stringContaining("unknown command 'nonsense'")]);
+  expect(run("audit", "query", "--nope").stderr).toContain("(--help says what there is)");
 });

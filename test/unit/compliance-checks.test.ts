@@ -7,6 +7,7 @@ import { joined, startTally } from "../../src/compliance/tally.ts";
 import { outcome } from "../support/audit-bodies.ts";
 import {
   admitted,
+  BUNDLE,
   connected,
   decided,
   disconnected,
@@ -24,11 +25,13 @@ function resultOf(
   check: Check,
   bodies: readonly RecordBody[],
   counts: (at: number) => boolean = () => true,
+  firstSeq = 0,
 ): CheckResult {
   const tally = startTally();
   if (check.of !== "records") throw new Error("it is a check of chains");
   const see = check.start(tally);
-  for (const [seq, body] of bodies.entries()) {
+  for (const [at, body] of bodies.entries()) {
+    const seq = firstSeq + at;
     const time = new Date(Date.UTC(2026, 10, 21) + seq * 1_000).toISOString();
     const record: AuditRecord = {
       ...{
@@ -42,7 +45,7 @@ function resultOf(
       },
       hash: String(seq).padStart(64, "0"),
     };
-    tally.at(counts(seq) ? record : undefined);
+    tally.at(counts(at) ? record : undefined);
     see(record);
   }
   return tally.result();
@@ -58,7 +61,11 @@ function checkOf(id: string): Check {
 const INSPECTED = {
   "sessions-inspected": {
     none: [opened(), told("session-inspected", { state: "hibernated" }, { sessionId: "ses-1" })],
-    wrong: [[inspected({}, { weaker: ["it is privileged"] })]],
+    wrong: [
+      [inspected({}, { weaker: ["it is privileged"] })],
+      [inspected({}, { state: "unseen", code: "CHANNEL_VIOLATION", weaker: ["it is not JSON"] })],
+      [told("session-lost", { code: "ISOLATION_BELOW_FLOOR", message: "an inspection found: x" })],
+    ],
   },
   "container-privileged": { none: [opened()], wrong: [[inspected({ privileged: true })]] },
   "container-apparmor": { none: [inspected({ appArmorProfile: "" }), inspected({ appArmorProfile: "unconfined" })] },
@@ -111,6 +118,8 @@ const SEEN_LATER: Readonly<Record<string, readonly RecordBody[]>> = {
     inspected({ mounts: [{ type: "bind", source: "/etc", target: "/host", writable: false }] }),
     inspected({ mounts: [{ type: "bind", source: "/run/glovebox/../../etc", target: "/host", writable: false }] }),
     inspected({ mounts: [{ type: "bind", source: "/run/glovebox/authorities.pem", target: "/a", writable: true }] }),
+    inspected({ mounts: [{ type: "volume", source: "/v", target: "/host", writable: true }] }),
+    inspected({ mounts: ["/v", "/w"].map((source) => ({ type: "volume", source, target: "/tmp", writable: true })) }),
   ],
   "container-engine-socket": [
     inspected({ mounts: [{ type: "bind", source: "/var/run/docker.sock", target: "/x", writable: false }] }),
@@ -326,6 +335,25 @@ test("what was begun before the time that is asked for is known in it", () => {
   expect(resultOf(checkOf("call-intents"), bodies, (at) => at > 3).state).toBe("found");
 });
 
+test("what began in records that were removed contradicts nothing, and what begins later does", () => {
+  const next = { ...decided("", "permit").bundle, digest: `sha256:${"7".repeat(64)}` };
+  const left = [
+    told("segment-started", { openCalls: ["call-1"] }),
+    ...[outcome("call-1"), connected(), disconnected({ connectionId: "conn-0" }), given()],
+    ...[told("policy-loaded", { bundle: next, previous: BUNDLE }), decided("call-2", "permit")],
+  ];
+  const ids = ["call-intents", "session-isolation", "egress-granted", "approvals", "policy-in-force"];
+  for (const id of ids) expect([id, resultOf(checkOf(id), left, () => true, 100).state]).not.toContain("contradicted");
+  for (const id of ids.slice(0, 3)) {
+    expect(resultOf(checkOf(id), left, () => true, 100).counts).toMatchObject({
+      "begun before what is left of the log": 1,
+    });
+    expect([id, resultOf(checkOf(id), left).state]).toEqual([id, "contradicted"]);
+    const later = [...left, STARTED, outcome("call-1"), connected(), disconnected({ connectionId: "conn-0" })];
+    expect([id, resultOf(checkOf(id), later, () => true, 100).state]).toEqual([id, "contradicted"]);
+  }
+});
+
 test("a policy that was replaced while calls were being decided is still a named one", () => {
   const next = { ...decided("", "permit").bundle, digest: `sha256:${"7".repeat(64)}` };
   const loaded = told("policy-loaded", { bundle: next });
@@ -381,6 +409,11 @@ test("a chain that does not verify contradicts, with the place; one with a torn 
     return tally.result();
   };
   expect(result({}).state).toBe("found");
+  const truncated = { records: 7, before: "2026-01-01T00:00:00.000Z" } as ChainRead["truncated"];
+  expect(result({ ...(truncated && { truncated }) })).toMatchObject({
+    counts: { "chains that verify from where earlier records were removed": 1 },
+    examples: [{ text: "3 records; 7 from before 2026-01-01T00:00:00.000Z are gone" }],
+  });
   expect(result({ problems: [{ ...problem, kind: "torn" }], problemCount: 1 }).state).toBe("none");
   expect(result({ problems: [problem], problemCount: 3, isWhole: false })).toMatchObject({
     state: "contradicted",

@@ -131,6 +131,7 @@ test("what was removed by rule is no damage, and the report says that it is gone
   await truncated(log, 2);
   const made = await report(log.directory);
   expect(made.log).toMatchObject({ verifies: true, chains: [{ isWhole: true }] });
+  expect(made.contradicted).toEqual([]);
   const { records } = made.log.chains[0]?.truncated ?? {};
   expect(records).toBeGreaterThan(0);
   for (const text of [markdownReport(made), htmlReport(made)]) {
@@ -297,6 +298,7 @@ test("--live asks the gateways that run first, and says what came of it", async 
   const nobody = glovebox("report", ...live);
   expect([nobody.status, nobody.stderr]).toEqual([0, "no gateway runs: nothing was inspected\n"]);
   const before = JSON.parse(nobody.stdout) as Report;
+  expect(before.live).toEqual({ gateways: 0, inspected: 0, notInspected: [], isBlind: false });
   const stateOf = (made: Report, id: string) => made.frameworks[0]?.controls.find((it) => it.id === id)?.state;
   expect(["5.2", "5.4", "5.5", "5.12"].map((id) => stateOf(before, id))).toEqual(["none", "found", "partial", "none"]);
 
@@ -318,6 +320,11 @@ test("--live asks the gateways that run first, and says what came of it", async 
     "gw-1: 1 session inspected\n  not inspected ses-\ufffd[2J: it sleeps on disk, and is not woken for this\n",
   );
   const after = JSON.parse(stdout) as Report;
+  const told = "ses-\ufffd[2J: it sleeps on disk, and is not woken for this";
+  const seen = { gateways: 1, inspected: 1, notInspected: [told], isBlind: false };
+  expect(after.live).toEqual(seen);
+  expect(htmlReport(after)).toContain("asked for; gateways: 1; sessions inspected: 1; not inspected: ses-");
+  expect([seen, { ...seen, isBlind: true }].map((it) => needsAttention({ ...after, live: it }))).toEqual([false, true]);
   // The machine that we ship has no AppArmor: no evidence is what the report has to say of it.
   expect(["5.2", "5.4", "5.5", "5.12"].map((id) => stateOf(after, id))).toEqual(["none", "found", "found", "found"]);
   expect(after.checks.find((it) => it.id === "container-cpu-limit")?.examples).toMatchObject([{ seq: 2 }]);

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { Agent, createServer, type RequestListener } from "node:http";
+import { Agent, createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -48,11 +48,24 @@ test("a profile that permits a writable root has it said of no container that is
   expect(weakerThan(asked, readEngineWord(...writable))).toEqual(["its root file system can be written"]);
 });
 
+test("a volume that the image asks for is no weakness, and an engine that names its runtime may", () => {
+  const answer = changed((it, info) => {
+    set(it.Config, "Volumes", { "/data/": {} });
+    set(it, "Mounts", [...it.Mounts, VOLUME]);
+    set(info, "DefaultRuntime", "crun");
+  });
+  expect(weakerThan(asked, readEngineWord(...answer))).toEqual([]);
+});
+
 const host =
   (name: string, value: unknown): Change =>
   ({ HostConfig }) =>
     set(HostConfig, name, value);
 const bind = { Type: "bind", Source: "/etc", Destination: "/host", RW: false, Propagation: "rprivate" };
+const VOLUME = {
+  ...{ Type: "volume", Source: "/var/lib/docker/volumes/x/_data", Destination: "/data" },
+  ...{ RW: true, Propagation: "" },
+};
 const WEAKER: Readonly<Record<string, Change>> = {
   "it is privileged": host("Privileged", true),
   "it has capabilities: SYS_ADMIN": host("CapAdd", ["SYS_ADMIN"]),
@@ -95,6 +108,23 @@ const WEAKER: Readonly<Record<string, Change>> = {
       "Mounts",
       it.Mounts.map((mount) => ({ ...mount, RW: true })),
     ),
+  "volume `/var/lib/docker/volumes/x/_data` is mounted at /host": (it) =>
+    set(it, "Mounts", [...it.Mounts, { ...VOLUME, Destination: "/host" }]),
+  "volume `/var/lib/docker/volumes/x/_data` is mounted at /tmp": (it) =>
+    set(it, "Mounts", [...it.Mounts, { ...VOLUME, Destination: "/tmp" }]),
+  "an engine's socket is mounted": (it) =>
+    set(it, "Mounts", [...it.Mounts, { ...VOLUME, Destination: "/run/docker.sock" }]),
+  "nothing of ours is mounted at /.glovebox/inside": (it) =>
+    set(
+      it,
+      "Mounts",
+      it.Mounts.filter((mount) => mount.Destination !== "/.glovebox/inside"),
+    ),
+  "file systems in memory at /x": host("Tmpfs", { "/x": "exec" }),
+  "it is not ended when it runs out of memory": host("OomKillDisable", true),
+  "it is spared when memory runs out: -1000": host("OomScoreAdj", -1_000),
+  "its first program is given sh -c x": ({ Config }) => set(Config, "Cmd", ["sh", "-c", "x"]),
+  "its runtime is `crun`, not runsc": (_, info) => set(info, "DefaultRuntime", "runsc"),
   "mounts are passed on (rshared) at /tmp": (it) =>
     set(it, "Mounts", [{ Type: "volume", Source: "/v", Destination: "/tmp", RW: true, Propagation: "rshared" }]),
   "it is in the networks none bridge": ({ NetworkSettings }) =>
@@ -126,6 +156,17 @@ const MALFORMED: readonly [string, Change][] = [
     host(
       "SecurityOpt",
       Array.from({ length: 65 }, () => "no-new-privileges:true"),
+    ),
+  ],
+  [
+    "names of tens of thousands",
+    host("Sysctls", Object.fromEntries(Array.from({ length: 90_000 }, (_, at) => [at, ""]))),
+  ],
+  [
+    "a list of tens of thousands",
+    host(
+      "CapAdd",
+      Array.from({ length: 90_000 }, () => 1),
     ),
   ],
   [
@@ -212,8 +253,8 @@ async function machineWith(answer: RequestListener): Promise<{ machine: Machine 
   };
 }
 
-const real: RequestListener = (request, response) =>
-  response.end(JSON.stringify(request.url?.endsWith("/info") ? INFO : INSPECT));
+const real = (request: IncomingMessage, response: ServerResponse, id: string = INSPECT.Id) =>
+  response.end(JSON.stringify(request.url?.endsWith("/info") ? INFO : { ...INSPECT, Id: id }));
 
 test("an engine is asked for this container and for itself, and for nothing else", async () => {
   const asked: (string | undefined)[] = [];
@@ -232,6 +273,12 @@ test.each<[string, RequestListener]>([
   ["what is not JSON", (_, response) => response.end("<html>")],
   ["null", (_, response) => response.end("null")],
   ["nothing", (_, response) => response.end()],
+  ["of another container", (request, response) => real(request, response, "f".repeat(64))],
+  [
+    "that there is no such container",
+    (_, response) => response.writeHead(404).end('{"message":"No such \\u001bthing"}'),
+  ],
+  ["what is not HTTP", (request) => request.socket.end("SSH-2.0-x\r\n\r\n")],
 ])("an engine that answers %s breaks its word", async (_, answer) => {
   await using it = await machineWith(answer);
   const inspecting = inspectContainer(INSPECT.Id, it.machine, AbortSignal.timeout(30_000));
@@ -247,7 +294,7 @@ test("an engine that never ends its answer is given up, and one that refuses has
   });
   await expect(inspectContainer(INSPECT.Id, slow.machine, limit.signal)).rejects.toThrow("enough");
   await using no = await machineWith((_, response) =>
-    response.writeHead(404).end('{"message":"No such \\u001bthing"}'),
+    response.writeHead(500).end('{"message":"No such \\u001bthing"}'),
   );
   await expect(inspectContainer(INSPECT.Id, no.machine, AbortSignal.timeout(30_000))).rejects.toMatchObject({
     code: "CONTAINER_FAILED",

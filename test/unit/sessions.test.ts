@@ -624,11 +624,13 @@ test("an engine whose answer can't be read ends its sandbox; one that does not a
   expect(await sessions.inspect(signal)).toEqual([unseen]);
   expect(sessions.list(ada)[0]).toMatchObject({ state: "ready" });
   made.inspect = () => Promise.reject(new GatewayError("CHANNEL_VIOLATION", "it is not JSON"));
-  expect(await sessions.inspect(signal)).toMatchObject([{ state: "unseen", problem: "it is not JSON" }]);
+  expect(await sessions.inspect(signal)).toMatchObject([
+    { state: "unseen", problem: "it is not JSON", weaker: ["it is not JSON"] },
+  ]);
   expect(sessions.list(ada)[0]).toMatchObject({ state: "lost", detail: "an inspection found: it is not JSON" });
   expect(inspections(made.records).map((it) => it.facts)).toMatchObject([
     { state: "unseen", code: "CONTAINER_FAILED" },
-    { state: "unseen", code: "CHANNEL_VIOLATION" },
+    { state: "unseen", code: "CHANNEL_VIOLATION", weaker: ["it is not JSON"] },
   ]);
 });
 

@@ -23,6 +23,9 @@ test("skills are looked for in the package, the system's and the user's settings
 
 test("a folder that is named and not there is a mistake", () => {
   const missing = join(scratch(), "missing");
+  expect(() => loadConfig({}, { GLOVEBOX_UPSTREAM_PROXY: "garbage" })).toThrow(
+    /^--upstream-proxy, or GLOVEBOX_UPSTREAM_PROXY: /,
+  );
   expect(() => loadConfig({ skills: [missing] }, {})).toThrow(
     expect.objectContaining({ code: "CONFIG_INVALID", message: expect.stringContaining(missing) }),
   );

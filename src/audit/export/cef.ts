@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { posix } from "node:path";
 import { type Facts, factsIn, numberIn, portIn, textIn, textsIn } from "../facts.ts";
+import { inspectedAs } from "../inspected.ts";
 import type { AuditRecord, EventBody, IntentBody, Json, OutcomeBody } from "../record.ts";
 import { type CefFields, cefLine } from "./cef-text.ts";
 import type { ExportContext, KnownCall } from "./recollection.ts";
@@ -114,9 +115,18 @@ const ACTS: Partial<Record<EventBody["event"], { readonly act: string; readonly 
     "log-recovered": { act: "recovered", outcome: "success", severity: DISORDER },
   };
 
-function toldEvent({ event, facts: all, callId, sessionId }: EventBody, context: ExportContext): Told {
+/** Of an inspection that did not see what it should. */
+const INSPECTED = {
+  weaker: { act: "ended", outcome: "failure", severity: ALARM },
+  unseen: { act: undefined, outcome: "failure", severity: REFUSED },
+};
+
+function toldEvent(body: EventBody, context: ExportContext): Told {
+  const { event, facts: all, callId, sessionId } = body;
   const facts = factsIn(all);
-  const { act, outcome, severity } = ACTS[event] ?? { act: undefined, outcome: undefined, severity: ORDINARY };
+  const inspected = inspectedAs(body);
+  const known = inspected === undefined ? ACTS[event] : INSPECTED[inspected];
+  const { act, outcome, severity } = known ?? { act: undefined, outcome: undefined, severity: ORDINARY };
   const calls = textsIn(facts, "calls");
   const call = callId ?? textIn(facts, "callId") ?? calls.join(" ");
   const owner = sessionId === undefined ? undefined : context.session(sessionId)?.owner;
@@ -134,7 +144,11 @@ function toldEvent({ event, facts: all, callId, sessionId }: EventBody, context:
       ...networkFields(facts),
       ...packageFields(facts),
       reason: textIn(facts, "reason") ?? textIn(facts, "why") ?? textIn(facts, "code"),
-      msg: textIn(facts, "message") ?? textIn(facts, "problem") ?? textIn(facts, "comment"),
+      msg:
+        textIn(facts, "message") ??
+        textIn(facts, "problem") ??
+        textIn(facts, "comment") ??
+        textsIn(facts, "weaker").join("; "),
       ...ids(call, sessionId),
       ...labelled("cs3", "policies", textsIn(facts, "policies").join(" ")),
       ...labelled("cs6", "facts", json(all)),

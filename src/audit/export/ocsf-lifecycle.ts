@@ -1,4 +1,5 @@
-import { factsIn, present, textIn } from "../facts.ts";
+import { type Facts, factsIn, present, textIn, textsIn } from "../facts.ts";
+import { inspectedAs } from "../inspected.ts";
 import type { AuditRecord, EventBody } from "../record.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent, type Told } from "./ocsf-event.ts";
 import { actorIn, gatewayOf, sandboxOf } from "./ocsf-parts.ts";
@@ -42,6 +43,12 @@ const KINDS = {
   },
 } as const satisfies Record<string, Kind>;
 
+/** Of an inspection that did not see what it should. */
+const INSPECTED = {
+  weaker: { severity: "High", status: "Failure", what: "a sandbox is confined less than it was made, and is ended" },
+  unseen: { severity: "Medium", status: "Failure", what: "a sandbox could not be looked at" },
+} as const;
+
 export type LifecycleEvent = keyof typeof KINDS;
 
 export function lifecycleEvent(
@@ -50,7 +57,8 @@ export function lifecycleEvent(
   event: LifecycleEvent,
   context: OcsfContext,
 ): OcsfEvent {
-  const kind: Kind = KINDS[event];
+  const inspected = inspectedAs(body);
+  const kind: Kind = { ...KINDS[event], ...(inspected && INSPECTED[inspected]) };
   const { of, what, ...told } = kind;
   const facts = factsIn(body.facts);
   const { sessionId } = body;
@@ -74,7 +82,12 @@ export function lifecycleEvent(
       app: present({ vendor_name: "Glovebox", ...apps[of] }),
       device: of === "sandbox" ? sandboxOf(sessionId, known) : undefined,
       status_code: textIn(facts, "code"),
-      status_detail: textIn(facts, "message") ?? textIn(facts, "why"),
+      status_detail: textIn(facts, "message") ?? textIn(facts, "why") ?? weakerIn(facts) ?? textIn(facts, "problem"),
     },
   });
+}
+
+function weakerIn(facts: Facts): string | undefined {
+  const weaker = textsIn(facts, "weaker");
+  return weaker.length > 0 ? weaker.join("; ") : undefined;
 }

@@ -1,4 +1,4 @@
-import { factsIn } from "../facts.ts";
+import { factsIn, textIn } from "../facts.ts";
 import type { AuditRecord, EventBody } from "../record.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent } from "./ocsf-event.ts";
 import { gatewayOf } from "./ocsf-parts.ts";
@@ -14,7 +14,9 @@ export function segmentStarted(record: AuditRecord, body: EventBody, context: Oc
 }
 
 export function logTruncated(record: AuditRecord, body: EventBody, context: OcsfContext): OcsfEvent {
-  return logEvent(record, body, context, "Delete", "the oldest records are removed for their age");
+  const isByPerson = textIn(factsIn(body.facts), "why") === "person";
+  const why = isByPerson ? "because a person asked for it" : "for their age";
+  return logEvent(record, body, context, "Delete", `the oldest records are removed ${why}`);
 }
 
 function logEvent(

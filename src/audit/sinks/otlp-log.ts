@@ -1,6 +1,7 @@
 import { type Attributes, SeverityNumber, type SpanContext } from "@opentelemetry/api";
 import type { Resource } from "@opentelemetry/resources";
 import type { ReadableLogRecord } from "@opentelemetry/sdk-logs";
+import { inspectedAs } from "../inspected.ts";
 import type { Entry } from "../read.ts";
 import type { AuditRecord, EventBody } from "../record.ts";
 import { hrTime, intentAttributes, label, labels, OF_TOOL_CALL } from "./otlp-attributes.ts";
@@ -100,6 +101,8 @@ function fact(facts: unknown, key: string, name: string): Attributes {
 
 function severityOf({ body }: AuditRecord): SeverityNumber {
   if (body.kind === "outcome") return body.status === "ok" ? SeverityNumber.INFO : SeverityNumber.ERROR;
+  const inspected = inspectedAs(body);
+  if (inspected !== undefined) return inspected === "weaker" ? SeverityNumber.ERROR : SeverityNumber.WARN;
   if (body.kind === "event") return WARNINGS.has(body.event) ? SeverityNumber.WARN : SeverityNumber.INFO;
   return body.decision === "deny" || body.decision === "invalid" ? SeverityNumber.WARN : SeverityNumber.INFO;
 }

@@ -1,4 +1,5 @@
 import type { Json } from "../../audit/record.ts";
+import { BEFORE_REMOVED } from "../beginning.ts";
 import type { Check } from "../check.ts";
 import { eventOf, textOf } from "../facts.ts";
 
@@ -18,8 +19,11 @@ export const approvals: Check = {
     "What policy left to a person ran only after an approval that is bound to the digest of the question and names who gave it, by a channel by which that person is known.",
   start: (tally) => {
     const asked = new Map<string, string>();
+    let isCut: boolean | undefined;
     return (record) => {
       const { body } = record;
+      // For all of the chain: an approval for a session outlives the gateway that asked.
+      isCut ??= record.seq > 0;
       if (body.kind === "intent" && body.decision === "ask") tally.concerns("calls left to a person");
       const event = eventOf(record, "approval-requested", "approval-given");
       if (!event) return;
@@ -32,10 +36,12 @@ export const approvals: Check = {
         return tally.concerns("questions put to a person");
       }
       const forgotten = asked.size === MAX_REMEMBERED ? digest : undefined;
-      const wrong = wrongWith(event.facts, asked.get(id) ?? forgotten);
+      const question = asked.get(id) ?? forgotten;
+      const wrong = wrongWith(event.facts, question ?? (isCut ? digest : undefined));
       const by = `${id} by ${textOf(event.facts, "approver") ?? "nobody"}`;
       if (wrong !== undefined)
         return tally.contradicts("approvals that are not bound to a person's answer", `${by}: ${wrong}`);
+      if (question === undefined) return tally.concerns(BEFORE_REMOVED);
       const channel = textOf(event.facts, "channel") ?? "";
       return tally.finds(countOf(channel), `${by} through ${channel}, question ${digest}`);
     };

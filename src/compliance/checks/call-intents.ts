@@ -1,3 +1,4 @@
+import { BEFORE_REMOVED } from "../beginning.ts";
 import { followCalls } from "../calls.ts";
 import type { Check } from "../check.ts";
 
@@ -14,6 +15,7 @@ export const callIntents: Check = {
       const { callId, tool, status, by, decision } = ended;
       if (by === "policy") tally.finds("let run by policy", `${callId}: ${tool}, ended ${status}`);
       else if (by === "person") tally.finds("let run by a person", `${callId}: ${tool}, ended ${status}`);
+      else if (by === "removed") tally.concerns(BEFORE_REMOVED);
       else if (decision === undefined) {
         tally.contradicts("ended without an intent", `${callId} has an outcome and no intent that is open`);
       } else {

@@ -5,6 +5,8 @@ import { confinement, ofContainer, toldBy, UNKNOWN } from "./confinement.ts";
 const CAPABILITY_SETS = ["inheritable", "permitted", "effective", "bounding", "ambient"] as const;
 /** File systems by which a host shares folders with a machine. */
 const SHARED = /^(9p|virtiofs|nfs\d?|cifs|smb\d?|vboxsf|vmhgfs|prl_fs|ceph|fuse(\..*)?)$/;
+/** Volumes of ours. */
+const WRITABLE: readonly string[] = ["/workspace", "/home/agent", "/tmp"];
 const ENGINE_SOCKET = /(^|\/)(docker|containerd|crio|podman)\.sock$/;
 const HARMLESS_DEVICE = /^\/dev\/(console|full|null|ptmx|random|tty|urandom|zero|pts\/(ptmx|\d+))$/;
 /** What of the machine Glovebox shows to a container, to be read: its runner, its witness, certificates. */
@@ -86,8 +88,12 @@ export const CONTAINER_CHECKS: readonly Check[] = [
     inspected: ofContainer((it) => {
       const mounts = listOf(it, "mounts");
       if (mounts === undefined) return UNKNOWN;
-      const strange = mounts.find((mount) => {
-        if (textOf(mount, "type") === "volume") return false;
+      // Those that the image asks for are made of nothing, too.
+      const volumes = [...WRITABLE, ...(textsOf(it, "imageVolumes") ?? [])];
+      const strange = mounts.find((mount, at) => {
+        const target = textOf(mount, "target");
+        if (mounts.some((other, before) => before < at && textOf(other, "target") === target)) return true;
+        if (textOf(mount, "type") === "volume") return !volumes.includes(target ?? "");
         return factOf(mount, "writable") !== false || !OURS.test(textOf(mount, "source") ?? "");
       });
       if (strange === undefined) return undefined;

@@ -1,3 +1,4 @@
+import { BEFORE_REMOVED, followBeginning } from "../beginning.ts";
 import type { Check } from "../check.ts";
 import { eventOf, numberOf, textOf, textsOf } from "../facts.ts";
 
@@ -11,8 +12,10 @@ export const egressGranted: Check = {
     "Connections out of sandboxes were opened by policies, or approvals, that the record names, before a byte left.",
   start: (tally) => {
     const open = new Set<string>();
+    const mayHaveBegunBefore = followBeginning();
     let isFull = false;
     return (record) => {
+      const isCut = mayHaveBegunBefore(record);
       // They end with their gateway, without a record where it died.
       if (eventOf(record, "gateway-started")) open.clear();
       const event = eventOf(record, "connection-opened", "connection-closed");
@@ -21,8 +24,9 @@ export const egressGranted: Check = {
       const id = textOf(facts, "connectionId") ?? "";
       const where = `${textOf(facts, "host") ?? "unknown"}:${numberOf(facts, "port") ?? ""}`;
       if (event.event === "connection-closed") {
-        if (!open.delete(id) && !isFull) tally.contradicts("closed and never opened", `${id} to ${where}`);
-        return;
+        if (open.delete(id) || isFull) return;
+        if (isCut) return tally.concerns(BEFORE_REMOVED);
+        return tally.contradicts("closed and never opened", `${id} to ${where}`);
       }
       isFull ||= open.size === MAX_OPEN;
       if (!isFull) open.add(id);

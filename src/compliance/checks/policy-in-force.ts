@@ -24,7 +24,9 @@ export const policyInForce: Check = {
         const bundle = factOf(loaded.facts, "bundle");
         const digest = textOf(bundle, "digest");
         if (digest === undefined) return tally.concerns(`${loaded.event} without a policy`);
-        if (named.size < MAX_NAMED) named.add(digest);
+        const before = textOf(factOf(loaded.facts, "previous"), "digest");
+        // The one before is named by it, too, where the record of its own was removed.
+        for (const it of [digest, ...(before === undefined ? [] : [before])]) if (named.size < MAX_NAMED) named.add(it);
         const name = [textOf(bundle, "name"), textOf(bundle, "version"), digest].join(" ");
         return tally.finds(loaded.event, `${loaded.event}: ${name}`);
       }

@@ -1,4 +1,5 @@
 import type { Json } from "../../audit/record.ts";
+import { BEFORE_REMOVED, followBeginning } from "../beginning.ts";
 import type { Check } from "../check.ts";
 import { eventOf, factOf, listOf, textOf } from "../facts.ts";
 
@@ -16,7 +17,9 @@ export const sessionIsolation: Check = {
     "Sessions were opened in a virtual machine of their own, and what the sandbox attested from inside, before any program of the agent ran, is on record.",
   start: (tally) => {
     const open = new Set<string>();
+    const mayHaveBegunBefore = followBeginning();
     return (record) => {
+      const isCut = mayHaveBegunBefore(record);
       const opened = eventOf(record, "session-opened", "session-woken");
       if (opened) {
         const sessionId = opened.sessionId ?? "";
@@ -31,6 +34,7 @@ export const sessionIsolation: Check = {
       }
       const used = eventOf(record, ...USED);
       if (used?.sessionId === undefined || open.has(used.sessionId) || open.size === MAX_SESSIONS) return;
+      if (isCut) return tally.concerns(BEFORE_REMOVED);
       tally.contradicts("used and never opened", `${used.event} in ${used.sessionId}, which was not opened before`);
     };
   },

@@ -12,7 +12,11 @@ export const sessionsEnded: Check = {
     const { facts, sessionId = "" } = event;
     if (event.event === "session-opened") tally.concerns("sessions opened");
     else if (event.event === "session-closed") tally.finds("closed", `${sessionId}: ${textOf(facts, "why") ?? ""}`);
-    else if (event.event === "session-lost") tally.finds("lost", `${sessionId}: ${codeOf(facts, "code")}`);
-    else tally.finds("leftovers of dead gateways removed", "what dead gateways had left behind was removed");
+    else if (event.event === "session-lost") {
+      const code = codeOf(facts, "code");
+      // What went wrong there is `sessions-inspected` to say.
+      if (code === "ISOLATION_BELOW_FLOOR") tally.concerns("lost: confined less than they were made");
+      else tally.finds("lost", `${sessionId}: ${code}`);
+    } else tally.finds("leftovers of dead gateways removed", "what dead gateways had left behind was removed");
   },
 };

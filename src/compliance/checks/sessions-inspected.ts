@@ -9,10 +9,14 @@ export const sessionsInspected: Check = {
   looksFor:
     "Sessions were inspected from outside of their container while they ran, and were confined as they had been made.",
   start: (tally) => (record) => {
-    const told = eventOf(record, "session-opened", "session-inspected");
+    const told = eventOf(record, "session-opened", "session-inspected", "session-lost");
     if (!told) return;
     if (told.event === "session-opened") return tally.concerns("sessions opened");
     const { sessionId = "a session", facts } = told;
+    if (told.event === "session-lost") {
+      if (codeOf(facts, "code") !== "ISOLATION_BELOW_FLOOR") return;
+      return tally.contradicts("sessions that were ended for it", `${sessionId}: ${textOf(facts, "message") ?? ""}`);
+    }
     const weaker = textsOf(facts, "weaker");
     if (weaker?.[0] !== undefined) {
       tally.contradicts("sessions that were confined less", `${sessionId}: ${weaker.join("; ")}`);

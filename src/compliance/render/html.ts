@@ -3,6 +3,7 @@ import type { Example } from "../check.ts";
 import type { ControlState, Report, ReportedCheck, ReportedControl, ReportedFramework } from "../report.ts";
 import {
   countsOf,
+  liveOf,
   NOT_WHOLE,
   placeOf,
   STATE_WORDS,
@@ -85,6 +86,7 @@ function head(report: Report): string[] {
     list([
       html(`Generated ${generatedAt} by Glovebox ${glovebox}`),
       html(`Time asked for: ${windowOf(report)}`),
+      html(`Live inspection: ${liveOf(report)}`),
       html(
         `Chains: ${log.chains.length}; records: ${log.records}, of them counted: ${log.counted}; ${log.from ?? "none"} to ${log.to ?? "none"}`,
       ),

@@ -2,6 +2,7 @@ import type { Example } from "../check.ts";
 import type { Report, ReportedCheck, ReportedControl, ReportedFramework } from "../report.ts";
 import {
   countsOf,
+  liveOf,
   NOT_WHOLE,
   placeOf,
   STATE_WORDS,
@@ -52,6 +53,7 @@ function headLines(report: Report): string[] {
     "",
     `- Generated ${generatedAt} by Glovebox ${md(glovebox)}`,
     `- Time asked for: ${windowOf(report)}`,
+    `- Live inspection: ${md(liveOf(report))}`,
     `- Chains: ${log.chains.length}; records: ${log.records}, of them counted: ${log.counted}; ${log.from ?? "none"} to ${log.to ?? "none"}`,
     `- Verification: ${log.verifies ? "every chain verifies" : "the log does not verify"}`,
     "",

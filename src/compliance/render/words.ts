@@ -47,6 +47,16 @@ export function windowOf({ window: { since, until } }: Report): string {
   return [since === undefined ? "" : `from ${since}`, until === undefined ? "" : `before ${until}`].join(" ").trim();
 }
 
+/** What came of `--live`. */
+export function liveOf({ live }: Report): string {
+  if (!live) return "not asked for";
+  const { gateways, inspected, notInspected } = live;
+  const not = notInspected.length === 0 ? "" : `; not inspected: ${notInspected.join("; ")}`;
+  return gateways === 0
+    ? "asked for; no gateway ran, and nothing was inspected"
+    : `asked for; gateways: ${gateways}; sessions inspected: ${inspected}${not}`;
+}
+
 /** How many controls are in which state, those first that ask for attention. */
 export function summaryOf(states: readonly ControlState[]): string {
   const order: readonly ControlState[] = ["contradicted", "found", "partial", "none", "no-data", "not-covered"];
