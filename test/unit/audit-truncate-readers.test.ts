@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect, test } from "vitest";
 import { measureLog } from "../../src/audit/extent.ts";
@@ -113,7 +113,7 @@ test("what a receiver has not confirmed stays, and so does all of it for one tha
   const log = await makeSignedLog(12);
   const chain = basename(log.chain);
   const names = segments(log.chain);
-  const shipped = () => readShipped(log.data, ["central"]);
+  const shipped = async () => (await readShipped(log.data, ["central"])).isShipped;
   expect(await truncate(log, { isShipped: await shipped() })).toEqual([{ chain, kept: "unshipped" }]);
   const place = sinkDirectory(log.data, "central");
   mkdirSync(place, { recursive: true });
@@ -126,6 +126,23 @@ test("what a receiver has not confirmed stays, and so does all of it for one tha
   expect(result?.removed?.segments).toEqual([1, 2]);
   expect(readdirSync(log.chain)).not.toContain("000002.jsonl");
   expect(readdirSync(log.chain)).toContain("000003.jsonl");
+});
+
+test("what a receiver of other settings has not confirmed stays as well, and a person is told whose folder to remove", async () => {
+  const log = await makeSignedLog(12);
+  const chain = basename(log.chain);
+  const [first] = recordsOf(log.chain);
+  const place = sinkDirectory(log.data, "central");
+  mkdirSync(place, { recursive: true });
+  mkdirSync(sinkDirectory(log.data, "never-shipped"));
+  const cursor = { segment: 1, start: 0, end: 1, seq: first?.seq ?? 0, hash: first?.hash ?? "" };
+  await writeCursor(place, new Map([[chain, cursor]]));
+  const { isShipped, slowest } = await readShipped(log.data, []);
+  expect(await truncate(log, { isShipped })).toEqual([{ chain, kept: "unshipped" }]);
+  expect(slowest(chain)).toEqual(["central"]);
+  rmSync(place, { recursive: true });
+  const retired = await readShipped(log.data, []);
+  expect((await truncate(log, { isShipped: retired.isShipped }))[0]?.removed).toBeDefined();
 });
 
 /** What a central store gives back. */
