@@ -362,6 +362,11 @@ test("checkpoints that were kept are compared, but for those of what was removed
   const small = saved.filter((it) => it.size < missing).length;
   expect(small).toBeGreaterThan(1);
   expect(await verify(log.directory, { keys: log.keys, saved })).toMatchObject({ problems: [], incomparable: small });
+  // Whoever has the key could have made up all that is left.
+  const old = saved.filter((it) => it.size < missing);
+  expect((await verify(log.directory, { keys: log.keys, saved: old })).problems).toMatchObject([
+    { kind: "missing", message: expect.stringContaining("vouches for what is left") },
+  ]);
   const newest = saved.at(-1);
   const forged = saved.map((it) => (it === newest ? { ...it, root: Buffer.alloc(32, 7) } : it));
   expect(await kinds(log.directory, { saved: forged })).toContain("forked");

@@ -230,10 +230,17 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
     if (ring && !isHistoryOther && isOverdue()) {
       const what =
         checkpoints === 0 ? `none of its ${unproven()} records is` : `its last ${unproven()} records are not`;
-      const message = `${what} signed by a known key: the gateway that wrote them died, or it was not a gateway`;
+      // What says where these records stand can't be checked itself: they are linked to it, and nothing is signed behind it.
+      const or = linked > 0 ? "retention cut between its last two checkpoints, or " : "";
+      const message = `${what} signed by a known key: ${or}the gateway that wrote them died, or it was not a gateway`;
       findings.push({ kind: "unsigned", message });
     }
     const incomparable = [...saved].filter(([it]) => it < missing).reduce((sum, [, them]) => sum + them.length, 0);
+    if (incomparable > 0 && incomparable === options.saved?.length) {
+      const message =
+        "all checkpoints that were kept are of records that were removed since: nothing that was kept vouches for what is left";
+      findings.push({ kind: "missing", message });
+    }
     return {
       ...{ checkpoints, unproven: unproven(), findings, incomparable },
       ...(gateway !== undefined && { gateway }),
