@@ -21,7 +21,7 @@ export interface LogRetentionPorts {
   readonly signer: Signer;
   /** Id of this gateway. */
   readonly gateway: string;
-  /** Names of those that have to have a record before it goes. */
+  /** Names of those that have to have a record before it goes; so do others that have a cursor in the data directory. */
   readonly sinks: readonly string[];
   readonly hide: Hide;
   readonly log: Logger;
@@ -59,16 +59,17 @@ export function keepToRetention(ports: LogRetentionPorts): AsyncDisposable {
 async function keepOnce(ports: LogRetentionPorts, signal: AbortSignal): Promise<void> {
   const { config, audit, signer, gateway, hide, log } = ports;
   const { auditDirectory, dataDirectory } = config;
+  const { isShipped, slowest } = await readShipped(dataDirectory, ports.sinks);
   const results = applyRetention({
     ...{ auditDirectory, signer, gateway, hide, own: audit, why: "retention", signal },
     beforeMs: await oldMs(ports),
-    isShipped: await readShipped(dataDirectory, ports.sinks),
+    isShipped,
     // Calls come first: half of a core at most.
     pause: async (tookMs) => {
       await sleep(tookMs, undefined, { signal });
     },
   });
-  for await (const result of results) tell(result, log);
+  for await (const result of results) tell(result, slowest(result.chain), log);
 }
 
 /** What is older goes; undefined: nothing does. */
@@ -81,10 +82,14 @@ async function oldMs({ policy, config, log }: LogRetentionPorts): Promise<number
   return undefined;
 }
 
-function tell({ chain, removed, finished, kept, problem }: ChainRetention, log: Logger): void {
+function tell(
+  { chain, removed, finished, kept, problem }: ChainRetention,
+  sinks: readonly string[],
+  log: Logger,
+): void {
   if (problem !== undefined) log.warn({ chain, problem }, "the audit log's old records were not removed");
   if (finished !== undefined) log.info({ chain, segments: finished }, "a removal of old records was finished");
-  if (kept === "unshipped") log.info({ chain }, "old records are kept: a receiver has not confirmed them");
+  if (kept === "unshipped") log.info({ chain, sinks }, "old records are kept: a receiver has not confirmed them");
   if (removed) {
     const { segments, records, bytes, newest } = removed;
     log.info({ chain, segments, records, bytes, newest }, "old records of the audit log were removed");

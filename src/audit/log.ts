@@ -1,11 +1,13 @@
 import { join } from "node:path";
+import { GatewayError } from "../errors.ts";
 import { type HeldChain, holdChain } from "./chain.ts";
 import { segmentName } from "./files.ts";
 import { openHead } from "./head.ts";
+import type { Position } from "./line.ts";
 import { checkpointText, originOf } from "./proof/checkpoint.ts";
 import { Checkpoints } from "./proof/checkpoints.ts";
 import { regrowTree } from "./proof/regrow.ts";
-import type { Signer } from "./proof/signer.ts";
+import type { Remembered, Signer } from "./proof/signer.ts";
 import { EMPTY_TREE, rootOf } from "./proof/tree.ts";
 import type { AuditWriter, RecordBody } from "./record.ts";
 import { type Recovered, recoverChain, type Torn } from "./recovery.ts";
@@ -104,6 +106,8 @@ async function continueChain(options: AuditLogOptions, held: HeldChain): Promise
       ...(checkpoints && { checkpoints }),
     }),
   );
+  // As late as this: an opening that fails before it leaves the chain closed.
+  await checkpoints?.begin();
   const { torn, openCalls } = found;
   await writer.recordRecovery(torn, openCalls);
   if (torn || openCalls.size > 0) {
@@ -131,8 +135,7 @@ async function openCheckpoints(
     ...{ directory, chain, segment, position },
     vouched: signed && vouchedBy(signer, signed),
   });
-  // From now on it is remembered that this chain is signed, and that this can be written.
-  if (!signed) await signer.remember(chain, signer.sign(nothingSigned(signer, chain)));
+  if (signed?.closedAt !== undefined && signed.closedAt !== position.hash) throw addedTo(chain, signed, position);
   // The record behind those that a checkpoint covers is the checkpoint; where there is none, its writer died between signing and writing.
   const behind = tree.size - (signed?.size ?? 0);
   const uncovered = signed && signed.size > 0 && behind > 0 ? behind - 1 : tree.size;
@@ -141,8 +144,17 @@ async function openCheckpoints(
     chain,
     tree,
     uncovered,
+    note: signed?.note ?? signer.sign(nothingSigned(signer, chain)),
     ...(checkpointMs !== undefined && { everyMs: checkpointMs }),
   });
+}
+
+function addedTo(chain: string, { size }: Remembered, { seq }: Position): GatewayError {
+  return new GatewayError(
+    "AUDIT_CORRUPT",
+    `the audit log does not verify: ${chain}: it was closed behind a checkpoint of ${size} records, and ends with another record ${seq} now, which no ` +
+      "gateway has written; put `keys` and `audit` back from one backup, or move the chain's directory out of the audit directory and keep it",
+  );
 }
 
 function nothingSigned({ key }: Signer, chain: string): string {

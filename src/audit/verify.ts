@@ -53,7 +53,7 @@ export interface Verification {
   readonly incomparable: number;
 }
 
-export interface VerifyOptions extends Omit<ProofOptions, "rotations"> {
+export interface VerifyOptions extends ProofOptions {
   /** Is given each sound record as it is checked, once, chain by chain: what it learns holds when there are no problems. */
   readonly onRecord?: (record: AuditRecord) => void;
 }
@@ -74,6 +74,7 @@ export async function verifyLog(path: string, options: VerifyOptions = {}): Prom
 /**
  * Checks the lines of one chain from its first record on, wherever they come from, in the same way. What a file or a head could tell is not asked for.
  * @param lines without their newlines
+ * @param options `rotations` where the beginning was removed: those of the record that says so, which stands further down
  */
 export async function verifyLines(
   chain: string,
@@ -129,7 +130,7 @@ function proofOf(
   { options, savedByChain }: Context,
   chain: string | undefined,
   whole = true,
-  rotations: ProofOptions["rotations"] = [],
+  rotations: ProofOptions["rotations"] = options.rotations ?? [],
 ): ChainProof {
   const saved = (chain !== undefined && savedByChain.get(chain)) || [];
   return chainProof(chain, whole, { ...options, saved, rotations });

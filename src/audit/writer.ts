@@ -145,8 +145,20 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     checkpoints?.[Symbol.dispose]();
     try {
       await this.#options.head.sync();
+      await this.#noteClose();
     } finally {
       await this.#segment[Symbol.asyncDispose]();
+    }
+  }
+
+  /** Where it can't be noted, the chain is as a gateway that died leaves it. */
+  async #noteClose(): Promise<void> {
+    try {
+      // What a failed append left would be taken for what somebody added.
+      await this.#segment.settle();
+      await this.#options.checkpoints?.close(this.#position.hash);
+    } catch {
+      return;
     }
   }
 

@@ -17,7 +17,7 @@ import { printable } from "../lib/text.ts";
 import { print, readable } from "./audit-io.ts";
 import type { LoggingContext } from "./audit-logging.ts";
 import { type ProofArguments, readProofOptions, withProofOptions } from "./audit-proof-options.ts";
-import { counted, oneLine, proofLines } from "./audit-text.ts";
+import { counted, oneLine, proofLines, truncationLines } from "./audit-text.ts";
 
 interface Options extends ProofArguments {
   readonly sink?: string;
@@ -98,7 +98,11 @@ async function verify(context: LoggingContext, options: Options): Promise<void> 
   const result = await verifyStore(store, { ...proof, onRecord: progress.count });
   const { dropped } = result;
   const before = dropped === 0 ? [] : [`the store says that its retention dropped ${counted(dropped, "older record")}`];
-  await report(result, options, `the store ${targetOf(settings)} is whole`, [...proofLines(result), ...before]);
+  await report(result, options, `the store ${targetOf(settings)} is whole`, [
+    ...proofLines(result),
+    ...truncationLines(result),
+    ...before,
+  ]);
 }
 
 async function compare(context: LoggingContext, options: Options): Promise<void> {

@@ -80,7 +80,10 @@ export function proofLines({ checkpoints, unproven, signatures, gateways }: Proo
 }
 
 /** What is not there any more, by rule. */
-function truncationLines({ truncated, incomparable }: Verification): string[] {
+export function truncationLines({
+  truncated,
+  incomparable,
+}: Pick<Verification, "truncated" | "incomparable">): string[] {
   const lines = Object.entries(truncated).map(
     ([chain, { records, before }]) =>
       `${oneLine(chain, 60)}: ${counted(records, "record")} from before ${oneLine(before, 40)} were removed by rule, as a signed record says`,

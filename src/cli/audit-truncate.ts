@@ -1,10 +1,12 @@
 import { Command } from "commander";
 import { measureLog } from "../audit/extent.ts";
 import { listChains } from "../audit/files.ts";
-import { openSigner } from "../audit/proof/signer.ts";
+import { readSigningKey } from "../audit/proof/keys.ts";
+import { openSigner, type Signer, signerOf } from "../audit/proof/signer.ts";
 import { applyRetention, type ChainRetention } from "../audit/truncate/retention.ts";
-import { readShipped } from "../audit/truncate/shipped.ts";
+import { readShipped, type Shipped } from "../audit/truncate/shipped.ts";
 import { GatewayError } from "../errors.ts";
+import { isMissing } from "../lib/error.ts";
 import { newId } from "../lib/id.ts";
 import { printable } from "../lib/text.ts";
 import { userName } from "../lib/user.ts";
@@ -37,7 +39,7 @@ const AHEAD_MS = 28 * 86_400_000;
 const WHY_KEPT = {
   "one segment": "it has one segment, and the last one always stays",
   young: "no segment has only older records",
-  unshipped: "a receiver has not confirmed the oldest segment: see `glovebox audit status`, or give --unshipped",
+  unshipped: "the oldest segment is not confirmed by ",
   unsigned: "it was not signed, or `keys/signed` does not remember it",
   held: "a gateway is writing it; it removes old records by itself where the policy has `audit.retention.recordDays`",
 };
@@ -48,7 +50,7 @@ export function truncateCommand(context: TruncateContext): Command {
     .description("remove old records for good: whole segments, oldest first, behind a signed record that says so")
     .requiredOption("--before <time>", "what is older: 2026-01-31, 2026-01-31T09:30Z, or 400d", parseBefore)
     .option("--dry-run", "say what would go, and change nothing")
-    .option("--unshipped", "also what receivers of the log have not confirmed")
+    .option("--unshipped", "also what receivers of the log have not confirmed, but for PostgreSQL")
     .option("--config <file>", "your glovebox.yaml, which names the receivers (env GLOVEBOX_CONFIG)")
     .option("--data-dir <dir>", "where the log is kept (env GLOVEBOX_DATA_DIR)")
     .option("--json", "print the result as JSON")
@@ -67,24 +69,46 @@ Examples:
 }
 
 async function truncate(context: TruncateContext, options: Options): Promise<void> {
-  const { before, dataDir, config, unshipped = false, dryRun = false, json = false } = options;
+  const { before, dataDir, dryRun = false, json = false } = options;
   const auditDirectory = context.directory(dataDir);
   if (before.isRelative) await refuseWhenAhead(auditDirectory);
   if ((await listChains(auditDirectory)).length === 0) throw nothingThere(auditDirectory);
-  const sinks = unshipped ? [] : (await context.sinks(config)).map((it) => it.name);
-  const results = applyRetention({
-    ...{ auditDirectory, beforeMs: before.atMs, isTrial: dryRun, why: "person", by: `local:${userName()}` },
-    isShipped: await readShipped(context.dataDirectory(dataDir), sinks),
-    signer: await openSigner(context.keyFile(dataDir)),
-    gateway: newId("gw"),
-  });
+  const { isShipped, slowest } = await shippedOf(context, options);
+  const signer = await (dryRun ? existingSigner : openSigner)(context.keyFile(dataDir));
+  const how = {
+    auditDirectory,
+    beforeMs: before.atMs,
+    isTrial: dryRun,
+    why: "person",
+    by: `local:${userName()}`,
+  } as const;
+  const results: AsyncIterable<ChainRetention> | readonly ChainRetention[] = signer
+    ? applyRetention({ ...how, isShipped, signer, gateway: newId("gw") })
+    : (await listChains(auditDirectory)).map((chain) => ({ chain, kept: "unsigned" }));
   const all: ChainRetention[] = [];
   for await (const result of results) {
     if (result.problem !== undefined) process.exitCode = 1;
     all.push(result);
-    if (!json) await print([resultLine(result, dryRun)]);
+    if (!json) await print([resultLine(result, dryRun, slowest(result.chain))]);
   }
   if (json) await print([jsonLine({ text: JSON.stringify({ dryRun, chains: all.map(shown) }, null, 2) })]);
+}
+
+/** Unless the person knows better: a store in PostgreSQL takes no chain of which records between are missing. */
+async function shippedOf(context: LoggingContext, { config, dataDir, unshipped = false }: Options): Promise<Shipped> {
+  const sinks = (await context.sinks(config)).filter((it) => !unshipped || it.type === "postgres");
+  const names = sinks.map((it) => it.name);
+  return await readShipped(context.dataDirectory(dataDir), names, unshipped ? "alone" : "with others");
+}
+
+/** A trial makes no key: what there is none of has signed nothing. */
+async function existingSigner(keyFile: string): Promise<Signer | undefined> {
+  try {
+    return await signerOf(keyFile, await readSigningKey(keyFile), async () => undefined);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
 }
 
 function nothingThere(auditDirectory: string): GatewayError {
@@ -101,13 +125,26 @@ async function refuseWhenAhead(auditDirectory: string): Promise<void> {
   );
 }
 
-function resultLine({ chain, removed, finished, kept, problem }: ChainRetention, isTrial: boolean): string {
+function resultLine(
+  { chain, removed, finished, kept, problem }: ChainRetention,
+  isTrial: boolean,
+  sinks: readonly string[],
+): string {
   const before = finished === undefined ? "" : `${counted(finished, "segment")} of an earlier removal removed; `;
   if (problem !== undefined) return `${chain}: ${before}not truncated: ${oneLine(problem, 500)}`;
-  if (!removed) return `${chain}: ${before}nothing: ${kept === undefined ? "" : WHY_KEPT[kept]}`;
+  if (!removed)
+    return `${chain}: ${before}nothing: ${kept === undefined ? "" : WHY_KEPT[kept]}${kept === "unshipped" ? notShipped(sinks) : ""}`;
   const { segments, records, bytes, oldest, newest } = removed;
   const what = `${counted(segments[1] - segments[0] + 1, "segment")}, ${counted(records, "record")}, ${bytes} bytes`;
   return `${chain}: ${before}${isTrial ? "would remove" : "removed"} ${what}, of ${oldest} to ${newest}`;
+}
+
+function notShipped(sinks: readonly string[]): string {
+  const names = sinks.map((it) => `\`${oneLine(it, 100)}\``).join(", ");
+  return (
+    `${names}: see \`glovebox audit status\`; of a receiver that is retired remove the folder \`sinks/<name>\` in the data directory; ` +
+    "or give --unshipped, which still waits for PostgreSQL"
+  );
 }
 
 function shown({ removed, ...others }: ChainRetention): object {

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import canonicalize from "canonicalize";
 import { GENESIS_HASH, type Position, sealLine } from "../../src/audit/line.ts";
@@ -6,7 +6,7 @@ import { openAuditLog } from "../../src/audit/log.ts";
 import { checkpointText, originOf } from "../../src/audit/proof/checkpoint.ts";
 import type { SigningKey } from "../../src/audit/proof/keys.ts";
 import type { KnownKeys } from "../../src/audit/proof/known-keys.ts";
-import { openSigner, type Signer } from "../../src/audit/proof/signer.ts";
+import { openSigner, type Signer, splitMemory } from "../../src/audit/proof/signer.ts";
 import { EMPTY_TREE, grown, leafHash, rootOf, treeFacts } from "../../src/audit/proof/tree.ts";
 import type { Json, RecordBody } from "../../src/audit/record.ts";
 import { onlyChain, recordsOf, scratch, segments } from "./audit.ts";
@@ -39,6 +39,15 @@ export async function writeCalls({ directory, signer }: SignedLog, calls: number
   for (let call = 0; call < calls; call++) {
     await log.append(intent(`call-${gateway}-${call}`));
     await log.append(outcome(`call-${gateway}-${call}`));
+  }
+}
+
+/** As if the gateways had died behind their last checkpoints. */
+export function forgetClose(data: string): void {
+  const signed = join(data, "keys", "signed");
+  for (const name of readdirSync(signed)) {
+    const { note } = splitMemory(readFileSync(join(signed, name), "utf8"));
+    writeFileSync(join(signed, name), note.padEnd(512, "\n"));
   }
 }
 

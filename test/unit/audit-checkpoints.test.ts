@@ -10,7 +10,7 @@ import { EMPTY_TREE, grown, leafHash, rootOf } from "../../src/audit/proof/tree.
 import { verifyLog } from "../../src/audit/verify.ts";
 import { onlyChain, recordsOf, segments } from "../support/audit.ts";
 import { event } from "../support/audit-bodies.ts";
-import { makeSignedLog, rewriteHistory, signedPlace, writeCalls } from "../support/audit-signed.ts";
+import { forgetClose, makeSignedLog, rewriteHistory, signedPlace, writeCalls } from "../support/audit-signed.ts";
 
 const LATER_MS = Date.now() + 3_600_000;
 
@@ -108,6 +108,7 @@ test("[G33] a signature is remembered before anybody can see it", async () => {
 
 test("a gateway that died between signing and writing the checkpoint is followed by one that signs the same records", async () => {
   const log = await makeSignedLog();
+  forgetClose(log.data);
   const size = recordsOf(log.chain).length;
   rewriteHistory(log.chain, (body, seq) => (seq === size - 1 ? undefined : body));
   const remembered = readSavedCheckpoints(readFileSync(join(log.data, "keys", "signed", basename(log.chain)), "utf8"));

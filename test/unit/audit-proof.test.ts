@@ -1,19 +1,37 @@
-import { appendFileSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, join } from "node:path";
 import canonicalize from "canonicalize";
-import { expect, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { historyOf } from "../../src/audit/history.ts";
 import { GENESIS_HASH, type Position, sealLine } from "../../src/audit/line.ts";
 import { openAuditLog } from "../../src/audit/log.ts";
 import { makeSigningKey, openSigningKey, readSigningKey, type SigningKey } from "../../src/audit/proof/keys.ts";
 import { checkpointsOf } from "../../src/audit/proof/prove.ts";
+import { rotateKey } from "../../src/audit/proof/rotate.ts";
 import { readSavedCheckpoints } from "../../src/audit/proof/saved.ts";
+import type { Signer } from "../../src/audit/proof/signer.ts";
 import type { RecordBody } from "../../src/audit/record.ts";
 import { storyOf } from "../../src/audit/story.ts";
 import { verifyLines, verifyLog } from "../../src/audit/verify.ts";
 import { chains, onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
 import { event, intent, outcome } from "../support/audit-bodies.ts";
-import { makeSignedLog, rewriteHistory, type SignedLog, signedPlace, writeCalls } from "../support/audit-signed.ts";
+import {
+  forgetClose,
+  makeSignedLog,
+  rewriteHistory,
+  type SignedLog,
+  signedPlace,
+  writeCalls,
+} from "../support/audit-signed.ts";
 
 const LATER_MS = Date.now() + 3_600_000;
 
@@ -25,6 +43,14 @@ const kinds = async (path: string, options: Parameters<typeof verifyLog>[1]) =>
 async function saved(directory: string) {
   const notes = await Promise.all(chains(directory).map((it) => checkpointsOf(join(directory, it))));
   return readSavedCheckpoints(notes.flatMap((it) => it.checkpoints.map(({ note }) => note)).join(""));
+}
+
+/** As the death of the gateway that writes there would leave it. */
+function copyOf(data: string): string {
+  const copy = scratch();
+  cpSync(data, copy, { recursive: true });
+  chmodSync(join(copy, "keys"), 0o700);
+  return copy;
 }
 
 /** Somebody else's key, of the very same name. */
@@ -171,6 +197,7 @@ test("a log from before there were signatures goes on, and is signed from its be
     unproven: 0,
   });
   // And one that was continued without a key again.
+  forgetClose(place.data);
   {
     await using log = await openAuditLog({ directory: place.directory, gateway: "gw-old", segmentBytes: 1_500 });
     for (let n = 0; n < 12; n++) await log.append(event({ n, text: "x".repeat(300) }));
@@ -196,6 +223,104 @@ test("[G33] a gateway signs no history that contradicts what it signed before", 
   rmSync(cut.chain, { recursive: true });
   await writeCalls(cut, 1);
   expect(await kinds(cut.directory, { keys: cut.keys })).toEqual([]);
+});
+
+/** What somebody without the key adds behind the last record, with everything made to fit. */
+function addForged(chain: string, count: number, times: (at: number) => number): void {
+  const file = join(chain, segments(chain).at(-1) ?? "");
+  let position: Position = recordsOf(chain).at(-1) ?? { seq: -1, hash: GENESIS_HASH };
+  for (let at = 0; at < count; at++) {
+    const time = new Date(times(at)).toISOString();
+    const body = canonicalize(event({ at })) ?? "";
+    const sealed = sealLine({ chain: basename(chain), gateway: "gw-test", time }, position, body);
+    appendFileSync(file, sealed.line);
+    position = sealed.position;
+  }
+  writeFileSync(join(chain, "head"), `${`{"hash":"${position.hash}","seq":${position.seq}}`.padEnd(255)}\n`);
+}
+
+test("[G33] what was added behind a clean close is signed by nobody, whoever opens the chain next", async () => {
+  const log = await makeSignedLog();
+  const idle = await signedPlace();
+  await writeCalls(idle, 0);
+  for (const { data, directory, keyFile, signer } of [log, idle]) {
+    const chain = onlyChain(directory);
+    const before = readFileSync(join(data, "keys", "signed", basename(chain)), "utf8");
+    const head = readFileSync(join(chain, "head"));
+    const path = join(chain, segments(chain).at(-1) ?? "000001.jsonl");
+    const text = readFileSync(path, "utf8");
+    addForged(chain, 1, () => Date.now());
+    const refused = { code: "AUDIT_CORRUPT", message: expect.stringContaining("keep it") };
+    await expect(writeCalls({ ...log, directory, signer }, 1)).rejects.toMatchObject(refused);
+    const rotating = { auditDirectory: directory, keyFile, gateway: "gw-rotate", hostName: "test-host" };
+    await expect(rotateKey(rotating)).rejects.toMatchObject(refused);
+    rmSync(`${keyFile}.next`);
+    expect(readFileSync(join(data, "keys", "signed", basename(chain)), "utf8")).toBe(before);
+    // Without what was added, it goes on.
+    writeFileSync(path, text);
+    writeFileSync(join(chain, "head"), head);
+    await writeCalls({ ...log, directory, signer }, 1);
+  }
+});
+
+test("a chain is closed by whoever ends in order, and a death at any point leaves one that starts again", async () => {
+  const { data, directory, signer, keys } = await signedPlace();
+  const closedAt = () => readFileSync(join(data, "keys", "signed", basename(onlyChain(directory))), "utf8");
+  const dead = () => copyOf(data);
+  const copies: string[] = [];
+  // Before and behind each thing that is remembered: the mark that is taken away, the checkpoint, and the mark.
+  const watching = {
+    ...signer,
+    remember: async (...memory: Parameters<Signer["remember"]>) => {
+      copies.push(dead());
+      await signer.remember(...memory);
+      copies.push(dead());
+    },
+  };
+  for (const gateway of ["gw-a", "gw-b"]) {
+    await using log = await openAuditLog({ directory, gateway, signer: watching });
+    expect(closedAt()).not.toContain("closed");
+    await log.append(event({ gateway }));
+    copies.push(dead());
+    await log[Symbol.asyncDispose]();
+    expect(closedAt()).toContain(`closed ${recordsOf(onlyChain(directory)).at(-1)?.hash}`);
+  }
+  expect(copies).toHaveLength(14);
+  for (const copy of copies) {
+    const left = await signedPlace(copy);
+    await writeCalls(left, 1, "gw-next");
+    expect(await verifyLog(left.directory, { keys, nowMs: LATER_MS })).toMatchObject({ problems: [], unproven: 0 });
+  }
+});
+
+test("[G33] what a start finds from before the last checkpoint is reported, though it is of few minutes", async () => {
+  const log = await makeSignedLog();
+  forgetClose(log.data);
+  const time = Date.UTC(2025, 2, 1);
+  addForged(log.chain, 20, (at) => (at === 10 ? time : Date.now()));
+  await writeCalls(log, 1, "gw-next");
+  expect(await kinds(log.directory, { keys: log.keys, nowMs: LATER_MS })).toEqual(["unsigned"]);
+});
+
+test("what a gateway left that died in a month that is over is signed as on any other day", async () => {
+  onTestFinished(() => void vi.useRealTimers());
+  const place = await signedPlace();
+  const [nowMs, dayMs] = [Date.now(), 86_400_000];
+  vi.useFakeTimers({ toFake: ["Date"] });
+  vi.setSystemTime(nowMs - 31 * dayMs);
+  const write = async ({ directory, signer }: SignedLog, gateway: string) => {
+    const log = await openAuditLog({ directory, gateway, signer });
+    await log.append(event({ gateway }));
+    return log;
+  };
+  await (await write(place, "gw-a"))[Symbol.asyncDispose]();
+  vi.setSystemTime(nowMs - dayMs);
+  await using living = await write(place, "gw-b");
+  const copy = await signedPlace(copyOf(place.data));
+  vi.setSystemTime(nowMs);
+  await (await write(copy, "gw-c"))[Symbol.asyncDispose]();
+  expect(segments(join(copy.directory, living.chain))).toHaveLength(2);
+  expect(await verifyLog(copy.directory, { keys: place.keys, nowMs })).toMatchObject({ problems: [], unproven: 0 });
 });
 
 test("half a record at the end is moved aside, and what is left is signed", async () => {

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { existsSync, renameSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
@@ -129,6 +129,18 @@ test("at the command line: what would go, what goes, and what verification says 
     chains: [{ chain, removed: { segments: [1, before.length - 1] } }],
   });
   expect(segments(log.chain)).toEqual(before);
+  // What a store in PostgreSQL has not got stays: it takes no chain with a gap.
+  const store = "{name: central, type: postgres, host: localhost, database: audit, user: gateway1, schema: glovebox}";
+  writeFileSync(join(log.data, "glovebox.yaml"), `logging: {sinks: [${store}]}\n`);
+  const waiting = audit(log.data, "truncate", "--before", "2100-01-01", "--unshipped");
+  expect(waiting.stdout).toContain("the oldest segment is not confirmed by `central`: see");
+  writeFileSync(join(log.data, "glovebox.yaml"), "{}\n");
+  // Nor does a trial make a key where there is none.
+  renameSync(join(log.data, "keys"), join(log.data, "kept"));
+  const keyless = audit(log.data, "truncate", "--before", "2100-01-01", "--dry-run");
+  expect([keyless.status, keyless.stdout]).toEqual([0, expect.stringContaining("it was not signed")]);
+  expect(existsSync(join(log.data, "keys"))).toBe(false);
+  renameSync(join(log.data, "kept"), join(log.data, "keys"));
   expect(audit(log.data, "truncate", "--before", "400d").stdout).toContain("no segment has only older records");
   const done = audit(log.data, "truncate", "--before", "2100-01-01");
   expect([done.status, done.stderr]).toEqual([0, ""]);

@@ -1,11 +1,15 @@
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect, test } from "vitest";
 import { measureLog } from "../../src/audit/extent.ts";
 import { historyOf } from "../../src/audit/history.ts";
 import { catchUp } from "../../src/audit/index/catch-up.ts";
 import { openIndex } from "../../src/audit/index/open.ts";
+import type { Position } from "../../src/audit/line.ts";
 import { checkpointsOf, proveConsistency, proveInclusion, verifyProof } from "../../src/audit/proof/prove.ts";
+import { rotateKey } from "../../src/audit/proof/rotate.ts";
+import { readSavedCheckpoints } from "../../src/audit/proof/saved.ts";
+import { openSigner } from "../../src/audit/proof/signer.ts";
 import { followLog, readChain, tailLog } from "../../src/audit/read.ts";
 import type { AuditRecord } from "../../src/audit/record.ts";
 import { writeCursor } from "../../src/audit/ship/cursor.ts";
@@ -16,7 +20,10 @@ import { compareStore } from "../../src/audit/sinks/compare-store.ts";
 import type { Store } from "../../src/audit/sinks/postgres-read.ts";
 import { verifyStore } from "../../src/audit/sinks/verify-store.ts";
 import { storyOf } from "../../src/audit/story.ts";
+import { readSeal } from "../../src/audit/truncate/seal.ts";
 import { readShipped } from "../../src/audit/truncate/shipped.ts";
+import { verifyLines } from "../../src/audit/verify.ts";
+import { truncationLines } from "../../src/cli/audit-text.ts";
 import { recordsOf, scratch, segments } from "../support/audit.ts";
 import { contents, fresh } from "../support/audit-index.ts";
 import { makeSignedLog, writeCalls } from "../support/audit-signed.ts";
@@ -113,7 +120,7 @@ test("what a receiver has not confirmed stays, and so does all of it for one tha
   const log = await makeSignedLog(12);
   const chain = basename(log.chain);
   const names = segments(log.chain);
-  const shipped = () => readShipped(log.data, ["central"]);
+  const shipped = async () => (await readShipped(log.data, ["central"])).isShipped;
   expect(await truncate(log, { isShipped: await shipped() })).toEqual([{ chain, kept: "unshipped" }]);
   const place = sinkDirectory(log.data, "central");
   mkdirSync(place, { recursive: true });
@@ -128,18 +135,36 @@ test("what a receiver has not confirmed stays, and so does all of it for one tha
   expect(readdirSync(log.chain)).toContain("000003.jsonl");
 });
 
+test("what a receiver of other settings has not confirmed stays as well, and a person is told whose folder to remove", async () => {
+  const log = await makeSignedLog(12);
+  const chain = basename(log.chain);
+  const [first] = recordsOf(log.chain);
+  const place = sinkDirectory(log.data, "central");
+  mkdirSync(place, { recursive: true });
+  mkdirSync(sinkDirectory(log.data, "never-shipped"));
+  const cursor = { segment: 1, start: 0, end: 1, seq: first?.seq ?? 0, hash: first?.hash ?? "" };
+  await writeCursor(place, new Map([[chain, cursor]]));
+  const { isShipped, slowest } = await readShipped(log.data, []);
+  expect(await truncate(log, { isShipped })).toEqual([{ chain, kept: "unshipped" }]);
+  expect(slowest(chain)).toEqual(["central"]);
+  rmSync(place, { recursive: true });
+  const retired = await readShipped(log.data, []);
+  expect((await truncate(log, { isShipped: retired.isShipped }))[0]?.removed).toBeDefined();
+});
+
 /** What a central store gives back. */
-function storeOf(chain: string, lines: readonly Buffer[]): Store {
+function storeOf(chain: string, lines: readonly Buffer[], dropped: Position = NOTHING): Store {
   const records = lines.map((it) => JSON.parse(it.toString()) as AuditRecord);
   const last = records.at(-1);
   return {
-    chains: async () => [{ chain, reached: { seq: last?.seq ?? -1, hash: last?.hash ?? "" }, dropped: NOTHING }],
+    chains: async () => [{ chain, reached: { seq: last?.seq ?? -1, hash: last?.hash ?? "" }, dropped }],
     rows: async function* () {
       for (const [at, line] of lines.entries()) yield { chain, line, columns: { seq: records[at]?.seq } };
     },
     lines: async function* () {
       yield* lines;
     },
+    removals: async () => lines.filter((it) => it.includes('"event":"log-truncated"')).reverse(),
     hashes: async function* () {
       for (const { seq, hash } of records) yield { seq, hash };
     },
@@ -148,14 +173,72 @@ function storeOf(chain: string, lines: readonly Buffer[]): Store {
 }
 const NOTHING = { seq: -1, hash: "0".repeat(64) };
 
+const linesOf = (chain: string) =>
+  segments(chain).flatMap((it) => {
+    const lines = readFileSync(join(chain, it), "utf8").split("\n").slice(0, -1);
+    return lines.map((line) => Buffer.from(line));
+  });
+const proofProblems = async (store: Store, options: Parameters<typeof verifyStore>[1]) =>
+  (await verifyStore(store, options)).problems.filter((it) => it.kind !== "column");
+
+test("signatures in a store are followed from a key whose replacement was removed before the store was set up", async () => {
+  const log = await makeSignedLog(4);
+  const { directory, keyFile } = log;
+  let signer = log.signer;
+  for (const gateway of ["gw-1", "gw-2"]) {
+    await rotateKey({ auditDirectory: directory, keyFile, gateway, hostName: "test-host" });
+    signer = await openSigner(keyFile, "test-host");
+    await writeCalls({ ...log, signer }, 4, gateway);
+  }
+  await truncate({ directory, signer });
+  const chain = basename(log.chain);
+  expect(await proofProblems(storeOf(chain, linesOf(log.chain)), { keys: log.keys })).toEqual([]);
+  const rotations = recordsOf(log.chain).flatMap((it) => readSeal(it)?.facts.rotations ?? []);
+  const lines = async function* () {
+    yield* linesOf(log.chain);
+  };
+  expect((await verifyLines(chain, lines(), { keys: log.keys, rotations })).problems).toEqual([]);
+});
+
+test("[G7] a removal that the log alone tells of is none for a store, until its record is shipped", async () => {
+  const log = await makeSignedLog(12);
+  const chain = basename(log.chain);
+  const all = linesOf(log.chain);
+  await truncated(log, 2);
+  const options = { confirmed: new Map(), isAlone: true };
+  const { problems } = await compareStore(log.directory, storeOf(chain, all), options);
+  const gone = JSON.parse(linesOf(log.chain)[0]?.toString() ?? "").seq;
+  expect(problems).toHaveLength(gone);
+  expect(problems[0]).toMatchObject({ kind: "missing", message: expect.stringContaining("counts once it is shipped") });
+  const shipped = [...all, ...linesOf(log.chain).slice(all.length - gone)];
+  expect((await compareStore(log.directory, storeOf(chain, shipped), options)).problems).toEqual([]);
+});
+
+test("a store tells what was removed by rule and what can't be compared, and what its retention has left too little of", async () => {
+  const log = await makeSignedLog(12);
+  const chain = basename(log.chain);
+  const { checkpoints } = await checkpointsOf(log.chain);
+  const saved = readSavedCheckpoints(checkpoints.map((it) => it.note).join(""));
+  await truncated(log, 2);
+  const lines = linesOf(log.chain);
+  const first = recordsOf(log.chain)[0]?.seq ?? 0;
+  const incomparable = saved.filter((it) => it.size < first).length;
+  const told = await verifyStore(storeOf(chain, lines), { keys: log.keys, saved });
+  expect(told).toMatchObject({ truncated: { [chain]: { records: first } }, incomparable });
+  expect(truncationLines(told)).toHaveLength(2);
+  const { seq, hash } = recordsOf(log.chain).at(-3) ?? NOTHING;
+  const left = storeOf(chain, lines.slice(-2), { seq, hash });
+  expect(await proofProblems(left, { keys: log.keys, nowMs: Date.now() + 86_400_000 })).toMatchObject([
+    { kind: "unsigned", message: expect.stringContaining("retention cut between its last two checkpoints") },
+  ]);
+});
+
 test("a central store may have what was removed here, and may begin where a chain begins", async () => {
   const log = await makeSignedLog(12);
   const chain = basename(log.chain);
-  const linesOf = async () =>
-    (await Array.fromAsync(readChain(log.chain, () => true))).map((it) => Buffer.from(it.text));
-  const all = await linesOf();
+  const all = linesOf(log.chain);
   await truncated(log, 2);
-  const left = await linesOf();
+  const left = linesOf(log.chain);
   const more = left.slice(all.length - Number(JSON.parse(left[0]?.toString() ?? "").seq));
   const options = { confirmed: new Map([[chain, JSON.parse(left.at(-1)?.toString() ?? "")]]), isAlone: true };
   expect((await compareStore(log.directory, storeOf(chain, [...all, ...more]), options)).problems).toEqual([]);

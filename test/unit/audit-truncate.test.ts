@@ -16,7 +16,7 @@ import { sealBody } from "../../src/audit/truncate/seal.ts";
 import { verifyLines, verifyLog } from "../../src/audit/verify.ts";
 import { onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
 import { intent, outcome } from "../support/audit-bodies.ts";
-import { makeSignedLog, type SignedLog, signedPlace, writeCalls } from "../support/audit-signed.ts";
+import { forgetClose, makeSignedLog, type SignedLog, signedPlace, writeCalls } from "../support/audit-signed.ts";
 import { truncate, truncated } from "../support/audit-truncate.ts";
 
 const LATER_MS = Date.now() + 3_600_000;
@@ -28,6 +28,7 @@ const kinds = async (path: string, options: Parameters<typeof verifyLog>[1] = {}
   (await verify(path, options)).problems.map((it) => it.kind);
 const eventsOf = (chain: string, event: string) =>
   recordsOf(chain).filter(({ body }) => body.kind === "event" && body.event === event);
+const kindOf = (body: RecordBody) => (body.kind === "event" ? body.event : body.kind);
 const first = (chain: string) => recordsOf(chain)[0]?.seq ?? 0;
 
 /** The whole place, keys and all. */
@@ -86,6 +87,17 @@ test("a gateway goes on where a chain was truncated, and the next removal, whose
   const started = eventsOf(log.chain, "segment-started").at(-1);
   const facts = started?.body.kind === "event" ? started.body.facts : undefined;
   expect(facts).toMatchObject({ sealedIn: expect.any(Number) });
+});
+
+test("a segment on its own that says what was removed is believed from its first record on", async () => {
+  const log = await makeSignedLog();
+  await truncated(log);
+  const names = segments(log.chain);
+  const sealing = names.filter((it) => recordsOf(log.chain, it).some(({ body }) => kindOf(body) === "log-truncated"));
+  expect(sealing).toEqual([names[0]]);
+  for (const name of names) {
+    expect((await verifyLog(join(log.chain, name), { keys: log.keys })).problems).toEqual([]);
+  }
 });
 
 test("a gateway that died before it wrote the first record of a segment is no obstacle", async () => {
@@ -228,6 +240,7 @@ test("[G33] nor does one that a gateway found when it started, and signed with t
   await makeSigningKey(file, original.signer.key.name);
   for (const key of [undefined, await readSigningKey(file)]) {
     const found = await withOwnSigner(copyOf(original));
+    forgetClose(found.data);
     forgeSeal(found, 2, key);
     await writeCalls(found, 2, "gw-next");
     // No removal is finished for it either.
@@ -349,6 +362,11 @@ test("checkpoints that were kept are compared, but for those of what was removed
   const small = saved.filter((it) => it.size < missing).length;
   expect(small).toBeGreaterThan(1);
   expect(await verify(log.directory, { keys: log.keys, saved })).toMatchObject({ problems: [], incomparable: small });
+  // Whoever has the key could have made up all that is left.
+  const old = saved.filter((it) => it.size < missing);
+  expect((await verify(log.directory, { keys: log.keys, saved: old })).problems).toMatchObject([
+    { kind: "missing", message: expect.stringContaining("vouches for what is left") },
+  ]);
   const newest = saved.at(-1);
   const forged = saved.map((it) => (it === newest ? { ...it, root: Buffer.alloc(32, 7) } : it));
   expect(await kinds(log.directory, { saved: forged })).toContain("forked");

@@ -74,12 +74,15 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
   let isHistoryOther = false;
   let checkpoints = 0;
   let gateway: string | undefined;
-  let firstUnproven: { size: number; timeMs: number } | undefined;
-  let [firstMs, lastMs] = [Number.NaN, Number.NaN];
+  /** Records that no checkpoint covers: how many are before them, and times of the first, the last and the earliest. */
+  let tail: { size: number; firstMs: number; lastMs: number; leastMs: number } | undefined;
+  let firstMs = Number.NaN;
+  /** Of the last checkpoint that holds. */
+  let provenMs = Number.NaN;
   /** Lines before the one that said what was before it. Who signs that line later vouches for them, by the hashes that link them. */
   let linked = 0;
 
-  const behindCheckpoint = () => (tree === undefined ? lines : tree.size - (firstUnproven?.size ?? tree.size));
+  const behindCheckpoint = () => (tree === undefined ? lines : tree.size - (tail?.size ?? tree.size));
   const unproven = () => linked + behindCheckpoint();
 
   const startFrom = (claimed: Tree) => {
@@ -121,7 +124,8 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
     checkpoints += 1;
     removals.signed();
     gateway = signer?.gateway;
-    firstUnproven = undefined;
+    tail = undefined;
+    provenMs = Date.parse(time);
     linked = 0;
     return [];
   };
@@ -133,7 +137,6 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
         return checkpoint(body, record);
       case "segment-started": {
         const claimed = treeOf(facts);
-        if (!tree && claimed?.size === record.seq) startFrom(claimed);
         if (!tree || !carriesTree(facts)) return [];
         return claimed && sameTree(claimed, tree)
           ? []
@@ -160,8 +163,19 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
   /** What a gateway finds unsigned when it starts, its first checkpoint covers: a signature of nobody who saw it written. */
   const asFound = (): Finding[] => {
     const found = behindCheckpoint();
-    if (!firstUnproven || (found <= UNSIGNED_RECORDS && !isFar(firstUnproven.timeMs, lastMs))) return [];
+    if (!tail) return [];
+    const isOlder = tail.leastMs < provenMs - UNSIGNED_MS;
+    if (found <= UNSIGNED_RECORDS && !isFar(tail.firstMs, tail.lastMs) && !isOlder) return [];
     return [{ kind: "unsigned", message: `${found} records before it were signed as a later start found them` }];
+  };
+
+  const extendTail = (size: number, record: AuditRecord | undefined) => {
+    const timeMs = Date.parse(record?.time ?? "");
+    tail ??= { size, firstMs: timeMs, lastMs: timeMs, leastMs: timeMs };
+    // A start may have written that one: it is no later record of the gateway that left the others.
+    if (!record || (record.body.kind === "event" && record.body.event === "segment-started")) return;
+    tail.lastMs = timeMs;
+    tail.leastMs = Math.min(tail.leastMs, timeMs);
   };
 
   const changes = (notes: readonly string[], size: number): Finding[] => {
@@ -184,7 +198,7 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
 
   const see: ChainProof["see"] = (line, record) => {
     lines += 1;
-    const start = record && whole && lines === 1 ? startOf(record) : undefined;
+    const start = record && (whole ? lines === 1 : !tree) ? startOf(record) : undefined;
     if (start) startFrom(start.tree);
     const forked = compareSaved();
     const { body } = record ?? {};
@@ -192,13 +206,10 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
     const found = [...sealed, ...(record && body?.kind === "event" ? event(body, record) : [])];
     if (tree) {
       const isCheckpoint = body?.kind === "event" && body.event === "checkpoint" && found.length === 0;
-      if (!isCheckpoint) firstUnproven ??= { size: tree.size, timeMs: Date.parse(record?.time ?? "") };
+      if (!isCheckpoint) extendTail(tree.size, record);
       tree = grown(tree, leafHash(line));
     }
-    if (record) {
-      lastMs = Date.parse(record.time);
-      if (Number.isNaN(firstMs)) firstMs = lastMs;
-    }
+    if (record && Number.isNaN(firstMs)) firstMs = Date.parse(record.time);
     const seq = record?.seq;
     return [...forked, ...found].map((it) => (seq === undefined ? it : { ...it, seq }));
   };
@@ -219,10 +230,17 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
     if (ring && !isHistoryOther && isOverdue()) {
       const what =
         checkpoints === 0 ? `none of its ${unproven()} records is` : `its last ${unproven()} records are not`;
-      const message = `${what} signed by a known key: the gateway that wrote them died, or it was not a gateway`;
+      // What says where these records stand can't be checked itself: they are linked to it, and nothing is signed behind it.
+      const or = linked > 0 ? "retention cut between its last two checkpoints, or " : "";
+      const message = `${what} signed by a known key: ${or}the gateway that wrote them died, or it was not a gateway`;
       findings.push({ kind: "unsigned", message });
     }
     const incomparable = [...saved].filter(([it]) => it < missing).reduce((sum, [, them]) => sum + them.length, 0);
+    if (incomparable > 0 && incomparable === options.saved?.length) {
+      const message =
+        "all checkpoints that were kept are of records that were removed since: nothing that was kept vouches for what is left";
+      findings.push({ kind: "missing", message });
+    }
     return {
       ...{ checkpoints, unproven: unproven(), findings, incomparable },
       ...(gateway !== undefined && { gateway }),
@@ -232,7 +250,7 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
 
   const isOverdue = () => {
     if (linked > 0) return isFar(firstMs, nowMs);
-    return firstUnproven !== undefined && (unproven() > UNSIGNED_RECORDS || isFar(firstUnproven.timeMs, nowMs));
+    return tail !== undefined && (unproven() > UNSIGNED_RECORDS || isFar(tail.firstMs, nowMs));
   };
 
   return { see, end };

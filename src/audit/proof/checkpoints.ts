@@ -16,6 +16,8 @@ export interface CheckpointsOptions {
   readonly tree: Tree;
   /** How many of them no checkpoint covers. */
   readonly uncovered: number;
+  /** Of the last checkpoint that was signed. */
+  readonly note: string;
   /** In place of 60 s. */
   readonly everyMs?: number;
 }
@@ -25,6 +27,8 @@ export class Checkpoints implements Disposable {
   readonly #options: CheckpointsOptions;
   #tree: Tree;
   #uncovered: number;
+  /** Of the last checkpoint that was signed, as it is remembered. */
+  #note: string;
   /** Whether this gateway has said in the chain whose key it signs with. */
   #named = false;
   #overdue = false;
@@ -39,6 +43,25 @@ export class Checkpoints implements Disposable {
     this.#options = options;
     this.#tree = options.tree;
     this.#uncovered = options.uncovered;
+    this.#note = options.note;
+  }
+
+  /**
+   * Before anything is appended: from now on it is remembered that this chain is signed, and not that it is closed.
+   * @throws the file system's error
+   */
+  async begin(): Promise<void> {
+    const { signer, chain } = this.#options;
+    await signer.remember(chain, this.#note);
+  }
+
+  /**
+   * Behind the last append: what stands in the chain behind this record from now on, no gateway has written.
+   * @throws the file system's error; the chain is then as a gateway that died leaves it
+   */
+  async close(lastHash: string): Promise<void> {
+    const { signer, chain } = this.#options;
+    if (this.#uncovered === 0) await signer.remember(chain, this.#note, lastHash);
   }
 
   get uncovered(): number {
@@ -81,6 +104,7 @@ export class Checkpoints implements Disposable {
       checkpointText({ origin: originOf(signer.key.name, chain), size, root: rootOf(this.#tree) }),
     );
     await signer.remember(chain, note);
+    this.#note = note;
     return { kind: "event", event: "checkpoint", facts: { note, tree: treeFacts(this.#tree) } };
   }
 

@@ -2,7 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isMissing } from "../../lib/error.ts";
 import { readSavedCheckpoints, type SavedCheckpoint } from "./saved.ts";
-import { signerPlaces } from "./signer.ts";
+import { signerPlaces, splitMemory } from "./signer.ts";
 
 /**
  * The last checkpoint of each chain that the gateways of a data directory signed, as they remember it beside their key. Read it before the log:
@@ -16,5 +16,5 @@ export async function rememberedCheckpoints(keyFile: string): Promise<SavedCheck
     throw error;
   });
   const texts = await Promise.all(chains.sort().map((it) => readFile(join(signedDirectory, it), "utf8")));
-  return texts.flatMap(readSavedCheckpoints).filter(({ size }) => size > 0);
+  return texts.flatMap((it) => readSavedCheckpoints(splitMemory(it).note)).filter(({ size }) => size > 0);
 }

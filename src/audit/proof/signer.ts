@@ -12,10 +12,17 @@ import { parseNote, type VerifierKey } from "./note.ts";
 import { readRotation } from "./rotation.ts";
 import { splitNotes } from "./saved.ts";
 
-/** A note of a checkpoint is far shorter: one sector, so that no crash leaves half of it, and always the same size. */
+/** A note of a checkpoint with a mark behind it is shorter: one sector, so that no crash leaves half of it, and always the same size. */
 const MEMORY_BYTES = 512;
 /** A record has room for so many changes of keys; older ones are in older records. */
 const MAX_ROTATIONS = 200;
+
+/** The last checkpoint that was signed of a chain. */
+export interface Remembered extends Checkpoint {
+  readonly note: string;
+  /** Hash of the chain's last record, where it was closed with all of it signed: nobody has written there since. */
+  readonly closedAt?: string;
+}
 
 /** Signs what a gateway writes, and remembers what it signed, apart from the log. */
 export interface Signer {
@@ -29,9 +36,9 @@ export interface Signer {
    * The last checkpoint that was signed of a chain, as far as it is remembered: the log has what it covers, if not the checkpoint itself.
    * @throws GatewayError CONFIG_INVALID when that is damaged; the file system's error when it can't be read and written
    */
-  lastSigned(chain: string): Promise<Checkpoint | undefined>;
-  /** Resolves when it is on disk. */
-  remember(chain: string, note: string): Promise<void>;
+  lastSigned(chain: string): Promise<Remembered | undefined>;
+  /** Resolves when it is on disk. @param closedAt as `Remembered` has it; without it, a gateway may be writing the chain, or has died */
+  remember(chain: string, note: string, closedAt?: string): Promise<void>;
 }
 
 /** Where the key of a data directory and what belongs to it lie: beside the audit directory, never in it. */
@@ -79,7 +86,8 @@ export async function signerOf(keyFile: string, key: SigningKey, confirm: () => 
     confirm,
     sign: (text) => key.sign(text),
     lastSigned: (chain) => readMemory(join(signedDirectory, chain)),
-    remember: (chain, note) => writeMemory(join(signedDirectory, chain), note),
+    remember: (chain, note, closedAt) =>
+      writeMemory(join(signedDirectory, chain), closedAt === undefined ? note : `${note}closed ${closedAt}\n`),
   };
 }
 
@@ -89,15 +97,22 @@ function rotationsBefore({ line }: VerifierKey, notes: readonly string[]): reado
   return (own === -1 ? notes : notes.slice(0, own)).slice(-MAX_ROTATIONS);
 }
 
-async function readMemory(file: string): Promise<Checkpoint | undefined> {
+/** The note in what is remembered of a chain, and the mark that `remember` put behind it. */
+export function splitMemory(text: string): { readonly note: string; readonly closedAt?: string } {
+  const [, note = "", closedAt] = /^(.*?\n)(?:closed ([0-9a-f]{64})\n)?$/s.exec(`${text.trimEnd()}\n`) ?? [];
+  return { note, ...(closedAt !== undefined && { closedAt }) };
+}
+
+async function readMemory(file: string): Promise<Remembered | undefined> {
   const text = await readFile(file, "utf8").catch((error: unknown) => {
     if (isMissing(error)) return undefined;
     throw error;
   });
   // A crash leaves an empty one where there was none before.
   if (text === undefined || text.trim() === "") return undefined;
-  const note = parseNote(`${text.trimEnd()}\n`);
-  const checkpoint = note && parseCheckpoint(note.text);
+  const memory = splitMemory(text);
+  const parsed = parseNote(memory.note);
+  const checkpoint = parsed && parseCheckpoint(parsed.text);
   if (!checkpoint || chainOf(checkpoint.origin) !== basename(file)) {
     throw refused(
       `\`${printable(file)}\` is not as it was written: restore it from a backup, or move it and its chain away`,
@@ -105,12 +120,12 @@ async function readMemory(file: string): Promise<Checkpoint | undefined> {
   }
   // What could not be written to would go on to remember what was long ago.
   await access(file, constants.W_OK);
-  return checkpoint;
+  return { ...checkpoint, ...memory };
 }
 
-async function writeMemory(file: string, note: string): Promise<void> {
-  const padded = Buffer.alloc(Math.max(MEMORY_BYTES, Buffer.byteLength(note)), "\n");
-  padded.write(note);
+async function writeMemory(file: string, text: string): Promise<void> {
+  const padded = Buffer.alloc(Math.max(MEMORY_BYTES, Buffer.byteLength(text)), "\n");
+  padded.write(text);
   const place = dirname(file);
   const made = await mkdir(place, { recursive: true, mode: 0o700 });
   if (made !== undefined) await syncDirectory(dirname(place));

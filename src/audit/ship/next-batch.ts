@@ -13,7 +13,7 @@ const MAX_CHARS = 500;
 /** Records went unshipped, as a person wanted it, or the cursor is of an older copy. */
 const HOW_TO_GO_ON =
   "the log was truncated before all of it was shipped; to go on with what is left, end what ships and remove `cursor.json` of this sink: " +
-  "what is left is shipped again, with the same ids";
+  "what is left is shipped again, with the same ids; a store in PostgreSQL takes no chain with a gap, and needs another `schema`";
 
 export interface NextBatch {
   readonly batch: Batch;

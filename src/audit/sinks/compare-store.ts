@@ -39,7 +39,7 @@ export async function compareStore(directory: string, store: Store, options: Com
     const known = confirmed.get(chain);
     const ends = {
       ...{ store: reached?.seq ?? -1, dropped: dropped?.seq ?? -1, confirmed: known?.seq ?? -1 },
-      truncated: await truncatedTo(join(directory, chain)),
+      ...(await truncatedTo(join(directory, chain), reached?.seq ?? -1)),
     };
     if (known && known.seq > ends.store) {
       const message = `the store reaches record ${ends.store} and has confirmed ${known.seq}: its end was removed, or it was put back from a copy`;
@@ -82,6 +82,8 @@ interface ChainComparison {
     readonly dropped: number;
     readonly confirmed: number;
     readonly truncated: number;
+    /** A record that says that more was removed, which the store has not got yet; it may be anybody's. */
+    readonly unshippedSeal: number | undefined;
   };
   readonly onRecord: () => void;
   readonly missing: (seq: number, message: string) => void;
@@ -89,13 +91,20 @@ interface ChainComparison {
   readonly counted: () => void;
 }
 
-/** The last record that was removed from a chain's beginning, as the chain itself says; -1 where none was. */
-async function truncatedTo(chainDirectory: string): Promise<number> {
+/**
+ * The last record that was removed from a chain's beginning; -1 where none was. As the chain itself says, and the store as well: by a record that
+ * it has, so that one that somebody made up here differs from what stands there.
+ */
+async function truncatedTo(chainDirectory: string, reached: number) {
   const numbers = await listSegments(chainDirectory);
   const [first] = numbers;
-  if (first === undefined || first === 1) return -1;
-  const seal = await newestSeal(chainDirectory, numbers);
-  return Math.min(seal?.upTo.seq ?? -1, (await recordsBefore(chainDirectory, first)) - 1);
+  if (first === undefined || first === 1) return { truncated: -1, unshippedSeal: undefined };
+  const seal = await newestSeal(chainDirectory, numbers, { signed: { size: reached + 1 }, isOwn: () => true });
+  const newest = await newestSeal(chainDirectory, numbers);
+  return {
+    truncated: Math.min(seal?.upTo.seq ?? -1, (await recordsBefore(chainDirectory, first)) - 1),
+    unshippedSeal: newest && newest.seq > reached ? newest.seq : undefined,
+  };
 }
 
 /** Goes through both in order of `seq`, and answers how many records are still to be shipped. */
@@ -107,10 +116,14 @@ async function compareChain(
   let unshipped = 0;
   let last = -1;
   let there = await next(theirs);
+  const unlessShipped =
+    ends.unshippedSeal === undefined
+      ? ""
+      : `; record ${ends.unshippedSeal} says that it was removed by rule, which counts once it is shipped: compare again then`;
   const notHere = async (until: number) => {
     for (; there && there.seq < until && there.seq <= ends.store; there = await next(theirs)) {
       if (there.seq <= ends.truncated) continue;
-      missing(there.seq, "the store has it, and the log has not: it was removed or damaged here");
+      missing(there.seq, `the store has it, and the log has not: it was removed or damaged here${unlessShipped}`);
     }
   };
   for await (const { record } of own) {

@@ -11,6 +11,8 @@ import { DeliveryFailed, type SinkPorts } from "./sink.ts";
 /** Rows that are asked for at a time: a few hundred KiB. */
 const PAGE = 500;
 const SHORT_PAGE = 10_000;
+/** Each removal's record has what the one before it had of the changes of keys. */
+const REMOVALS = 10;
 /** How much is held at a time. Rows of which a page is larger are asked for in smaller ones: a single one has 16 MiB at most. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 /** How long one page may take to come. */
@@ -39,6 +41,8 @@ export interface Store extends Disposable {
   rows(): AsyncGenerator<StoredRow>;
   /** The lines of one chain in that order, without newlines. */
   lines(chain: string): AsyncGenerator<Buffer>;
+  /** The latest lines of a chain that say what was removed from its beginning, newest first: a few. */
+  removals(chain: string): Promise<readonly Buffer[]>;
   /** Number and hash of each record of a chain, in that order. The writer's role is enough. */
   hashes(chain: string): AsyncGenerator<Position>;
 }
@@ -131,6 +135,10 @@ export async function openStore(settings: PostgresSettings, ports: SinkPorts): P
     },
     lines: async function* (chain) {
       for await (const { line } of pages<Mark & { line: string }>("line", chain, PAGE)) yield Buffer.from(line);
+    },
+    removals: async (chain) => {
+      const text = `SELECT line FROM ${schema}.records WHERE chain = $1 AND event = 'log-truncated' ORDER BY seq DESC LIMIT ${REMOVALS}`;
+      return (await ask<{ line: string }>(text, [chain])).rows.map(({ line }) => Buffer.from(line));
     },
     hashes: async function* (chain) {
       for await (const row of pages<Mark & { hash: string }>("hash", chain, SHORT_PAGE)) {

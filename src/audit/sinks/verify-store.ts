@@ -2,7 +2,9 @@ import { type Continuity, continuity } from "../continuity.ts";
 import { GENESIS_HASH, type Position, readLine } from "../line.ts";
 import { type ChainProof, chainProof, type ProofOptions } from "../proof/chain-proof.ts";
 import type { SavedCheckpoint } from "../proof/saved.ts";
+import type { Truncated } from "../proof/truncations.ts";
 import { startOf } from "../truncate/beginning.ts";
+import { readSeal, type SealFacts } from "../truncate/seal.ts";
 import type { Store, StoredChain, StoredRow } from "./postgres-read.ts";
 import { differingColumns } from "./postgres-row.ts";
 import { type StoreFindings, Tally } from "./store-problem.ts";
@@ -18,6 +20,10 @@ export interface StoreVerification extends StoreFindings {
   readonly signatures: "checked" | "not-checked";
   /** Of the inventory, whose keys signed: by chain. */
   readonly gateways: Readonly<Record<string, string>>;
+  /** What gateways had removed from the beginnings of chains by rule, as signed records say: by chain. */
+  readonly truncated: Readonly<Record<string, Truncated>>;
+  /** Checkpoints that were kept, of records that the store has not got: they can't be compared. */
+  readonly incomparable: number;
 }
 
 export interface VerifyStoreOptions extends ProofOptions {
@@ -44,7 +50,8 @@ export async function verifyStore(store: Store, options: VerifyStoreOptions = {}
     if (current?.chain !== row.chain) {
       current?.end();
       begun.add(row.chain);
-      current = new ChainCheck(row.chain, known.get(row.chain), tally);
+      const rotations = options.keys ? await rotationsOf(store, row.chain) : [];
+      current = new ChainCheck(row.chain, known.get(row.chain), tally, rotations);
     }
     current.check(row);
   }
@@ -65,12 +72,24 @@ export async function verifyStore(store: Store, options: VerifyStoreOptions = {}
   return tally;
 }
 
+/** Changes of keys that are on record in what was removed. Each is signed by both keys: whoever wrote the row, it is believed as such. */
+async function rotationsOf(store: Store, chain: string): Promise<SealFacts["rotations"]> {
+  for (const line of await store.removals(chain)) {
+    const read = readLine(line);
+    const seal = read.sound && read.record.chain === chain ? readSeal(read.record) : undefined;
+    if (seal) return seal.facts.rotations;
+  }
+  return [];
+}
+
 class StoreTally extends Tally implements StoreVerification {
   dropped = 0;
   checkpoints = 0;
   unproven = 0;
   readonly signatures: "checked" | "not-checked";
   readonly gateways: Record<string, string> = {};
+  readonly truncated: Record<string, Truncated> = {};
+  incomparable = 0;
   readonly #options: ProofOptions;
   readonly #saved: ReadonlyMap<string, readonly SavedCheckpoint[]>;
 
@@ -86,8 +105,8 @@ class StoreTally extends Tally implements StoreVerification {
     return this.#saved;
   }
 
-  proofOf(chain: string, isWhole: boolean): ChainProof {
-    return chainProof(chain, isWhole, { ...this.#options, saved: this.#saved.get(chain) ?? [] });
+  proofOf(chain: string, isWhole: boolean, rotations: SealFacts["rotations"]): ChainProof {
+    return chainProof(chain, isWhole, { ...this.#options, saved: this.#saved.get(chain) ?? [], rotations });
   }
 }
 
@@ -103,14 +122,19 @@ class ChainCheck {
   /** Rows that are there although the store says that they were dropped. */
   #leftBehind = 0;
 
-  constructor(chain: string, stored: StoredChain | undefined, tally: StoreTally) {
+  constructor(
+    chain: string,
+    stored: StoredChain | undefined,
+    tally: StoreTally,
+    rotations: SealFacts["rotations"] = [],
+  ) {
     const none = { seq: -1, hash: GENESIS_HASH };
     this.chain = chain;
     this.#tally = tally;
     this.#reached = stored?.reached ?? none;
     this.#dropped = stored?.dropped ?? none;
     this.#continuity = continuity(chain, this.#dropped);
-    this.#proof = tally.proofOf(chain, this.#dropped.seq === -1);
+    this.#proof = tally.proofOf(chain, this.#dropped.seq === -1, rotations);
     this.#isReachedSeen = this.#reached.seq === this.#dropped.seq;
     tally.chains += 1;
     tally.dropped += this.#dropped.seq + 1;
@@ -160,7 +184,9 @@ class ChainCheck {
   #endProof(): void {
     const { chain } = this;
     const tally = this.#tally;
-    const { checkpoints, unproven, gateway, findings, unsealed } = this.#proof.end();
+    const { checkpoints, unproven, gateway, findings, unsealed, truncated, incomparable } = this.#proof.end();
+    tally.incomparable += incomparable;
+    if (truncated) tally.truncated[chain] = truncated;
     tally.checkpoints += checkpoints;
     tally.unproven += unproven + this.#leftBehind;
     if (this.#leftBehind > 0 && tally.signatures === "checked") {
@@ -168,13 +194,16 @@ class ChainCheck {
       tally.add({ chain, kind: "unsigned", message });
     }
     if (gateway !== undefined) tally.gateways[chain] = gateway;
-    for (const finding of findings) if (finding.kind !== "missing") tally.add({ chain, ...finding });
+    const size = this.#continuity.position.seq + 1;
+    const newest = newestOf(tally.saved.get(chain) ?? []);
+    for (const finding of findings) {
+      // That of an end that is missing is said below.
+      if (finding.kind !== "missing" || newest <= size) tally.add({ chain, ...finding });
+    }
     if (unsealed !== undefined) {
       const message = `its first ${unsealed} records are missing, and no signed record says that they were removed`;
       tally.add({ chain, seq: unsealed - 1, kind: "segment", message });
     }
-    const size = this.#continuity.position.seq + 1;
-    const newest = newestOf(tally.saved.get(chain) ?? []);
     if (newest <= size) return;
     const message = `the store has ${size} records of it, and the checkpoint that was kept has ${newest}: its end was removed, or is not shipped yet`;
     tally.add({ chain, kind: "missing", message });

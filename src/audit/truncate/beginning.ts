@@ -61,6 +61,11 @@ function covers({ upTo, tree, facts }: Seal, start: { before: Position; tree: Tr
   return last === segment - 1 && upTo.seq === before.seq && upTo.hash === before.hash && sameTree(tree, start.tree);
 }
 
+/** As `Vouched`, for which the number of records will do. */
+export interface SealsAmong extends Pick<Vouched, "isOwn"> {
+  readonly signed: Pick<Vouched["signed"], "size">;
+}
+
 /**
  * The latest seal of a chain that counts: a checkpoint stands behind it before another gateway names its key.
  * @param vouched then only among the records that were signed, and by a checkpoint of the own key
@@ -68,7 +73,7 @@ function covers({ upTo, tree, facts }: Seal, start: { before: Position; tree: Tr
 export async function newestSeal(
   directory: string,
   numbers: readonly number[],
-  vouched?: Vouched,
+  vouched?: SealsAmong,
 ): Promise<Seal | undefined> {
   let segment = numbers.at(-1);
   while (segment !== undefined) {
@@ -89,7 +94,7 @@ interface SealsIn {
   readonly earlier: number | undefined;
 }
 
-async function sealsIn(directory: string, segment: number, vouched: Vouched | undefined): Promise<SealsIn> {
+async function sealsIn(directory: string, segment: number, vouched: SealsAmong | undefined): Promise<SealsIn> {
   let [seal, pending]: (Seal | undefined)[] = [];
   // A gateway may have died before it wrote the first record.
   let earlier: number | undefined = segment - 1;
@@ -110,7 +115,7 @@ async function isSealedBehind(
   directory: string,
   numbers: readonly number[],
   segment: number,
-  vouched: Vouched | undefined,
+  vouched: SealsAmong | undefined,
 ): Promise<boolean> {
   for (const number of numbers.filter((it) => it > segment)) {
     for await (const record of proofRecords(directory, number)) {
@@ -122,7 +127,7 @@ async function isSealedBehind(
 }
 
 /** What a record means for a seal before it. What a gateway finds when it starts, it signs without having seen it written. */
-function meaning({ seq, chain, body }: AuditRecord, vouched: Vouched | undefined): "signed" | "found" | undefined {
+function meaning({ seq, chain, body }: AuditRecord, vouched: SealsAmong | undefined): "signed" | "found" | undefined {
   if (body.kind !== "event") return undefined;
   if (body.event === "audit-key") return "found";
   if (body.event !== "checkpoint") return undefined;

@@ -11,7 +11,7 @@ const TIME_BYTES = 48;
 /**
  * Whether a clock may be believed when it says that records are old. One that jumped, to 2040 say, would have everything removed: so something must
  * have been recorded by the same clock some time ago, a week where records are kept for long, and not more than four times as long. A computer that
- * was switched off for long, or whose clock has jumped, waits for so long; what goes too early, goes by four weeks too early at most.
+ * was switched off for long, or whose clock has jumped, waits for so long. LIMIT: a clock that stays wrong for so long is believed, as no record tells it from one that is right.
  */
 export async function isClockSettled(auditDirectory: string, nowMs: number, keptMs: number): Promise<boolean> {
   const leadMs = Math.min(WEEK_MS, keptMs / 2);
