@@ -127,7 +127,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
   async recordRecovery(torn: Torn | undefined, openCalls: ReadonlyMap<string, CallContext>): Promise<void> {
     const event = torn && ({ kind: "event", event: "log-recovered", facts: { ...torn } } as const);
     const reason = "the gateway ended before the call did";
-    const outcomes = [...openCalls].map(([callId, context]) => this.#interrupted(callId, reason, context));
+    const outcomes = [...openCalls].map(([callId, context]) => interrupted(callId, reason, context));
     await Promise.all([...(event ? [event] : []), ...outcomes].map((body) => this.append(body)));
     if (!this.#headCurrent) await this.#writeHead();
     await this.#options.head.sync();
@@ -282,20 +282,9 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     const introduction = checkpoints?.introduction();
     if (introduction) bodies.push(introduction);
     for (const [callId, context] of this.#unrecorded) {
-      bodies.push(this.#interrupted(callId, "its outcome could not be written", context));
+      bodies.push(interrupted(callId, "its outcome could not be written", context));
     }
     return bodies.map((body) => ({ body, text: bodyText(body, this.#options.redactor), time }));
-  }
-
-  /** Without what is known of the call where no record can have that: redaction may have made it longer. */
-  #interrupted(callId: string, reason: string, context: CallContext): RecordBody {
-    const body = interrupted(callId, reason, context);
-    try {
-      bodyText(body, this.#options.redactor);
-      return body;
-    } catch {
-      return interrupted(callId, reason, {});
-    }
   }
 
   #isOld(): boolean {
