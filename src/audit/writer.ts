@@ -9,15 +9,12 @@ import { segmentName } from "./files.ts";
 import type { Head } from "./head.ts";
 import { type Position, sealLine } from "./line.ts";
 import type { Checkpoints } from "./proof/checkpoints.ts";
+import { Queue, type Queued } from "./queue.ts";
 import type { AuditWriter, RecordBody } from "./record.ts";
 import type { Recovered, Torn } from "./recovery.ts";
 import type { Redactor } from "./redact-body.ts";
 import { Segment } from "./segment.ts";
 
-/** The most that is written and synced at once; UTF-16 code units. */
-const GROUP_CHARS = 1024 * 1024;
-/** Appends wait while so much is queued; UTF-16 code units. */
-const QUEUE_CHARS = 8 * 1024 * 1024;
 /** A segment that was begun so long ago is followed by another, however small it is: only whole segments can be removed for their age. */
 const SEGMENT_MS = 30 * 86_400_000;
 /** How long a record may wait for the checkpoint that it is to have. */
@@ -38,14 +35,6 @@ export interface ChainWriterOptions {
   readonly checkpoints?: Checkpoints;
 }
 
-interface Queued {
-  readonly body: RecordBody;
-  readonly text: string;
-  readonly time: string;
-  readonly resolve: () => void;
-  readonly reject: (error: GatewayError) => void;
-}
-
 /**
  * Writes one chain by group commit: the appends that are waiting are written together and synced once, and none resolves
  * before that. A group that can't be written rejects as a whole and leaves the chain where it was; the next one tries anew.
@@ -64,9 +53,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
   #sealedIn: number | undefined;
   /** Calls whose outcome was refused while the log could not be written; the next group records them as interrupted. */
   readonly #unrecorded = new Map<string, CallContext>();
-  readonly #queue: Queued[] = [];
-  #queuedChars = 0;
-  readonly #waiting: (() => void)[] = [];
+  readonly #queue = new Queue();
   #running: Promise<void> | undefined;
   /** A checkpoint is to be written, whether records are waiting or not. */
   #checkpointDue = false;
@@ -86,13 +73,13 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
 
   /** @throws GatewayError AUDIT_UNWRITABLE, SHUTTING_DOWN; INTERNAL for what is no `RecordBody` */
   async append(body: RecordBody): Promise<void> {
-    while (this.#queuedChars >= QUEUE_CHARS) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    // What there is room for is queued at once: a log that is closed right behind it still has it.
+    while (this.#queue.isFull) await this.#queue.room();
     if (this.#closed) throw new GatewayError("SHUTTING_DOWN");
     if (opened(body) !== undefined) this.#admit();
     const text = this.#textOf(body);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#queue.push({ body, text, time: new Date().toISOString(), resolve, reject });
-    this.#queuedChars += text.length;
+    this.#queue.add({ body, text, time: new Date().toISOString(), resolve, reject });
     this.#running ??= this.#run();
     await promise;
   }
@@ -190,7 +177,7 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
     while (this.#queue.length > 0 || this.#checkpointDue) {
       // What is appended in the same turn of the event loop belongs to the same group.
       await setImmediate();
-      const group = this.#takeGroup();
+      const group = this.#queue.takeGroup();
       this.#checkpointDue = false;
       try {
         await this.#commit(group);
@@ -204,22 +191,9 @@ export class ChainWriter implements AuditWriter, AsyncDisposable {
         }
         this.#options.checkpoints?.postpone(failure);
       }
-      for (const resume of this.#waiting.splice(0)) resume();
+      this.#queue.resume();
     }
     this.#running = undefined;
-  }
-
-  #takeGroup(): Queued[] {
-    let chars = 0;
-    let count = 0;
-    for (const { text } of this.#queue) {
-      chars += text.length;
-      if (count > 0 && chars > GROUP_CHARS) break;
-      count += 1;
-    }
-    const group = this.#queue.splice(0, count);
-    for (const { text } of group) this.#queuedChars -= text.length;
-    return group;
   }
 
   async #commit(group: readonly Queued[]): Promise<void> {
