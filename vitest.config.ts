@@ -16,7 +16,7 @@ const PAIRS = [
 ];
 
 /** Files that have no machine, and wait for servers and processes of their own more than they compute. */
-const SERVERS = ["test/contract/{sink,store}-*.test.ts", "test/contract/audit-{bodies-disk,crash,disk}.test.ts"];
+const SERVERS = ["test/contract/{sink,store}-*.test.ts", "test/contract/audit-*.test.ts"];
 
 /** Where machines are emulated a program takes ten times as long to begin as elsewhere, and on a busy computer thirty times. */
 const EMULATED_MS = 120_000;

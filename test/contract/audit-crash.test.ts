@@ -58,12 +58,12 @@ function acknowledged(said: readonly string[]) {
   return { intents: of("intent"), outcomes: of("outcome") };
 }
 
-test("[G5] [G6] [G7] fifty kills at random points: whatever was acknowledged is there, every call ends once", {
+test("[G5] [G6] [G7] thirty kills at random points: whatever was acknowledged is there, every call ends once", {
   timeout: 300_000,
 }, async () => {
   const directory = scratch();
   const said: string[] = [];
-  for (let round = 0; round < 50; round++) {
+  for (let round = 0; round < 30; round++) {
     await using writer = startWriter(directory, `r${round}`, 1 + (round % 8));
     await writer.lines(1 + (round % 5) * 20);
     await sleep(Math.random() * 20);
@@ -78,7 +78,7 @@ test("[G5] [G6] [G7] fifty kills at random points: whatever was acknowledged is 
   const intents = bodies.filter((it) => it.kind === "intent").map((it) => it.callId);
   const outcomes = bodies.filter((it) => it.kind === "outcome");
   const seen = acknowledged(said);
-  expect(seen.intents.length).toBeGreaterThan(500);
+  expect(seen.intents.length).toBeGreaterThan(300);
   expect(new Set(seen.intents).difference(new Set(intents))).toEqual(new Set());
   const finished = new Set(outcomes.filter((it) => it.status === "ok").map((it) => it.callId));
   expect(new Set(seen.outcomes).difference(finished)).toEqual(new Set());

@@ -175,8 +175,8 @@ export function treesSuite(get: () => Container): void {
     expect(Object.keys(found).toSorted()).toEqual(["", ".git", "1", "2", "3", "big"]);
   });
 
-  test("10 000 small files go in and come out, the same", async () => {
-    const names = Array.from({ length: 10_000 }, (_, it) => `d${Math.floor(it / 100)}/f${it}`);
+  test("2 000 small files go in and come out, the same", async () => {
+    const names = Array.from({ length: 2_000 }, (_, it) => `d${Math.floor(it / 100)}/f${it}`);
     const tree = names.flatMap((name, it) => {
       const above = it % 100 === 0 ? [directory(name.slice(0, name.indexOf("/")))] : [];
       return [...above, file(name, `${name}\n`)];
@@ -190,7 +190,7 @@ export function treesSuite(get: () => Container): void {
       expect((await buffer(Readable.from(entry.content))).toString()).toBe(`${entry.name}\n`);
       hash.update(entry.name);
     }
-    expect(files).toBe(10_000);
+    expect(files).toBe(2_000);
     expect(await shell("rm -r /workspace/trees/big; echo $?")).toBe("0\n");
   }, 300_000);
 
