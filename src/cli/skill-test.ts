@@ -17,7 +17,7 @@ import { resultText, type SkillResults, summary } from "./skill-test-text.ts";
 
 interface Options {
   readonly policy?: string;
-  readonly only?: string;
+  readonly only: readonly string[];
   readonly json?: boolean;
 }
 
@@ -27,7 +27,7 @@ export function addTest(command: Command, context: SkillContext): void {
     .command("test")
     .argument("[directory...]", "folders of skills, or of a skill; this one when none is named")
     .option("--policy <dir>", "your policy bundle, as `glovebox serve` takes it")
-    .option("--only <name>", "only the tests of this name")
+    .option("--only <name>", "only the tests of this name; may be given more than once", several, [])
     .option("--json", "print the results as JSON")
     .description("run each skill's tests.yaml in a sandbox, under the policy that is in force on this computer")
     .addHelpText(
@@ -51,6 +51,7 @@ Examples:
 
 async function test(named: readonly string[], options: Options, { toolNames }: SkillContext): Promise<boolean> {
   const { policy, only, json } = options;
+  const isAll = only.length === 0;
   using stop = stoppable();
   const env = { GLOVEBOX_LOG_LEVEL: "error", ...process.env };
   const config = loadConfig({ spares: "0", ...(policy !== undefined && { policy }) }, env);
@@ -58,11 +59,13 @@ async function test(named: readonly string[], options: Options, { toolNames }: S
   const { problems, directories } = found;
   if (found.skills.length + problems.length === 0) noSkills(named);
   const chosen = found.skills
-    .map((it) => ({ ...it, tests: it.tests?.filter((each) => only === undefined || each.name === only) }))
-    .filter((it) => only === undefined || (it.tests ?? []).length > 0);
+    .map((it) => ({ ...it, tests: it.tests?.filter((each) => isAll || only.includes(each.name)) }))
+    .filter((it) => isAll || (it.tests ?? []).length > 0);
   const count = chosen.flatMap((it) => it.tests ?? []).length;
   if (count + problems.length === 0) {
-    const what = only === undefined ? "any tests: write tests.yaml" : `a test \`${printable(only)}\``;
+    const what = isAll
+      ? "any tests: write tests.yaml"
+      : `a test ${only.map((it) => `\`${printable(it)}\``).join(" or ")}`;
     throw new GatewayError("INVALID_ARGUMENTS", `none of these skills has ${what}`);
   }
   if (!json) for (const problem of problems) console.log(printable(problemText(problem)));
@@ -71,6 +74,10 @@ async function test(named: readonly string[], options: Options, { toolNames }: S
   if (json) console.log(JSON.stringify({ ...told.counts, problems, skills: results }, null, 2));
   else console.log(told.text);
   return told.counts.failed === 0 && problems.length === 0;
+}
+
+function several(value: string, previous: readonly string[]): readonly string[] {
+  return [...previous, value];
 }
 
 async function run(
