@@ -8,9 +8,8 @@ import { readShipped, type Shipped } from "../audit/truncate/shipped.ts";
 import { GatewayError } from "../errors.ts";
 import { isMissing } from "../lib/error.ts";
 import { newId } from "../lib/id.ts";
-import { printable } from "../lib/text.ts";
 import { userName } from "../lib/user.ts";
-import { print, readable } from "./audit-io.ts";
+import { logIn, print, readable } from "./audit-io.ts";
 import type { LoggingContext } from "./audit-logging.ts";
 import { counted, jsonLine, oneLine } from "./audit-text.ts";
 import { parseMoment } from "./moment.ts";
@@ -72,7 +71,7 @@ async function truncate(context: TruncateContext, options: Options): Promise<voi
   const { before, dataDir, dryRun = false, json = false } = options;
   const auditDirectory = context.directory(dataDir);
   if (before.isRelative) await refuseWhenAhead(auditDirectory);
-  if ((await listChains(auditDirectory)).length === 0) throw nothingThere(auditDirectory);
+  await logIn(auditDirectory);
   const { isShipped, slowest } = await shippedOf(context, options);
   const signer = await (dryRun ? existingSigner : openSigner)(context.keyFile(dataDir));
   const how = {
@@ -109,10 +108,6 @@ async function existingSigner(keyFile: string): Promise<Signer | undefined> {
     if (isMissing(error)) return undefined;
     throw error;
   }
-}
-
-function nothingThere(auditDirectory: string): GatewayError {
-  return new GatewayError("CONFIG_INVALID", `\`${printable(auditDirectory)}\` has no log: is --data-dir right?`);
 }
 
 /** A clock that is far ahead would have everything removed. */

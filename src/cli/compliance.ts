@@ -14,6 +14,7 @@ import { write } from "./audit-sbom.ts";
 import { jsonLine } from "./audit-text.ts";
 import { inspectNow } from "./inspect-now.ts";
 import { parseMoment } from "./moment.ts";
+import { several } from "./several.ts";
 
 export interface ComplianceContext {
   /** The audit directory below a data directory, or below the configured one. */
@@ -158,8 +159,4 @@ function listLines(frameworks: readonly Framework[]): string[] {
     const { id, framework, version, controls, withEvidence } = summary(it);
     return `${id.padEnd(width)}  ${framework} ${version}: ${controls} controls, ${withEvidence} with evidence to look for`;
   });
-}
-
-function several(value: string, previous: readonly string[]): readonly string[] {
-  return [...previous, value];
 }

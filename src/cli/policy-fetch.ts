@@ -15,7 +15,8 @@ import type { LoadPorts } from "../policy/load.ts";
 import { loadBundleFiles } from "../policy/load.ts";
 import { answer } from "./policy-answer.ts";
 import type { PolicyContext } from "./policy-context.ts";
-import { printVerified, several } from "./policy-verify.ts";
+import { printVerified } from "./policy-verify.ts";
+import { several } from "./several.ts";
 
 interface Options {
   readonly to: string;

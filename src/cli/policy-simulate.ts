@@ -15,6 +15,7 @@ import { jsonLine, oneLine } from "./audit-text.ts";
 import { answer } from "./policy-answer.ts";
 import type { PolicyContext } from "./policy-context.ts";
 import { type LayerOptions, policyOfOptions } from "./policy-layers.ts";
+import { several } from "./several.ts";
 
 interface Options extends LayerOptions {
   readonly replay: string;
@@ -154,10 +155,6 @@ function filterOf({ session, since, until }: Options): HistoryFilter {
     ...(since !== undefined && { sinceMs: since }),
     ...(until !== undefined && { untilMs: until }),
   };
-}
-
-function several(value: string, before: readonly string[]): readonly string[] {
-  return [...before, value];
 }
 
 const momentSchema = z.union([z.iso.date(), z.iso.datetime({ offset: true })]);

@@ -7,6 +7,7 @@ import { readPublicKey } from "../policy/distribution/keys.ts";
 import { type VerifiedBundle, verifyFiles } from "../policy/distribution/manifest.ts";
 import { openSource } from "../policy/distribution/reader.ts";
 import { answer } from "./policy-answer.ts";
+import { several } from "./several.ts";
 
 interface Options {
   readonly key: readonly string[];
@@ -31,11 +32,6 @@ Examples:
   $ glovebox policy verify ./acme-policy --key ed25519:… --json`,
     )
     .action((directory: string, options: Options) => answer(() => verify(resolve(directory), options)));
-}
-
-/** An option that may be given again. */
-export function several(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value];
 }
 
 async function verify(directory: string, { key, json }: Options): Promise<boolean> {

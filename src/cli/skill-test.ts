@@ -9,6 +9,7 @@ import { problemText } from "../policy/bundle.ts";
 import { runTests } from "../skill/test-run.ts";
 import { testWorkspace } from "../skill/test-workspace.ts";
 import { answer } from "./policy-answer.ts";
+import { several } from "./several.ts";
 import type { SkillContext } from "./skill-context.ts";
 import { noSkills } from "./skill-folders.ts";
 import { type Found, findTested } from "./skill-test-find.ts";
@@ -74,10 +75,6 @@ async function test(named: readonly string[], options: Options, { toolNames }: S
   if (json) console.log(JSON.stringify({ ...told.counts, problems, skills: results }, null, 2));
   else console.log(told.text);
   return told.counts.failed === 0 && problems.length === 0;
-}
-
-function several(value: string, previous: readonly string[]): readonly string[] {
-  return [...previous, value];
 }
 
 async function run(
