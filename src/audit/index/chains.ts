@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { type AuditIndex, transaction } from "./open.ts";
+import { dropTerms, type Term } from "./terms.ts";
 
 /** In place of a segment's number: the chain is being dropped, and whoever comes upon it goes on with that. */
 const DROPPED = -1;
 /** Dropped in one transaction. A record has some ten terms. */
 const SLICE_RECORDS = 1_000;
-const SLICE_TERMS = 10_000;
 
 /** How far a chain is indexed: `offset` bytes of `segment`. */
 export interface Cursor {
@@ -95,7 +95,7 @@ export async function dropChain(
   for (const table of ["terms", "ended"] as const) {
     let from: Term | undefined = [-1n, 0n];
     const work = (id: bigint) => {
-      from = from && dropTerms(index, table, id, from);
+      from = from && dropTerms(index, table, { chain: id, from });
       return from !== undefined;
     };
     while (await slice(work));
@@ -106,23 +106,6 @@ export async function dropChain(
 /** No two are the same: who has looked through a part of the tables must not go on when all of it began anew. */
 function newMark(): Cursor {
   return { ...BEGINNING, segment: DROPPED, last: { segment: 0, offset: 0, length: 0, hash: randomBytes(16) } };
-}
-
-type Term = readonly [word: bigint, id: bigint];
-
-/** Looks at the next of all terms, as they have no list for each record. @returns the last of them, unless it was the last of all */
-function dropTerms({ database }: AuditIndex, table: "terms" | "ended", chain: bigint, from: Term): Term | undefined {
-  const last = database
-    .prepare(`SELECT word, id FROM ${table} WHERE (word, id) > (?, ?) ORDER BY word, id LIMIT 1 OFFSET ?`)
-    .get(...from, SLICE_TERMS - 1);
-  const to: Term | undefined = last && [last["word"] as bigint, last["id"] as bigint];
-  database
-    .prepare(
-      `DELETE FROM ${table} WHERE (word, id) > (?, ?) ${to ? "AND (word, id) <= (?, ?)" : ""}
-       AND (SELECT chain FROM records r WHERE r.id = ${table}.id) = ?`,
-    )
-    .run(...from, ...(to ?? []), chain);
-  return to;
 }
 
 /** The next records, and at last the chain. @returns whether there are more */

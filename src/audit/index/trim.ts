@@ -1,9 +1,9 @@
 import { isDropped, readChains } from "./chains.ts";
 import { type AuditIndex, transaction } from "./open.ts";
+import { dropTerms, type Term } from "./terms.ts";
 
 /** Removed in one transaction. A record has some ten terms. */
 const SLICE_RECORDS = 1_000;
-const SLICE_TERMS = 10_000;
 
 /**
  * Forgets a chain's records of segments before `first`, which were removed for their age, so that the index is what it would be if it were made anew. In
@@ -32,32 +32,11 @@ export async function trimChain(
     let from: Term | undefined = [-1n, 0n];
     while (from) {
       const at: Term = from;
-      from = await slice((id) => trimTerms(index, table, { chain: id, first, from: at }));
+      from = await slice((id) => dropTerms(index, table, { chain: id, before: first, from: at }));
     }
   }
   while (await slice((id) => trimRecords(index, id, first)));
   await slice((id) => count(index, id, first));
-}
-
-type Term = readonly [word: bigint, id: bigint];
-
-/** Looks at the next of all terms, as they have no list for each record. @returns the last of them, unless it was the last of all */
-function trimTerms(
-  { database }: AuditIndex,
-  table: "terms" | "ended",
-  { chain, first, from }: { readonly chain: bigint; readonly first: number; readonly from: Term },
-): Term | undefined {
-  const last = database
-    .prepare(`SELECT word, id FROM ${table} WHERE (word, id) > (?, ?) ORDER BY word, id LIMIT 1 OFFSET ?`)
-    .get(...from, SLICE_TERMS - 1);
-  const to: Term | undefined = last && [last["word"] as bigint, last["id"] as bigint];
-  database
-    .prepare(
-      `DELETE FROM ${table} WHERE (word, id) > (?, ?) ${to ? "AND (word, id) <= (?, ?)" : ""}
-       AND EXISTS (SELECT 1 FROM records r WHERE r.id = ${table}.id AND r.chain = ? AND r.segment < ?)`,
-    )
-    .run(...from, ...(to ?? []), chain, first);
-  return to;
 }
 
 /** The oldest records. @returns whether there are more */
