@@ -97,7 +97,7 @@ print(os.stat(os.ttyname(0)).st_uid, oct(os.stat(os.ttyname(0)).st_mode))`;
     const run = await open(["sh", "-c", 'echo name?; read name; echo "hello $name"']);
     await said(run.stdout, "name?\r\n");
     run.stdin.write("ada\n");
-    expect(await said(run.stdout, "hello ada")).toBe("ada\r\nhello ada\r\n");
+    expect(await said(run.stdout, "hello ada\r\n")).toBe("ada\r\nhello ada\r\n");
     expect(await end(run)).toEqual({ by: "exit", exitCode: 0 });
   });
 
@@ -157,7 +157,7 @@ print(got)`;
     const run = await open(["python3", "-c", script]);
     await said(run.stdout, "ready");
     run.stdin.end("\x03\x1b[Aq");
-    expect(await said(run.stdout, "'")).toContain("b'\\x03\\x1b[Aq\\x04\\x04'");
+    expect(await said(run.stdout, "\\x04'")).toContain("b'\\x03\\x1b[Aq\\x04\\x04'");
     expect(await end(run)).toEqual({ by: "exit", exitCode: 0 });
   });
 
