@@ -8,7 +8,7 @@ import { INSPECTED, inspect } from "../support/inspector.ts";
 
 /** Sessions before the first measurement: by then all code that they run is loaded, and compiled as far as it soon will be. */
 const WARM_UP = 20;
-const SESSIONS = 100;
+const SESSIONS = 60;
 /**
  * Of a session that has ended. Its deadlines, of up to a minute, hold what they are for until they pass: 14 KiB were measured
  * in the first minute, 5 after it. A session that something goes on holding, or a machine's channel, is 80.
@@ -36,7 +36,7 @@ function heldBy(pid: number, data: string): Held {
   };
 }
 
-test("a hundred sessions, one after the other, leave nothing behind", { timeout: 900_000 }, async () => {
+test("sixty sessions, one after the other, leave nothing behind", { timeout: 900_000 }, async () => {
   using data = testData();
   await using client = await connect(data, ["--spares", "0"], INSPECTED);
   using inspector = await inspect(client);

@@ -9,11 +9,10 @@ import { findRegistry } from "../support/registries.ts";
 
 /**
  * Every skill that ships does in a sandbox what its tests.yaml says first; what this computer's registries can't give is left out. Each test has a
- * sandbox of its own, and some install packages: where machines are emulated, all of them take a quarter of an hour (`glovebox skill test skills`).
+ * sandbox of its own, and some install packages: where machines are emulated, all of them take half an hour (`glovebox skill test skills`).
  */
 const SKILLS = new URL("../../skills", import.meta.url).pathname;
 const [npm, pip] = await Promise.all([findRegistry("npm"), findRegistry("pip")]);
-const TESTS = 2;
 let data: TestData;
 
 beforeAll(() => {
@@ -37,7 +36,7 @@ test("what ships passes the first of its own tests, in a sandbox [G32]", { timeo
   const folders = readdirSync(SKILLS, { withFileTypes: true }).filter((it) => it.isDirectory());
   const chosen = folders.flatMap(({ name }) => {
     const tests: readonly { readonly name: string }[] = parse(readFileSync(join(SKILLS, name, "tests.yaml"), "utf8"));
-    return tests.slice(0, TESTS).flatMap((it) => ["--only", it.name]);
+    return ["--only", String(tests[0]?.name)];
   });
   const args = [ENTRY, "skill", "test", SKILLS, ...chosen, "--policy", policy, "--json"];
   const child = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "pipe"] });

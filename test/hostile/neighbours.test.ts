@@ -29,7 +29,7 @@ test("eight sessions work on while a ninth does its worst; every call ends once,
   expect(machinePids(data)).toHaveLength(GOOD + 1);
 
   const misbehaving = Object.values(EVIL).map((code) =>
-    agent.call("exec", { argv: ["python3", "-c", code], sessionId: evil, timeoutMs: 45_000, yieldMs: 60_000 }),
+    agent.call("exec", { argv: ["python3", "-c", code], sessionId: evil, timeoutMs: 20_000, yieldMs: 60_000 }),
   );
   const work = async (sessionId: string, n: number) => {
     for (let round = 0; round < CALLS; round += 1) {
