@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { chmod, mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, open, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isMissing } from "../../lib/error.ts";
@@ -9,13 +9,11 @@ import type { Preparation } from "../engine.ts";
 import { type Boot, boot } from "./boot.ts";
 import { digestOf } from "./digest.ts";
 import type { Attempt } from "./parts.ts";
+import { KEY_CHARS, pruneTemplates } from "./prune.ts";
 import { stopAndSave } from "./save.ts";
 import { shapeOf } from "./shape.ts";
 import { type LoadedTemplate, loadTemplate, TEMPLATE_FILES, type TemplateFacts } from "./template.ts";
 
-/** Templates that are kept, beside those in use; each holds what a booted machine has in memory, about half a gigabyte. */
-const KEPT = 4;
-const KEPT_MS = 14 * 24 * 3600 * 1000;
 const LOCK_POLL_MS = 100;
 
 /**
@@ -61,7 +59,7 @@ export class Templates {
   }
 
   async #make(directory: string, key: string, attempt: Boot, preparation: Preparation): Promise<void> {
-    await this.#removeOld(key);
+    await pruneTemplates(this.#directory, key);
     const draft = join(this.#directory, `.${key}-${newId("tpl")}`);
     try {
       await mkdir(draft, { mode: 0o700 });
@@ -71,30 +69,7 @@ export class Templates {
       await rm(draft, { recursive: true, force: true });
     }
   }
-
-  #isAbandoned(key: string, ownKey: string): boolean {
-    if (key === ownKey) return true;
-    using lock = tryLock(join(this.#directory, `${key}.lock`));
-    return lock !== undefined;
-  }
-
-  /** Also what makers that were killed have left half done: the locks of those who are at work are taken. */
-  async #removeOld(key: string): Promise<void> {
-    const names = await readdir(this.#directory);
-    const found = await Promise.all(
-      names
-        .filter((it) => !it.startsWith(".") && !it.endsWith(".lock"))
-        .map(async (name) => ({ name, usedMs: (await stat(join(this.#directory, name))).mtimeMs })),
-    );
-    found.sort((a, b) => b.usedMs - a.usedMs);
-    const old = found.filter((it, index) => index >= KEPT - 1 || Date.now() - it.usedMs > KEPT_MS).map((it) => it.name);
-    const dead = names.filter((it) => it.startsWith(".") && this.#isAbandoned(it.slice(1, 1 + KEY_CHARS), key));
-    for (const name of [...old, ...dead]) await rm(join(this.#directory, name), { recursive: true, force: true });
-  }
 }
-
-/** Hexadecimal digits of a template's key. */
-const KEY_CHARS = 32;
 
 function keyOf(attempt: Attempt, preparation: Preparation): string {
   const facts = [shapeOf(attempt), preparation.key];
