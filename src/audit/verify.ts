@@ -30,15 +30,8 @@ export interface Problem {
   readonly message: string;
 }
 
-export interface Verification {
-  readonly chains: number;
-  readonly records: number;
-  /** Of all segments that were read. */
-  readonly bytes: number;
-  /** The first 1,000. */
-  readonly problems: readonly Problem[];
-  /** How many there are. */
-  readonly problemCount: number;
+/** What gateways signed of the chains that were checked. */
+export interface Proven {
   /** Signed checkpoints that hold. */
   readonly checkpoints: number;
   /** Records that none of them covers: the next ones will. */
@@ -49,8 +42,19 @@ export interface Verification {
   readonly gateways: Readonly<Record<string, string>>;
   /** What was removed from the beginnings of chains by rule, as signed records say: by chain. */
   readonly truncated: Readonly<Record<string, Truncated>>;
-  /** Checkpoints that were kept, of records that were removed so: they can't be compared. */
+  /** Checkpoints that were kept, of records that are not there any more: they can't be compared. */
   readonly incomparable: number;
+}
+
+export interface Verification extends Proven {
+  readonly chains: number;
+  readonly records: number;
+  /** Of all segments that were read. */
+  readonly bytes: number;
+  /** The first 1,000. */
+  readonly problems: readonly Problem[];
+  /** How many there are. */
+  readonly problemCount: number;
 }
 
 export interface VerifyOptions extends ProofOptions {

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { statfsSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { checkBodies } from "../../src/audit/bodies/check.ts";
 import { eraseBodies } from "../../src/audit/bodies/erase.ts";
 import type { Room } from "../../src/audit/bodies/room.ts";
@@ -11,18 +11,12 @@ import { verifyLog } from "../../src/audit/verify.ts";
 import { scratch } from "../support/audit.ts";
 import { intent } from "../support/audit-bodies.ts";
 import { filesBelow, type TestBodies, testBodies } from "../support/bodies.ts";
+import { mountTmpfs } from "../support/file-system.ts";
 
 const isRoot = process.getuid?.() === 0;
 if (!isRoot) console.warn("skipped: a full and a read-only file system can be made by root only (mount)");
 
-/** A file system of its own, unmounted when the test is over. */
-function mounted(options: string): string {
-  const directory = scratch();
-  execFileSync("mount", ["-t", "tmpfs", "-o", options, "glovebox-test", directory]);
-  onTestFinished(() => void execFileSync("umount", ["--lazy", directory]));
-  return directory;
-}
-
+const mounted = (options: string) => mountTmpfs(scratch(), options);
 const NO_LIMIT: Room = { take: async () => undefined };
 
 /** Keeps a body of so many bytes and records it, as a call does; or answers why not. */

@@ -9,18 +9,12 @@ import { verifyLog } from "../../src/audit/verify.ts";
 import { onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
 import { event, intent, outcome } from "../support/audit-bodies.ts";
 import { signedPlace } from "../support/audit-signed.ts";
+import { mountTmpfs } from "../support/file-system.ts";
 
 const isRoot = process.getuid?.() === 0;
 if (!isRoot) console.warn("skipped: a full and a read-only file system can be made by root only (mount)");
 
-/** A file system of its own, unmounted when the test is over. */
-function mounted(options: string): string {
-  const directory = scratch();
-  execFileSync("mount", ["-t", "tmpfs", "-o", options, "glovebox-test", directory]);
-  onTestFinished(() => void execFileSync("umount", ["--lazy", directory]));
-  return directory;
-}
-
+const mounted = (options: string) => mountTmpfs(scratch(), options);
 /** Takes all the space there is, but for `leaveBytes`; answers the file that holds it. */
 function fill(directory: string, leaveBytes: number): string {
   const path = join(directory, "ballast");

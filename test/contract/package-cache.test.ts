@@ -23,11 +23,12 @@ import { buffer } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import type { PackageCache } from "../../src/packages/cache/cache.ts";
 import { openPackageCache } from "../../src/packages/cache/disk-cache.ts";
 import type { Integrity } from "../../src/packages/registry.ts";
 import { scratch } from "../support/audit.ts";
+import { mountTmpfs } from "../support/file-system.ts";
 
 const WRITER = join(import.meta.dirname, "..", "support", "cache-writer.ts");
 const KIB = 1024;
@@ -333,15 +334,8 @@ test("four processes write and evict in one directory: it stays within its size,
   await verifyAll(directory);
 });
 
-function mountTmpfs(size: string): string {
-  const directory = scratch();
-  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${size},mode=0700`, "glovebox-test", directory]);
-  onTestFinished(() => void execFileSync("umount", ["--lazy", directory]));
-  return directory;
-}
-
 test.runIf(isRoot)("a full disk: all passes, what fits is kept, the log says so once", async () => {
-  const directory = mountTmpfs("2m");
+  const directory = mountTmpfs(scratch(), "size=2m,mode=0700");
   await using cache = await openCache(directory);
   for (let n = 0; n < 8; n++) {
     const content = Buffer.alloc(500 * KIB, `${n}`);
@@ -357,7 +351,7 @@ test.runIf(isRoot)("a full disk: all passes, what fits is kept, the log says so 
 test.runIf(isRoot)(
   "a file system that is read-only, or a folder of somebody else's: nothing is kept, all passes",
   async () => {
-    const directory = mountTmpfs("2m");
+    const directory = mountTmpfs(scratch(), "size=2m,mode=0700");
     const key = keyOf("content");
     {
       await using cache = await openCache(directory);
@@ -385,7 +379,7 @@ test.runIf(isRoot)(
 );
 
 test.runIf(isRoot)("the last of a disk is left to others", async () => {
-  const directory = mountTmpfs("64m");
+  const directory = mountTmpfs(scratch(), "size=64m,mode=0700");
   await using cache = await openCache(directory, 512 * MIB);
   await keep(cache, keyOf("early"), "early");
   writeFileSync(join(directory, "ballast"), Buffer.alloc(61 * MIB));

@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  cpSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -36,6 +37,8 @@ const plain = { mode: 0o644, createParents: false };
 
 let engine: Engine;
 let original: Opened;
+/** The original as it was at first, for tests to which it does not matter what is in a snapshot. */
+let saved: string;
 let containerId = "";
 
 interface Opened {
@@ -82,6 +85,7 @@ beforeAll(async () => {
   const { machine } = opened;
   containerId = opened.prepared;
   original = { machine, container: agentContainer(containerId, machine), hostname: spec.hostname };
+  saved = await save(original);
 }, TEST_MS);
 
 afterAll(async () => {
@@ -107,7 +111,7 @@ test("a machine goes on as if nothing had been, and another is as it was: disk, 
   });
   counting.stderr.resume();
   await expect.poll(() => printed.length, { timeout: 60_000 }).toBeGreaterThan(0);
-  const saved = await save(original);
+  const whileCounting = await save(original);
   const atSave = printed.trim().split("\n").length;
 
   await container.writeFile("/workspace/kept", Buffer.from("changed"), plain, forever);
@@ -116,7 +120,7 @@ test("a machine goes on as if nothing had been, and another is as it was: disk, 
   const numbers = printed.trim().split("\n").map(Number);
   expect(numbers).toEqual(numbers.map((_, index) => index + 1));
 
-  const copy = await openSaved(saved);
+  const copy = await openSaved(whileCounting);
   expect(copy.machine.facts.start).toBe("snapshot");
   const show = "cat /workspace/kept; echo; cat /dev/shm/kept; echo; hostname; cat /etc/hostname; date +%s";
   const shown = (await runToEnd(copy.container, ["sh", "-c", show])).stdout.trim().split("\n");
@@ -150,8 +154,8 @@ test("copies of one snapshot share no random stream, and nothing that either wri
   drawing.stdout.resume();
   drawing.stderr.resume();
   await runToEnd(original.container, ["sleep", "0.5"]);
-  const saved = await save(original);
-  const copies = await Promise.all([openSaved(saved), openSaved(saved)]);
+  const whileDrawing = await save(original);
+  const copies = await Promise.all([openSaved(whileDrawing), openSaved(whileDrawing)]);
   const all = [original, ...copies];
   const values: string[] = [];
   for (const { container } of all) {
@@ -184,9 +188,9 @@ test("a copy can be saved in turn, by several at once, and needs nothing of what
   timeout: TEST_MS,
 }, async () => {
   await original.container.writeFile("/workspace/deep", Buffer.from("deep"), plain, forever);
-  const saved = await save(original);
-  const copy = await openSaved(saved);
-  rmSync(saved, { recursive: true });
+  const first = await save(original);
+  const copy = await openSaved(first);
+  rmSync(first, { recursive: true });
   const [one, two] = await Promise.all([save(copy), save(copy)]);
   for (const directory of [one, two]) {
     const { container } = await openSaved(String(directory));
@@ -199,9 +203,10 @@ test.each(["state", "disk.qcow2", "layer.qcow2", "machine.json"])(
   "a snapshot whose %s was changed, or is gone, is refused",
   { timeout: TEST_MS },
   async (name) => {
-    const saved = await save(original);
     for (const file of readdirSync(saved)) expect(statSync(join(saved, file)).mode & 0o277, file).toBe(0);
-    const path = join(saved, name);
+    const damaged = join(scratch, newId("snap"));
+    cpSync(saved, damaged, { recursive: true });
+    const path = join(damaged, name);
     const content = readFileSync(path);
     const at = Math.floor(content.length / 2);
     content.writeUInt8(content.readUInt8(at) ^ 1, at);
@@ -209,13 +214,12 @@ test.each(["state", "disk.qcow2", "layer.qcow2", "machine.json"])(
     writeFileSync(path, content);
     for (const damage of [() => undefined, () => rmSync(path)]) {
       damage();
-      await expect(openSaved(saved)).rejects.toMatchObject({ code: "SNAPSHOT_UNUSABLE" });
+      await expect(openSaved(damaged)).rejects.toMatchObject({ code: "SNAPSHOT_UNUSABLE" });
     }
   },
 );
 
 test("a machine of another shape does not take it up", { timeout: TEST_MS }, async () => {
-  const saved = await save(original);
   for (const changes of [{ memoryMiB: 1024 }, { vcpus: 1 }, { diskMiB: 8192 }]) {
     const opening = engine.openSaved(await specOf(changes), saved, options);
     await expect(opening).rejects.toMatchObject({ code: "SNAPSHOT_UNUSABLE" });
@@ -237,7 +241,7 @@ test("a saving that is given up, or has no room, leaves the machine going on", {
 });
 
 test("a machine that is killed while it is saved is lost, and the saving says so", { timeout: TEST_MS }, async () => {
-  const victim = await openSaved(await save(original));
+  const victim = await openSaved(saved);
   const directory = join(scratch, newId("snap"));
   mkdirSync(directory);
   const saving = victim.machine.save(directory, forever);
@@ -251,7 +255,7 @@ test("a machine that is killed while it is saved is lost, and the saving says so
 test("savings that are under way, or wait, when the machine is disposed of say that it is gone", {
   timeout: TEST_MS,
 }, async () => {
-  const victim = await openSaved(await save(original));
+  const victim = await openSaved(saved);
   const savings = [1, 2, 3].map(() => save(victim).catch((error: unknown) => error));
   await new Promise((resolve) => setTimeout(resolve, 200));
   await victim.machine[Symbol.asyncDispose]();
@@ -262,7 +266,7 @@ test("what a machine is saved through is for its own user alone, and a disk that
   timeout: TEST_MS,
 }, async () => {
   const spec = await specOf();
-  const machine = await engine.openSaved(spec, await save(original), options);
+  const machine = await engine.openSaved(spec, saved, options);
   onTestFinished(() => machine[Symbol.asyncDispose]());
   const copy = { machine, container: agentContainer(containerId, machine), hostname: spec.hostname };
   const own = Number(/^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${machine.facts.pid}/status`, "utf8"))?.[1]);

@@ -1,8 +1,8 @@
-import { execFileSync } from "node:child_process";
 import { mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { verifyLog } from "../../src/audit/verify.ts";
+import { mountTmpfs } from "../support/file-system.ts";
 import { auditRecords, connect, machinePids, type TestData, testData } from "../support/gateway.ts";
 
 /** The file system on which machines have their disks runs full. */
@@ -15,9 +15,7 @@ const MIB = 1024 * 1024;
 function small(data: TestData, part: "state" | "audit", size: string): string {
   const directory = join(data.directory, part);
   mkdirSync(directory);
-  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${size},mode=0711`, "glovebox-test", directory]);
-  onTestFinished(() => void execFileSync("umount", ["--lazy", directory]));
-  return directory;
+  return mountTmpfs(directory, `size=${size},mode=0711`);
 }
 
 /** A little larger than what must be free to open a machine. */

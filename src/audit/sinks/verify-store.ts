@@ -5,25 +5,14 @@ import type { SavedCheckpoint } from "../proof/saved.ts";
 import type { Truncated } from "../proof/truncations.ts";
 import { startOf } from "../truncate/beginning.ts";
 import { readSeal, type SealFacts } from "../truncate/seal.ts";
+import type { Proven } from "../verify.ts";
 import type { Store, StoredChain, StoredRow } from "./postgres-read.ts";
 import { differingColumns } from "./postgres-row.ts";
 import { type StoreFindings, Tally } from "./store-problem.ts";
 
-export interface StoreVerification extends StoreFindings {
+export interface StoreVerification extends StoreFindings, Proven {
   /** Records that retention has dropped, as the store says. */
   readonly dropped: number;
-  /** Signed checkpoints that hold. */
-  readonly checkpoints: number;
-  /** Records that none of them covers. */
-  readonly unproven: number;
-  /** Whether the signatures were compared with known keys. */
-  readonly signatures: "checked" | "not-checked";
-  /** Of the inventory, whose keys signed: by chain. */
-  readonly gateways: Readonly<Record<string, string>>;
-  /** What gateways had removed from the beginnings of chains by rule, as signed records say: by chain. */
-  readonly truncated: Readonly<Record<string, Truncated>>;
-  /** Checkpoints that were kept, of records that the store has not got: they can't be compared. */
-  readonly incomparable: number;
 }
 
 export interface VerifyStoreOptions extends ProofOptions {
