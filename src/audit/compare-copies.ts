@@ -5,10 +5,12 @@ import { listChains } from "./files.ts";
 import { readHead } from "./head.ts";
 import type { SavedCheckpoint } from "./proof/saved.ts";
 import { type Entry, readChain } from "./read.ts";
-import type { Problem } from "./verify.ts";
+import type { Problem } from "./verification.ts";
 
 /** What is at a path that `verifyLog` takes. */
 export interface CopyPlaces {
+  /** A segment, or another file of records, on its own. */
+  readonly isFile: boolean;
   /** Whether it is an audit directory, which should have every chain. */
   readonly isWhole: boolean;
   /** Directories by chain; of one segment on its own none, as it says nothing of what is around it. */
@@ -17,9 +19,10 @@ export interface CopyPlaces {
 
 /** @throws the file system's error when the path can't be read */
 export async function placesAt(path: string): Promise<CopyPlaces> {
-  if ((await stat(path)).isFile()) return { isWhole: false, chains: new Map() };
-  if (await isChainDirectory(path)) return { isWhole: false, chains: new Map([[basename(resolve(path)), path]]) };
-  return { isWhole: true, chains: new Map((await listChains(path)).map((it) => [it, join(path, it)])) };
+  if (!(await stat(path)).isDirectory()) return { isFile: true, isWhole: false, chains: new Map() };
+  if (await isChainDirectory(path))
+    return { isFile: false, isWhole: false, chains: new Map([[basename(resolve(path)), path]]) };
+  return { isFile: false, isWhole: true, chains: new Map((await listChains(path)).map((it) => [it, join(path, it)])) };
 }
 
 /**

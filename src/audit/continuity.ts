@@ -1,4 +1,4 @@
-import { GENESIS_HASH, type Position, readLine } from "./line.ts";
+import { GENESIS_HASH, type Position, type ReadLine } from "./line.ts";
 import type { AuditRecord } from "./record.ts";
 
 /**
@@ -27,7 +27,7 @@ export interface CheckedLine {
 
 /** Checks line after line of one chain. Goes on behind a damaged one, so that each damage is reported once, where it is. */
 export interface Continuity {
-  check(bytes: Buffer): CheckedLine;
+  check(line: ReadLine): CheckedLine;
   /** The last sound record, or where the check began. */
   readonly position: Position;
 }
@@ -40,8 +40,7 @@ export function continuity(chain: string | undefined, from: Position | undefined
   let expectedPrev: readonly string[] = from === undefined ? [] : [from.hash];
   let expectedChain = chain;
 
-  const check = (bytes: Buffer): CheckedLine => {
-    const line = readLine(bytes);
+  const check = (line: ReadLine): CheckedLine => {
     if (!line.sound) {
       const { kind, message, seq = expected?.most } = line;
       if (expected) expected = { least: expected.least, most: expected.most + 1 };

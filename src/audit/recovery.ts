@@ -124,7 +124,7 @@ async function readTail(
         broken = { offset: line.offset, repairable: true, message: "not a whole line", line: line.number };
         continue;
       }
-      const { record, findings } = chainState.check(line.bytes);
+      const { record, findings } = chainState.check(readLine(line.bytes));
       const [finding] = findings;
       if (finding) {
         const { kind, message } = finding;

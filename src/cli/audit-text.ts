@@ -1,7 +1,7 @@
 import pc from "picocolors";
 import type { Entry } from "../audit/read.ts";
 import type { IntentBody, OutcomeBody } from "../audit/record.ts";
-import type { Problem, Verification } from "../audit/verify.ts";
+import type { Problem, Verification } from "../audit/verification.ts";
 import { printable } from "../lib/text.ts";
 
 // Everything in a record may have been chosen by an agent: none of it reaches the terminal unfiltered.

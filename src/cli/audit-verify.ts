@@ -4,7 +4,8 @@ import { type CopyPlaces, compareCopies, placesAt, savedByCopy } from "../audit/
 import type { ProofOptions } from "../audit/proof/chain-proof.ts";
 import { rememberedCheckpoints } from "../audit/proof/remembered.ts";
 import type { SavedCheckpoint } from "../audit/proof/saved.ts";
-import { type Verification, verifyLog } from "../audit/verify.ts";
+import type { Verification } from "../audit/verification.ts";
+import { verifyLog } from "../audit/verify.ts";
 import { GatewayError } from "../errors.ts";
 import { codeOf } from "../lib/error.ts";
 import { printable } from "../lib/text.ts";
@@ -31,7 +32,7 @@ export function verifyCommand({ directory, keyFile }: VerifyContext): Command {
     new Command("verify")
       .argument(
         "[paths...]",
-        "audit directories, chains' directories, or single segments (default: the data directory's log)",
+        "audit directories, chains' directories, single segments, or other files of records (default: the data directory's log)",
       )
       .description("check every record of every chain; exit code 1 names what is damaged, with its place"),
   )
@@ -56,6 +57,9 @@ sign, when you have their keys from elsewhere: \`glovebox audit key show\` print
       since: 2026-11-21      # and until: what is signed before or after is not believed
       chains: [chain-0mw…]   # may be left out: in these no other gateway's key counts
 
+A file of another name than a segment's (000001.jsonl) holds records that have left the log, of one chain or several, as \`audit export\` or
+a receiver of central logging has them: in each chain's order, from its first record on. One that was delivered again counts once.
+
 Of several copies each is reported, and a chain that two of them have has to be the same as far as both go. Records that no key
 signed within ten minutes are a problem: say with --at when a copy of a log that goes on was made.
 
@@ -64,6 +68,7 @@ Examples:
   $ glovebox audit verify --keys gateways.yaml
   $ glovebox audit verify --keys gateways.yaml --gateway "ada's laptop" --at 2026-11-21T03:00Z /copies/ada
   $ glovebox audit verify --keys gateways.yaml /copies/*
+  $ glovebox audit verify --keys gateways.yaml received.jsonl
   $ glovebox audit checkpoints --latest >> kept-elsewhere.txt       now and then
   $ glovebox audit verify --keys gateways.yaml --checkpoints kept-elsewhere.txt`,
     )
@@ -108,8 +113,13 @@ type Copy = { readonly path: string } & (Verification | { readonly error: string
 
 /** Each is reported, also when another can't be read. */
 async function verifyCopies(paths: readonly string[], proof: ProofOptions, { json }: Options): Promise<void> {
-  const nothing: CopyPlaces = { isWhole: false, chains: new Map() };
+  const nothing: CopyPlaces = { isFile: false, isWhole: false, chains: new Map() };
   const places = await Promise.all(paths.map((it) => placesAt(it).catch(() => nothing)));
+  if (proof.saved?.length && places.some(({ isFile }) => isFile)) {
+    const message =
+      "checkpoints that were kept are compared with directories, or with one file alone: verify the files one by one";
+    throw new GatewayError("INVALID_ARGUMENTS", message);
+  }
   const saved = await savedByCopy(proof.saved ?? [], places);
   const copies: Copy[] = [];
   for (const [at, path] of paths.entries()) {

@@ -1,6 +1,6 @@
 import type { Truncated } from "../audit/proof/truncations.ts";
 import type { AuditRecord } from "../audit/record.ts";
-import type { Verification } from "../audit/verify.ts";
+import type { Verification } from "../audit/verification.ts";
 
 export type Head = Pick<AuditRecord, "chain" | "seq" | "hash" | "time">;
 

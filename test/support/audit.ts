@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
@@ -35,4 +35,12 @@ export function recordsOf(chainDirectory: string, segment?: string): AuditRecord
       .filter((line) => line !== "")
       .map((line) => JSON.parse(line)),
   );
+}
+
+/** A file of the lines of chains, one chain after the other, as an export or a receiver has them. */
+export function linesFile(...chainDirectories: readonly string[]): string {
+  const file = join(scratch(), "received.jsonl");
+  const texts = chainDirectories.flatMap((it) => segments(it).map((name) => readFileSync(join(it, name), "utf8")));
+  writeFileSync(file, texts.join(""));
+  return file;
 }

@@ -13,8 +13,8 @@ import { openSigner } from "../../src/audit/proof/signer.ts";
 import { EMPTY_TREE, grown, leafHash, rootOf, treeFacts } from "../../src/audit/proof/tree.ts";
 import type { RecordBody } from "../../src/audit/record.ts";
 import { sealBody } from "../../src/audit/truncate/seal.ts";
-import { verifyLines, verifyLog } from "../../src/audit/verify.ts";
-import { onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
+import { verifyLog } from "../../src/audit/verify.ts";
+import { linesFile, onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
 import { intent, outcome } from "../support/audit-bodies.ts";
 import { forgetClose, makeSignedLog, type SignedLog, signedPlace, writeCalls } from "../support/audit-signed.ts";
 import { truncate, truncated } from "../support/audit-truncate.ts";
@@ -59,11 +59,7 @@ test("[G34] what is old goes, whole segments, oldest first, behind a signed reco
   expect(whole).toMatchObject({ problems: [], unproven: 0 });
   expect(whole.truncated).toEqual({ [basename(log.chain)]: { records: first(log.chain), before: expect.any(String) } });
   expect((await verify(log.directory)).truncated).toEqual(whole.truncated);
-  const lines = recordsOf(log.chain).map((it) => Buffer.from(canonicalize(it) ?? ""));
-  const given = async function* () {
-    yield* lines;
-  };
-  expect(await verifyLines(basename(log.chain), given(), { keys: log.keys })).toMatchObject({
+  expect(await verify(linesFile(log.chain), { keys: log.keys })).toMatchObject({
     problems: [],
     truncated: whole.truncated,
   });

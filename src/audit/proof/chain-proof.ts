@@ -41,7 +41,7 @@ export interface ChainEnd {
   readonly truncated?: Truncated;
   /** How many records are missing at the beginning, without a signed record that says so. */
   readonly unsealed?: number;
-  /** Checkpoints that were kept, and are of less than what was removed: there is nothing left to compare with them. */
+  /** Checkpoints that were kept, and are of less than what was removed, or of other parts of the chain: there is nothing to compare with them. */
   readonly incomparable: number;
   readonly findings: readonly Finding[];
 }
@@ -235,10 +235,11 @@ export function chainProof(chain: string | undefined, whole: boolean, options: P
       const message = `${what} signed by a known key: ${or}the gateway that wrote them died, or it was not a gateway`;
       findings.push({ kind: "unsigned", message });
     }
-    const incomparable = [...saved].filter(([it]) => it < missing).reduce((sum, [, them]) => sum + them.length, 0);
+    const isElsewhere = (it: number) => it < missing || (!whole && it > size);
+    const incomparable = [...saved].filter(([it]) => isElsewhere(it)).reduce((sum, [, them]) => sum + them.length, 0);
     if (incomparable > 0 && incomparable === options.saved?.length) {
-      const message =
-        "all checkpoints that were kept are of records that were removed since: nothing that was kept vouches for what is left";
+      const [why, what] = whole ? ["that were removed since", "is left"] : ["before or behind it", "is there"];
+      const message = `all checkpoints that were kept are of records ${why}: nothing that was kept vouches for what ${what}`;
       findings.push({ kind: "missing", message });
     }
     return {

@@ -108,7 +108,7 @@ async function problemAt(directory: string, place: Place, oldest: number): Promi
 }
 
 function soundLine(check: Continuity, bytes: Buffer) {
-  const { record, findings } = check.check(bytes);
+  const { record, findings } = check.check(readLine(bytes));
   const [finding] = findings;
   if (finding || !record) return { problem: finding?.message ?? "not a record" };
   return { record };

@@ -5,7 +5,7 @@ import type { SavedCheckpoint } from "../proof/saved.ts";
 import type { Truncated } from "../proof/truncations.ts";
 import { startOf } from "../truncate/beginning.ts";
 import { readSeal, type SealFacts } from "../truncate/seal.ts";
-import type { Proven } from "../verify.ts";
+import type { Proven } from "../verification.ts";
 import type { Store, StoredChain, StoredRow } from "./postgres-read.ts";
 import { differingColumns } from "./postgres-row.ts";
 import { type StoreFindings, Tally } from "./store-problem.ts";
@@ -137,7 +137,7 @@ class ChainCheck {
       return;
     }
     this.#begin(line);
-    const { record, findings } = this.#continuity.check(line);
+    const { record, findings } = this.#continuity.check(readLine(line));
     for (const finding of [...findings, ...this.#proof.see(line, record)]) this.#tally.add({ chain, ...finding });
     if (!record) return;
     this.#tally.records += 1;

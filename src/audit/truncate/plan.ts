@@ -6,7 +6,7 @@ import { GatewayError } from "../../errors.ts";
 import { continuity } from "../continuity.ts";
 import { timeAt } from "../extent.ts";
 import { listSegments, readLines, segmentName } from "../files.ts";
-import type { Position } from "../line.ts";
+import { type Position, readLine } from "../line.ts";
 import { grown, leafHash, rootOf, sameTree, type Tree } from "../proof/tree.ts";
 import type { AuditRecord } from "../record.ts";
 import { type Beginning, readBeginning, readStart } from "./beginning.ts";
@@ -126,7 +126,7 @@ async function readSegment(
   let startedMs = performance.now();
   for await (const lines of readLines(join(directory, name))) {
     for (const { bytes, number: line, terminated } of lines) {
-      const { record, findings } = check.check(bytes);
+      const { record, findings } = check.check(readLine(bytes));
       const [finding] = findings;
       if (finding || !record || !terminated) {
         throw corrupt(chain, `${name}, line ${line}: ${finding?.message ?? "not a whole line"}`);
