@@ -1,5 +1,4 @@
 import type { Finding } from "../continuity.ts";
-import { readLine } from "../line.ts";
 import type { AuditRecord } from "../record.ts";
 import { startOf } from "../truncate/beginning.ts";
 import { readSeal } from "../truncate/seal.ts";
@@ -72,12 +71,6 @@ export function truncations(missing: () => number): Truncations {
       return before === undefined ? { unsealed: records } : { truncated: { records, before } };
     },
   };
-}
-
-/** Whether a chain whose first line this is has lost what was before: the proof tells whether that was by rule. */
-export function isTruncated(firstLine: Buffer): boolean {
-  const read = readLine(firstLine);
-  return read.sound && startOf(read.record) !== undefined;
 }
 
 export function notSealed(what: string): Finding {
