@@ -16,6 +16,8 @@ const NAMED_BY = {
   process: "processId",
   machine: "machineId",
 } as const;
+/** How events begin, as the log writes them, that may name what a call opened or whom it waited for, and not the call. */
+const LINKING = ['"event":"connection-closed"', '"event":"approval-'];
 export type StoryKind = "call" | "session" | "snapshot" | keyof typeof NAMED_BY;
 
 export interface Story {
@@ -51,16 +53,26 @@ export async function storyOf(directory: string, id: string): Promise<Story | un
   return undefined;
 }
 
-/** The first records of a chain that `matters` says so of; their lines have one of the texts. */
+/** The first records of a chain that `matters` says so of; their lines have one of the texts, which are few. */
 async function find(
   chainDirectory: string,
   texts: readonly string[],
   matters: (record: AuditRecord) => boolean,
 ): Promise<Entry[]> {
-  const found: Entry[] = [];
-  if (texts.length === 0) return found;
+  if (texts.length === 0) return [];
   // As JSON writes it.
-  const written = texts.map((it) => Buffer.from(JSON.stringify(it)));
+  const written = texts.map((it) => JSON.stringify(it));
+  return await firstOf(chainDirectory, written, matters);
+}
+
+/** The same of lines that have one of a few pieces of JSON: each line is searched for all of them. */
+async function firstOf(
+  chainDirectory: string,
+  pieces: readonly string[],
+  matters: (record: AuditRecord) => boolean,
+): Promise<Entry[]> {
+  const found: Entry[] = [];
+  const written = pieces.map((it) => Buffer.from(it));
   for await (const entry of readChain(chainDirectory, (line) => written.some((it) => line.includes(it)))) {
     if (matters(entry.record)) found.push(entry);
     if (found.length === MAX_RECORDS) break;
@@ -92,14 +104,15 @@ async function aroundCall(chainDirectory: string, own: readonly Entry[]): Promis
   const gateway = own[0]?.record.gateway ?? "";
   // A connection's end does not name the calls again; what a person said of one names none. (Of a call it does: a person's answer for a whole
   // session goes under one id in the records of many calls.)
-  const names = own.flatMap(({ record: { body } }) => (body.kind === "event" ? namesOf(body.facts) : []));
+  const names = new Set(own.flatMap(({ record: { body } }) => (body.kind === "event" ? namesOf(body.facts) : [])));
   const linked = ({ body }: AuditRecord) =>
     body.kind === "event" &&
     (body.event === "connection-closed" || (body.event.startsWith("approval-") && body.callId === undefined)) &&
-    namesOf(body.facts).some((it) => names.includes(it));
+    namesOf(body.facts).some((it) => names.has(it));
   const isStart = ({ body, gateway: by }: AuditRecord) =>
     body.kind === "event" && body.event === "gateway-started" && by === gateway;
-  const ends = await find(chainDirectory, names, linked);
+  // A call may have thousands of names, and a chain millions of lines: what may name them is told by the event.
+  const ends = names.size === 0 ? [] : await firstOf(chainDirectory, LINKING, linked);
   const [start] = await find(chainDirectory, ["gateway-started"], isStart);
   const around = session === undefined ? [] : await sessionAround(chainDirectory, session, own);
   return [...(start ? [start] : []), ...ends, ...around];

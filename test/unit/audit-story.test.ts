@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
 import type { EventBody, Json, RecordBody } from "../../src/audit/record.ts";
 import { storyOf } from "../../src/audit/story.ts";
@@ -117,6 +117,24 @@ test("however much a call did, how it ended is told", async () => {
   expect(head).toContain("ok after 5 ms, exit code 0");
   expect(head).toContain("and 994 more");
   expect(text).toMatch(/there is more than is told/);
+});
+
+test("however much a call did, each line of the log is searched a few times and no more", async () => {
+  const directory = join(scratch(), "audit");
+  const opened = Array.from({ length: 400 }, (_, n) =>
+    event({ connectionId: `conn-${n}`, ...TO }, "connection-opened"),
+  );
+  const closed = Array.from({ length: 400 }, (_, n) => event({ connectionId: `conn-${n}` }, "connection-closed"));
+  const bodies = [intent("call-1"), ...opened, ...closed, outcome("call-1")];
+  {
+    await using log = await openAuditLog({ directory, gateway: "gw-1" });
+    await Promise.all(bodies.map((it) => log.append(it)));
+  }
+  const searches = vi.spyOn(Buffer.prototype, "includes");
+  onTestFinished(() => searches.mockRestore());
+  const { kinds } = await toldOf(directory, "call-1");
+  expect(kinds.filter((it) => it === "connection-closed")).toHaveLength(400);
+  expect(searches.mock.calls.length).toBeLessThan(20 * bodies.length);
 });
 
 test("a call that came to nothing says so", async () => {
