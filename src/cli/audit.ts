@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError } from "commander";
 import { followLog, tailLog } from "../audit/read.ts";
 import { storyOf } from "../audit/story.ts";
+import { wholeStory } from "../audit/story-whole.ts";
 import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
 import { bodiesCommand } from "./audit-bodies.ts";
@@ -16,7 +17,7 @@ import { shipCommand } from "./audit-ship.ts";
 import { statsCommand } from "./audit-stats.ts";
 import { statusCommand } from "./audit-status.ts";
 import { auditStoreCommand } from "./audit-store.ts";
-import { storyLines } from "./audit-story.ts";
+import { MORE, storyLines } from "./audit-story.ts";
 import { jsonLine, recordLine } from "./audit-text.ts";
 import { truncateCommand } from "./audit-truncate.ts";
 import { verifyCommand } from "./audit-verify.ts";
@@ -110,7 +111,13 @@ async function show(directory: string, id: string, { json }: Options): Promise<v
       `the log has no call, session or other thing \`${printable(id, 100)}\``,
     );
   }
-  await print(json ? story.entries.map(jsonLine) : storyLines(story));
+  if (!json) {
+    await print(storyLines(story));
+    if (story.isCut) process.stderr.write(`${MORE}\n`);
+    return;
+  }
+  const onLost = () => process.stderr.write("what more ids lead to than can be remembered is left out\n");
+  for await (const entry of wholeStory(directory, story, onLost)) if (!(await print([jsonLine(entry)]))) return;
 }
 
 function parseCount(text: string): number {
