@@ -287,6 +287,10 @@ test("a directory that cannot be written is an error that says so", async () => 
 test.each([
   ["cut off", (chain: string) => truncateSync(join(chain, segments(chain).at(-1) ?? ""), 10)],
   ["a segment short", (chain: string) => rmSync(join(chain, segments(chain)[1] ?? ""))],
+  [
+    "short of its first segment, without a record of that,",
+    (chain: string) => rmSync(join(chain, segments(chain)[0] ?? "")),
+  ],
   ["another one of the same size", (chain: string) => flip(join(chain, segments(chain).at(-1) ?? ""))],
   ["gone", (chain: string) => rmSync(chain, { recursive: true })],
 ])("a log that is %s below what was indexed is indexed anew", async (_, change) => {
