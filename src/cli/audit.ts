@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from "commander";
-import { followLog, tailLog } from "../audit/read.ts";
+import { followLog, MAX_TAIL_BYTES, tailLog } from "../audit/read.ts";
 import { storyOf } from "../audit/story.ts";
 import { wholeStory } from "../audit/story-whole.ts";
 import { GatewayError } from "../errors.ts";
@@ -39,6 +39,7 @@ interface Options {
 }
 
 const MAX_LINES = 10_000;
+const TAIL_CUT = `these are of the last ${MAX_TAIL_BYTES / 1024 / 1024} MiB of each chain: \`glovebox audit query --records\` goes further back`;
 
 /** `glovebox audit`. All but `key rotate`, `truncate` and `bodies erase` read, and never change, the log; a gateway may be writing it. */
 export function auditCommand(context: AuditContext): Command {
@@ -95,8 +96,9 @@ Examples:
 
 async function tail(directory: string, { lines, follow, json }: Options): Promise<void> {
   const text = json ? jsonLine : recordLine;
-  const { entries, cursors } = await readable(directory, tailLog(directory, lines));
+  const { entries, cursors, isCut } = await readable(directory, tailLog(directory, lines));
   if (entries.length === 0 && !json) process.stderr.write("no records yet\n");
+  if (isCut) process.stderr.write(`${TAIL_CUT}\n`);
   if (!(await print(entries.map(text))) || !follow) return;
   for await (const entry of followLog(directory, cursors)) {
     if (!(await print([text(entry)]))) return;
