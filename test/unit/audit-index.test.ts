@@ -232,7 +232,7 @@ test.each([
   [
     "another version",
     (path: string) => other(path, "PRAGMA user_version = 99"),
-    /of version 99, and this is version 1/,
+    /of version 99, and this is version 2/,
   ],
   ["a link to elsewhere", link, /no regular file/],
   ["without a table", (path: string) => other(path, "DROP TABLE ended"), /not as it was made/],
@@ -410,7 +410,8 @@ test("statistics count calls once in each group that they are a part of", async 
     });
     await log.append({ ...intent("call-asked"), decision: "ask" });
     for (const host of ["a.org", "a.org", "b.org"]) await log.append(event({ host }, "connection-opened"));
-    await log.append(event({ host: "b.org" }, "connection-refused"));
+    await log.append(event({ host: "b.org", unrecordedBefore: 37 }, "connection-refused"));
+    await log.append(event({ unrecordedBefore: 2 }, "connection-refused"));
     await log.append(event({ purl: "pkg:npm/x@1.0.0" }, "package-admitted"));
     await log.append(event({ ecosystem: "npm", name: "x", version: "2.0.0" }, "package-refused"));
   }
@@ -428,6 +429,7 @@ test("statistics count calls once in each group that they are a part of", async 
       { name: "b.org", permitted: 1, refused: 1 },
     ],
     packages: [{ name: "pkg:npm/x", permitted: 1, refused: 1 }],
+    onlyCounted: 39,
   });
   expect(ask("policy").groups?.map((it) => [it.key, it.calls])).toEqual([
     ["main.cedar#exec", 11],
@@ -442,6 +444,7 @@ test("statistics count calls once in each group that they are a part of", async 
     groupCount: 0,
     hosts: [],
     packages: [],
+    onlyCounted: 0,
   });
 });
 

@@ -103,6 +103,17 @@ test("stats count calls, as a table and as JSON", async () => {
   });
 });
 
+test("stats tell of refusals that the log only counts", async () => {
+  const data = scratch();
+  {
+    await using log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-test" });
+    await log.append(event({ host: "evil.example", port: 443, unrecordedBefore: 936 }, "connection-refused"));
+    await log.append(event({ unrecordedBefore: 4 }, "connection-refused"));
+  }
+  expect(audit(data, "stats").lines.at(-1)).toBe("and 940 refusals that were only counted");
+  expect(JSON.parse(audit(data, "stats", "--json").stdout)).toMatchObject({ onlyCounted: 940 });
+});
+
 test("without a log nothing is made, and that is told; a damaged index and a damaged line are told of", async () => {
   const empty = scratch();
   expect(audit(empty, "query").stderr).toContain("has no log: is --data-dir right");
