@@ -114,13 +114,13 @@ export async function* readLinesIfAny(path: string, start = 0): AsyncGenerator<L
 
 /**
  * Where the last `count` lines of a file begin, its unterminated end not counted; at most `maxBytes` are looked at.
- * `found` is how many there are from there on.
+ * `found` is how many there are from there on, `bytes` how long they are.
  */
 export async function findLastLines(
   path: string,
   count: number,
   maxBytes: number,
-): Promise<{ offset: number; found: number }> {
+): Promise<{ offset: number; found: number; bytes: number }> {
   await using file = await openForReading(path);
   const { size } = await file.stat();
   const floor = Math.max(0, size - maxBytes);
@@ -133,12 +133,12 @@ export async function findLastLines(
     const { bytesRead } = await file.read(block, 0, block.length, from);
     const data = block.subarray(0, bytesRead);
     for (let at = data.lastIndexOf(10); at !== -1; at = at === 0 ? -1 : data.lastIndexOf(10, at - 1)) {
-      if (newlines === count) return { offset: from + at + 1, found: count };
+      if (newlines === count) return { offset: from + at + 1, found: count, bytes: size - from - at - 1 };
       newlines++;
       begin = from + at + 1;
     }
     end = from;
   }
-  if (floor === 0) return { offset: 0, found: newlines };
-  return { offset: begin, found: Math.max(0, newlines - 1) };
+  if (floor === 0) return { offset: 0, found: newlines, bytes: size };
+  return { offset: begin, found: Math.max(0, newlines - 1), bytes: size - begin };
 }

@@ -5,8 +5,8 @@ import { findLastLines, listChains, listSegments, readLinesIfAny, segmentName } 
 import { readLine } from "./line.ts";
 import type { AuditRecord } from "./record.ts";
 
-/** How far back in a chain its latest records are looked for; bytes. */
-const MAX_TAIL_BYTES = 16 * 1024 * 1024;
+/** How far back in a chain, over all its segments, its latest records are looked for. */
+export const MAX_TAIL_BYTES = 16 * 1024 * 1024;
 const FOLLOW_MS = 250;
 
 /** A sound record, and its line as it stands in the log. */
@@ -33,20 +33,31 @@ export async function* readChain(chainDirectory: string, mayMatter: (line: Buffe
   }
 }
 
-/** The latest `count` records of all chains by time, and from where on `followLog` has the next. */
-export async function tailLog(directory: string, count: number): Promise<{ entries: Entry[]; cursors: Cursors }> {
+interface Tail {
+  readonly entries: Entry[];
+  /** From where on `followLog` has the next. */
+  readonly cursors: Cursors;
+  /** A chain has more than was looked at, and may have some of the latest. */
+  readonly isCut: boolean;
+}
+
+/** The latest `count` records of all chains by time. Of each chain at most `maxBytes` are looked at, and held. */
+export async function tailLog(directory: string, count: number, maxBytes = MAX_TAIL_BYTES): Promise<Tail> {
   const cursors: Cursors = new Map();
   let entries: Entry[] = [];
+  let isCut = false;
   for (const chain of await listChains(directory)) {
     const chainDirectory = join(directory, chain);
     const own: Entry[] = [];
-    for (const cursor of await findTail(chainDirectory, count)) {
+    const tail = await findTail(chainDirectory, count, maxBytes);
+    isCut ||= tail.isCut;
+    for (const cursor of tail.starts) {
       for await (const entry of readFrom(chainDirectory, cursor)) own.push(entry);
       cursors.set(chain, cursor);
     }
     entries = merged(entries, own).slice(-count);
   }
-  return { entries, cursors };
+  return { entries, cursors, isCut };
 }
 
 /** What is written from the cursors on, in every chain and in those that are yet to be made, until `signal` aborts. */
@@ -82,24 +93,28 @@ function merged(a: readonly Entry[], b: readonly Entry[]): Entry[] {
 }
 
 /** Where the last `count` lines of a chain begin: a place in each segment that has some of them, in order. */
-async function findTail(chainDirectory: string, count: number): Promise<Cursor[]> {
+async function findTail(chainDirectory: string, count: number, maxBytes: number) {
   const starts: Cursor[] = [];
   let missing = count;
+  let bytesLeft = maxBytes;
+  let isCut = false;
   for (const segment of (await listSegments(chainDirectory)).reverse()) {
-    const tail = await lastLines(join(chainDirectory, segmentName(segment)), missing);
+    const tail = await lastLines(join(chainDirectory, segmentName(segment)), missing, bytesLeft);
     if (!tail) break;
-    const { offset, found } = tail;
+    const { offset, found, bytes } = tail;
     starts.unshift({ segment, offset });
     missing -= found;
-    if (missing <= 0 || offset > 0) break;
+    bytesLeft -= bytes;
+    isCut = missing > 0 && offset > 0;
+    if (missing <= 0 || isCut) break;
   }
-  return starts;
+  return { starts, isCut };
 }
 
 /** Undefined of a segment that was removed for its age since it was listed: then those before it were, too. */
-async function lastLines(path: string, count: number) {
+async function lastLines(path: string, count: number, maxBytes: number) {
   try {
-    return await findLastLines(path, count, MAX_TAIL_BYTES);
+    return await findLastLines(path, count, maxBytes);
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;

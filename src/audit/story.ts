@@ -4,10 +4,10 @@ import { listChains } from "./files.ts";
 import { type Entry, readChain } from "./read.ts";
 import type { AuditRecord, Json } from "./record.ts";
 
-/** More records of one story are not told. */
-const MAX_RECORDS = 1_000;
+/** More records of one story, and of what belongs to it, are not told. */
+export const MAX_RECORDS = 1_000;
 /** Of a connection, process or approval: the calls that it is part of. */
-const MAX_CALLS = 16;
+export const MAX_CALLS = 16;
 
 /** What an id can be of, and where records name it besides `callId` and `sessionId`. */
 const NAMED_BY = {
@@ -16,16 +16,28 @@ const NAMED_BY = {
   process: "processId",
   machine: "machineId",
 } as const;
+/** How events begin, as the log writes them, that may name what a call opened or whom it waited for, and not the call. */
+export const LINKING = ['"event":"connection-closed"', '"event":"approval-'];
 export type StoryKind = "call" | "session" | "snapshot" | keyof typeof NAMED_BY;
 
 export interface Story {
   readonly kind: StoryKind;
   readonly id: string;
+  /** Name of the one that has it. */
+  readonly chain: string;
   /** In the log's order; what other chains have of it last. */
   readonly entries: readonly Entry[];
-  /** There is more than is told. */
+  /** There is more than is told; `wholeStory` has it. */
   readonly isCut: boolean;
 }
+
+/** The first records that were looked for. */
+interface Found {
+  readonly entries: readonly Entry[];
+  /** There are others behind them. */
+  readonly isCut: boolean;
+}
+const NOTHING: Found = { entries: [], isCut: false };
 
 /**
  * What the log has of a call, in order: its intent and outcome, every event that names it, what became of the connections that it opened and
@@ -36,40 +48,62 @@ export interface Story {
 export async function storyOf(directory: string, id: string): Promise<Story | undefined> {
   for (const chain of await listChains(directory)) {
     const chainDirectory = join(directory, chain);
-    const own = await find(chainDirectory, [id], (record) => isOf(record, id));
+    const { entries: own, isCut } = await find(chainDirectory, [id], (record) => isOf(record, id));
     const kind = kindOf(own, id);
     if (kind === undefined) continue;
-    const isCut = own.length === MAX_RECORDS;
-    if (kind === "session") return { kind, id, entries: own, isCut };
-    const more = kind === "call" ? await aroundCall(chainDirectory, own) : await callsOf(chainDirectory, own);
+    const story = { kind, id, chain };
+    if (kind === "session") return { ...story, entries: own, isCut };
+    if (kind !== "call") {
+      const more = await callsOf(chainDirectory, own);
+      return { ...story, entries: inOrder([...own, ...more.entries]), isCut: isCut || more.isCut };
+    }
     // However much a call did, how it ended is told.
     const isEnd = ({ body }: AuditRecord) => body.kind === "outcome" && body.callId === id;
-    if (kind === "call" && isCut) more.push(...(await find(chainDirectory, [id], isEnd)));
-    const elsewhere = kind === "call" ? await deletions(directory, own) : [];
-    return { kind, id, entries: [...inOrder([...own, ...more]), ...elsewhere], isCut };
+    const end = isCut ? await find(chainDirectory, [id], isEnd) : NOTHING;
+    const all = inOrder([...own, ...end.entries]);
+    const more = await aroundCall(chainDirectory, all);
+    const elsewhere = await deletions(directory, own);
+    const entries = [...inOrder([...all, ...more.entries]), ...elsewhere];
+    return { ...story, entries, isCut: isCut || more.isCut };
   }
   return undefined;
 }
 
-/** The first records of a chain that `matters` says so of; their lines have one of the texts. */
+/** The first records of a chain that `matters` says so of; their lines have one of the texts, which are few. */
 async function find(
   chainDirectory: string,
   texts: readonly string[],
   matters: (record: AuditRecord) => boolean,
-): Promise<Entry[]> {
-  const found: Entry[] = [];
-  if (texts.length === 0) return found;
+): Promise<Found> {
   // As JSON writes it.
-  const written = texts.map((it) => Buffer.from(JSON.stringify(it)));
-  for await (const entry of readChain(chainDirectory, (line) => written.some((it) => line.includes(it)))) {
-    if (matters(entry.record)) found.push(entry);
-    if (found.length === MAX_RECORDS) break;
+  const written = texts.map((it) => JSON.stringify(it));
+  return await firstOf(chainDirectory, written, matters);
+}
+
+/** The same of lines that have one of a few pieces of JSON: each line is searched for all of them. */
+async function firstOf(
+  chainDirectory: string,
+  pieces: readonly string[],
+  matters: (record: AuditRecord) => boolean,
+): Promise<Found> {
+  const entries: Entry[] = [];
+  if (pieces.length === 0) return NOTHING;
+  for await (const entry of readChain(chainDirectory, hasOneOf(pieces))) {
+    if (!matters(entry.record)) continue;
+    if (entries.length === MAX_RECORDS) return { entries, isCut: true };
+    entries.push(entry);
   }
-  return found;
+  return { entries, isCut: false };
+}
+
+/** Whether a line has one of the pieces of JSON. */
+export function hasOneOf(pieces: readonly string[]): (line: Buffer) => boolean {
+  const written = pieces.map((it) => Buffer.from(it));
+  return (line) => written.some((it) => line.includes(it));
 }
 
 /** Whether a record is of the id by what the gateway wrote. What an agent chose, as arguments are, makes it part of no story. */
-function isOf({ body }: AuditRecord, id: string): boolean {
+export function isOf({ body }: AuditRecord, id: string): boolean {
   if (body.callId === id || body.sessionId === id) return true;
   if (body.kind === "intent") return false;
   return namesOf(body.facts).includes(id) || callsIn(body.facts).includes(id) || snapshotIn({ body }) === id;
@@ -87,53 +121,71 @@ function kindOf(own: readonly Entry[], id: string): StoryKind | undefined {
   return own.length > 0 ? "call" : undefined;
 }
 
-async function aroundCall(chainDirectory: string, own: readonly Entry[]): Promise<Entry[]> {
+async function aroundCall(chainDirectory: string, own: readonly Entry[]): Promise<Found> {
   const session = own.map(({ record }) => record.body.sessionId).find((it) => it !== undefined);
   const gateway = own[0]?.record.gateway ?? "";
   // A connection's end does not name the calls again; what a person said of one names none. (Of a call it does: a person's answer for a whole
   // session goes under one id in the records of many calls.)
-  const names = own.flatMap(({ record: { body } }) => (body.kind === "event" ? namesOf(body.facts) : []));
-  const linked = ({ body }: AuditRecord) =>
-    body.kind === "event" &&
-    (body.event === "connection-closed" || (body.event.startsWith("approval-") && body.callId === undefined)) &&
-    namesOf(body.facts).some((it) => names.includes(it));
+  const names = new Set(own.flatMap(({ record: { body } }) => (body.kind === "event" ? namesOf(body.facts) : [])));
   const isStart = ({ body, gateway: by }: AuditRecord) =>
     body.kind === "event" && body.event === "gateway-started" && by === gateway;
-  const ends = await find(chainDirectory, names, linked);
-  const [start] = await find(chainDirectory, ["gateway-started"], isStart);
-  const around = session === undefined ? [] : await sessionAround(chainDirectory, session, own);
-  return [...(start ? [start] : []), ...ends, ...around];
+  // A call may have thousands of names, and a chain millions of lines: what may name them is told by the event.
+  const linked = (record: AuditRecord) => linkedBy(record).some((it) => names.has(it));
+  const ends = names.size === 0 ? NOTHING : await firstOf(chainDirectory, LINKING, linked);
+  const start = (await find(chainDirectory, ["gateway-started"], isStart)).entries.slice(0, 1);
+  const around = session === undefined ? NOTHING : await sessionAround(chainDirectory, session, own);
+  return { entries: [...start, ...ends.entries, ...around.entries], isCut: ends.isCut || around.isCut };
 }
 
-async function sessionAround(chainDirectory: string, session: string, own: readonly Entry[]): Promise<Entry[]> {
-  const seqs = own.filter(({ record }) => record.body.kind !== "event" || record.body.callId !== undefined);
+/** What an event names that may link it to a call which it does not name; none of any other record. */
+export function linkedBy({ body }: AuditRecord): string[] {
+  if (body.kind !== "event") return [];
+  const isLinking =
+    body.event === "connection-closed" || (body.event.startsWith("approval-") && body.callId === undefined);
+  return isLinking ? namesOf(body.facts) : [];
+}
+
+async function sessionAround(chainDirectory: string, session: string, own: readonly Entry[]): Promise<Found> {
+  const seqs = own.filter(({ record }) => isByCall(record));
   const first = seqs[0]?.record.seq ?? 0;
   const last = seqs.at(-1)?.record.seq ?? 0;
   let made: Entry | undefined;
   let before: Entry | undefined;
   const during: Entry[] = [];
+  let isCut = false;
   for await (const entry of readChain(
     chainDirectory,
     (line) => line.includes(JSON.stringify(session)) && line.includes('"session-'),
   )) {
     const { body, seq } = entry.record;
     if (body.kind !== "event" || body.sessionId !== session || !body.event.startsWith("session-")) continue;
+    isCut = during.length === MAX_RECORDS;
+    if (isCut) break;
     if (seq >= first) during.push(entry);
     else before = entry;
     if (seq < first && (body.event === "session-opened" || body.event === "session-woken")) made = entry;
-    if (seq > last || during.length === MAX_RECORDS) break;
+    if (seq > last) break;
   }
-  return [made, before, ...during].filter((it) => it !== undefined);
+  return { entries: [made, before, ...during].filter((it) => it !== undefined), isCut };
 }
 
-async function callsOf(chainDirectory: string, own: readonly Entry[]): Promise<Entry[]> {
-  const named = own.flatMap(({ record: { body } }) => [
-    body.callId,
-    ...(body.kind === "intent" ? [] : callsIn(body.facts)),
-  ]);
-  const calls = [...new Set(named.filter((it) => it !== undefined))].slice(0, MAX_CALLS);
+/** Whether a record is of a call, and not merely of something that it had a part in. */
+export function isByCall({ body }: AuditRecord): boolean {
+  return body.kind !== "event" || body.callId !== undefined;
+}
+
+async function callsOf(chainDirectory: string, own: readonly Entry[]): Promise<Found> {
+  const named = [...new Set(own.flatMap(({ record }) => callsNamedBy(record)))];
+  const calls = named.slice(0, MAX_CALLS);
   const isEnd = ({ body }: AuditRecord) => body.kind !== "event" && calls.includes(body.callId);
-  return await find(chainDirectory, calls, isEnd);
+  const { entries, isCut } = await find(chainDirectory, calls, isEnd);
+  return { entries, isCut: isCut || named.length > calls.length };
+}
+
+/** The calls that a record is of, or names. */
+export function callsNamedBy({ body }: AuditRecord): string[] {
+  const named = body.kind === "intent" ? [] : callsIn(body.facts);
+  return body.callId === undefined ? named : [body.callId, ...named];
 }
 
 /**
@@ -152,7 +204,7 @@ async function deletions(directory: string, own: readonly Entry[]): Promise<Entr
     return facts["name"] === name && facts["principalId"] === principal.id;
   };
   for (const chain of await listChains(directory)) {
-    const [first] = await find(join(directory, chain), ["snapshot-deleted"], isDeletion);
+    const [first] = (await find(join(directory, chain), ["snapshot-deleted"], isDeletion)).entries;
     if (first) return [first];
   }
   return [];

@@ -4,13 +4,13 @@ import { GatewayError } from "../errors.ts";
 import { codeOf } from "../lib/error.ts";
 import { printable } from "../lib/text.ts";
 
-/** The log's content; a path that can't be read is the person's to mend, and named. */
+/** The log's content; a path that can't be read is the person's to mend, and named. What others throw, as SQLite does of an index, stays as it is. */
 export async function readable<T>(path: string, content: Promise<T>): Promise<T> {
   try {
     return await content;
   } catch (error) {
-    if (error instanceof GatewayError || !(error instanceof Error && "code" in error)) throw error;
-    const why = error.code === "ENOENT" ? "there is none" : printable(error.message);
+    if (error instanceof GatewayError || !(error instanceof Error && "syscall" in error)) throw error;
+    const why = codeOf(error) === "ENOENT" ? "there is none" : printable(error.message);
     throw new GatewayError("CONFIG_INVALID", `the audit log in \`${printable(path)}\` cannot be read: ${why}`, {
       cause: error,
     });

@@ -33,7 +33,8 @@ export function statsCommand(places: IndexPlaces): Command {
     .addHelpText(
       "after",
       `
-A call is counted by what its intent says; durations are of calls that ended by themselves. It is counted from the index, which
+A call is counted by what its intent says; durations are of calls that ended by themselves. Of refusals that
+come too fast the log has how many there were: they are counted on the last line, and under no host or package. It is counted from the index, which
 \`--rebuild\` makes anew from the log.
 
 Examples:
@@ -55,7 +56,8 @@ Examples:
     });
 }
 
-function statsLines({ all, groups, groupCount = 0, hosts, packages }: Stats, by: Grouping | undefined): string[] {
+function statsLines({ all, groups, groupCount = 0, ...stats }: Stats, by: Grouping | undefined): string[] {
+  const { hosts, packages, onlyCounted } = stats;
   const colour = pc.createColors(process.stdout.isTTY === true);
   const header = [by ?? "", "calls", "denied", "asked", "invalid", "errors", "interrupted", "median ms", "p95 ms"];
   const rows = [...(groups ?? []).map((it) => [oneLine(it.key, MAX_KEY_CHARS), ...cells(it)]), ["all", ...cells(all)]];
@@ -67,6 +69,9 @@ function statsLines({ all, groups, groupCount = 0, hosts, packages }: Stats, by:
     ...(others > 0 ? [colour.dim(`and ${others} more: --top ${Math.min(MAX_TOP, groupCount)}`)] : []),
     ...useLines(colour.bold("connections to"), hosts),
     ...useLines(colour.bold("files of packages"), packages),
+    ...(onlyCounted > 0
+      ? ["", `and ${onlyCounted} ${onlyCounted === 1 ? "refusal that was" : "refusals that were"} only counted`]
+      : []),
   ];
 }
 

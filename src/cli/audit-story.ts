@@ -2,7 +2,7 @@ import { namedIn } from "../audit/bodies/read.ts";
 import { opened } from "../audit/calls.ts";
 import type { Entry } from "../audit/read.ts";
 import type { IntentBody, RecordBody } from "../audit/record.ts";
-import type { Story } from "../audit/story.ts";
+import { MAX_CALLS, MAX_RECORDS, type Story } from "../audit/story.ts";
 import { printable } from "../lib/text.ts";
 import type { DecidingPolicy } from "../policy/decision.ts";
 import { headOf, sessionHead } from "./audit-story-head.ts";
@@ -11,14 +11,18 @@ import { colour, decisionText, endedText, oneLine, recordLine } from "./audit-te
 // Everything in a record may have been chosen by an agent: none of it reaches the terminal unfiltered.
 
 const MAX_HEAD_CHARS = 600;
+/** Of a story that is cut. */
+export const MORE = "there is more than is told: `glovebox audit show <id> --json` has all of it";
+const CUT = `this is the beginning, ${MAX_RECORDS} records or ${MAX_CALLS} calls: what is counted below is at least so much`;
 
 /** What the log has of an id, as a person would tell it: in short first, then record by record. */
 export function storyLines({ kind, id, entries, isCut }: Story): string[] {
-  const more = isCut ? ["", "there is more than is told: `glovebox audit export` has all of it"] : [];
-  const title = colour.bold(`${kind} ${oneLine(id, 60)}`);
-  if (kind === "call") return [title, ...head(headOf(id, entries)), ...told(entries), ...verdict(id, entries), ...more];
-  if (kind === "session") return [title, ...head(sessionHead(entries)), "", ...entries.map(recordLine), ...more];
-  return [title, ...head(partOf(entries)), ...told(entries), ...more];
+  const more = isCut ? ["", MORE] : [];
+  const title = [colour.bold(`${kind} ${oneLine(id, 60)}`), ...head(isCut ? [["cut", CUT]] : [])];
+  if (kind === "call")
+    return [...title, ...head(headOf(id, entries)), ...told(entries), ...verdict(id, entries), ...more];
+  if (kind === "session") return [...title, ...head(sessionHead(entries)), "", ...entries.map(recordLine), ...more];
+  return [...title, ...head(partOf(entries)), ...told(entries), ...more];
 }
 
 function head(lines: readonly [string, string][]): string[] {

@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError } from "commander";
-import { followLog, tailLog } from "../audit/read.ts";
+import { followLog, MAX_TAIL_BYTES, tailLog } from "../audit/read.ts";
 import { storyOf } from "../audit/story.ts";
+import { wholeStory } from "../audit/story-whole.ts";
 import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
 import { bodiesCommand } from "./audit-bodies.ts";
@@ -16,7 +17,7 @@ import { shipCommand } from "./audit-ship.ts";
 import { statsCommand } from "./audit-stats.ts";
 import { statusCommand } from "./audit-status.ts";
 import { auditStoreCommand } from "./audit-store.ts";
-import { storyLines } from "./audit-story.ts";
+import { MORE, storyLines } from "./audit-story.ts";
 import { jsonLine, recordLine } from "./audit-text.ts";
 import { truncateCommand } from "./audit-truncate.ts";
 import { verifyCommand } from "./audit-verify.ts";
@@ -38,6 +39,7 @@ interface Options {
 }
 
 const MAX_LINES = 10_000;
+const TAIL_CUT = `these are of the last ${MAX_TAIL_BYTES / 1024 / 1024} MiB of each chain: \`glovebox audit query --records\` goes further back`;
 
 /** `glovebox audit`. All but `key rotate`, `truncate` and `bodies erase` read, and never change, the log; a gateway may be writing it. */
 export function auditCommand(context: AuditContext): Command {
@@ -94,8 +96,9 @@ Examples:
 
 async function tail(directory: string, { lines, follow, json }: Options): Promise<void> {
   const text = json ? jsonLine : recordLine;
-  const { entries, cursors } = await readable(directory, tailLog(directory, lines));
+  const { entries, cursors, isCut } = await readable(directory, tailLog(directory, lines));
   if (entries.length === 0 && !json) process.stderr.write("no records yet\n");
+  if (isCut) process.stderr.write(`${TAIL_CUT}\n`);
   if (!(await print(entries.map(text))) || !follow) return;
   for await (const entry of followLog(directory, cursors)) {
     if (!(await print([text(entry)]))) return;
@@ -110,7 +113,13 @@ async function show(directory: string, id: string, { json }: Options): Promise<v
       `the log has no call, session or other thing \`${printable(id, 100)}\``,
     );
   }
-  await print(json ? story.entries.map(jsonLine) : storyLines(story));
+  if (!json) {
+    await print(storyLines(story));
+    if (story.isCut) process.stderr.write(`${MORE}\n`);
+    return;
+  }
+  const onLost = () => process.stderr.write("what more ids lead to than can be remembered is left out\n");
+  for await (const entry of wholeStory(directory, story, onLost)) if (!(await print([jsonLine(entry)]))) return;
 }
 
 function parseCount(text: string): number {

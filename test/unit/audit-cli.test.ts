@@ -120,6 +120,28 @@ test("tail shows the latest records of all chains, back through segments, by tim
   }
 });
 
+test("tail looks at so many bytes of a chain, over all its segments, and tells when that is not enough", async () => {
+  const directory = scratch();
+  {
+    await using log = await openAuditLog({ directory, gateway: "gw-1", segmentBytes: 1_500 });
+    for (let n = 0; n < 40; n++) await log.append(event({ n }));
+  }
+  const all = recordsOf(onlyChain(directory));
+  const bytes = (entries: readonly { text: string }[]) => entries.reduce((sum, it) => sum + it.text.length + 1, 0);
+  const whole = await tailLog(directory, 1_000);
+  expect([whole.entries.length, whole.isCut]).toEqual([all.length, false]);
+  for (const maxBytes of [100, 1_000, 4_000, 9_000]) {
+    const { entries, isCut, cursors } = await tailLog(directory, 1_000, maxBytes);
+    expect(isCut).toBe(true);
+    expect(bytes(entries)).toBeLessThanOrEqual(maxBytes);
+    expect(entries).toEqual(entries.length === 0 ? [] : whole.entries.slice(-entries.length));
+    // As many as there is room for.
+    expect(bytes(whole.entries.slice(-entries.length - 1))).toBeGreaterThan(maxBytes);
+    expect(cursors).toEqual(whole.cursors);
+  }
+  expect((await tailLog(directory, 3, 4_000)).isCut).toBe(false);
+});
+
 test("following reads each record once, over new segments and in chains that are made meanwhile", async () => {
   const directory = scratch();
   await using one = await openAuditLog({ directory, gateway: "gw-1", segmentBytes: 2_000 });

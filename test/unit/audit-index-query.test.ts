@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { catchUp } from "../../src/audit/index/catch-up.ts";
 import type { Filter } from "../../src/audit/index/filter.ts";
 import { type AuditIndex, openIndex } from "../../src/audit/index/open.ts";
@@ -157,6 +157,24 @@ test.each([
   expect(
     ask(index, { tool: hostile, principal: hostile, session: hostile, policy: hostile, package: hostile }).hits,
   ).toEqual([]);
+});
+
+test("the records that have the beginning of a word are gathered once, and not for each record that is looked at", async () => {
+  const { index } = await indexed(scratch(), [
+    intent("call-1", { argv: ["word1"] }),
+    intent("call-2", { argv: ["other"] }),
+  ]);
+  using _index = index;
+  for (const view of VIEWS) {
+    const prepared = vi.spyOn(index.database, "prepare");
+    onTestFinished(() => prepared.mockRestore());
+    expect(ask(index, { tool: "exec", text: ["wor*"] }, { view }).hits.map((it) => it.seq)).toEqual([0]);
+    const [sql = ""] = prepared.mock.calls.map(([it]) => it).filter((it) => it.includes("MATCH"));
+    prepared.mockRestore();
+    const plan = index.database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all();
+    expect(plan.map((it) => it["detail"])).toContainEqual(expect.stringMatching(/^LIST SUBQUERY/));
+    expect(JSON.stringify(plan.map((it) => it["detail"]))).not.toContain("CORRELATED");
+  }
 });
 
 test("a host is given in any spelling, and what is none is refused", async () => {

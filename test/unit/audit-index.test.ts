@@ -232,7 +232,7 @@ test.each([
   [
     "another version",
     (path: string) => other(path, "PRAGMA user_version = 99"),
-    /of version 99, and this is version 1/,
+    /of version 99, and this is version 2/,
   ],
   ["a link to elsewhere", link, /no regular file/],
   ["without a table", (path: string) => other(path, "DROP TABLE ended"), /not as it was made/],
@@ -287,6 +287,10 @@ test("a directory that cannot be written is an error that says so", async () => 
 test.each([
   ["cut off", (chain: string) => truncateSync(join(chain, segments(chain).at(-1) ?? ""), 10)],
   ["a segment short", (chain: string) => rmSync(join(chain, segments(chain)[1] ?? ""))],
+  [
+    "short of its first segment, without a record of that,",
+    (chain: string) => rmSync(join(chain, segments(chain)[0] ?? "")),
+  ],
   ["another one of the same size", (chain: string) => flip(join(chain, segments(chain).at(-1) ?? ""))],
   ["gone", (chain: string) => rmSync(chain, { recursive: true })],
 ])("a log that is %s below what was indexed is indexed anew", async (_, change) => {
@@ -406,7 +410,8 @@ test("statistics count calls once in each group that they are a part of", async 
     });
     await log.append({ ...intent("call-asked"), decision: "ask" });
     for (const host of ["a.org", "a.org", "b.org"]) await log.append(event({ host }, "connection-opened"));
-    await log.append(event({ host: "b.org" }, "connection-refused"));
+    await log.append(event({ host: "b.org", unrecordedBefore: 37 }, "connection-refused"));
+    await log.append(event({ unrecordedBefore: 2 }, "connection-refused"));
     await log.append(event({ purl: "pkg:npm/x@1.0.0" }, "package-admitted"));
     await log.append(event({ ecosystem: "npm", name: "x", version: "2.0.0" }, "package-refused"));
   }
@@ -424,6 +429,7 @@ test("statistics count calls once in each group that they are a part of", async 
       { name: "b.org", permitted: 1, refused: 1 },
     ],
     packages: [{ name: "pkg:npm/x", permitted: 1, refused: 1 }],
+    onlyCounted: 39,
   });
   expect(ask("policy").groups?.map((it) => [it.key, it.calls])).toEqual([
     ["main.cedar#exec", 11],
@@ -438,6 +444,7 @@ test("statistics count calls once in each group that they are a part of", async 
     groupCount: 0,
     hosts: [],
     packages: [],
+    onlyCounted: 0,
   });
 });
 

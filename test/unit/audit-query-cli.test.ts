@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { expect, test } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
 import { onlyChain, recordsOf, scratch } from "../support/audit.ts";
@@ -102,6 +103,17 @@ test("stats count calls, as a table and as JSON", async () => {
   });
 });
 
+test("stats tell of refusals that the log only counts", async () => {
+  const data = scratch();
+  {
+    await using log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-test" });
+    await log.append(event({ host: "evil.example", port: 443, unrecordedBefore: 936 }, "connection-refused"));
+    await log.append(event({ unrecordedBefore: 4 }, "connection-refused"));
+  }
+  expect(audit(data, "stats").lines.at(-1)).toBe("and 940 refusals that were only counted");
+  expect(JSON.parse(audit(data, "stats", "--json").stdout)).toMatchObject({ onlyCounted: 940 });
+});
+
 test("without a log nothing is made, and that is told; a damaged index and a damaged line are told of", async () => {
   const empty = scratch();
   expect(audit(empty, "query").stderr).toContain("has no log: is --data-dir right");
@@ -117,6 +129,19 @@ test("without a log nothing is made, and that is told; a damaged index and a dam
   expect(stderr).toMatch(/^the index of the audit log is made anew: it is damaged/);
   expect(stderr).toContain("1 line of the audit log is damaged and passed over: `glovebox audit verify` says where");
   expect(lines).toHaveLength(2);
+});
+
+test("damage of the index that a question comes upon is mended on the way, and the answer is whole", async () => {
+  const data = await dataDirectory();
+  const whole = audit(data, "query", "--text", "files");
+  expect(whole.lines).not.toEqual([]);
+  const database = new DatabaseSync(join(data, "audit-index", "index.sqlite"), { defensive: false });
+  database.exec("UPDATE text_data SET block = x'ffffffffffffffff' WHERE id > 10");
+  database.close();
+  const mended = audit(data, "query", "--text", "files");
+  expect([mended.status, mended.lines]).toEqual([0, whole.lines]);
+  expect(mended.stderr).toMatch(/^the index of the audit log is made anew: it is damaged \([^\n]*\)\n$/);
+  expect(audit(data, "query", "--text", "files").stderr).toBe("");
 });
 
 test("a line that was changed after it was indexed is not shown, and --rebuild makes the index anew", async () => {

@@ -1,11 +1,12 @@
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
 import type { EventBody, Json, RecordBody } from "../../src/audit/record.ts";
 import { storyOf } from "../../src/audit/story.ts";
 import { storyLines } from "../../src/cli/audit-story.ts";
-import { scratch } from "../support/audit.ts";
+import { onlyChain, recordsOf, scratch } from "../support/audit.ts";
 import { event, intent, outcome } from "../support/audit-bodies.ts";
+import { audit } from "../support/audit-command.ts";
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: colours, where the tests have a terminal
 const ANSI = /\u001b\[[0-9;]*m/g;
@@ -117,6 +118,79 @@ test("however much a call did, how it ended is told", async () => {
   expect(head).toContain("ok after 5 ms, exit code 0");
   expect(head).toContain("and 994 more");
   expect(text).toMatch(/there is more than is told/);
+});
+
+test("a story that is cut says so, and as JSON is whole", { timeout: 60_000 }, async () => {
+  const data = scratch();
+  const directory = join(data, "audit");
+  const connections = Array.from({ length: 600 }, (_, n) => [
+    event({ approvalId: `appr-${n}`, action: "connect" }, "approval-requested"),
+    event({ approvalId: `appr-${n}`, approver: "local:eve" }, "approval-given"),
+    event({ ...TO, connectionId: `conn-${n}`, approvalId: `appr-${n}` }, "connection-opened"),
+    event({ connectionId: `conn-${n}`, host: "example.org", port: 443, sentBytes: 1 }, "connection-closed"),
+  ]).flat();
+  const others = Array.from({ length: 20 }, (_, n) => [
+    of(`call-other-${n}`, "approval-given", { approvalId: "appr-all", scope: "session" }),
+    { ...intent(`call-other-${n}`), decision: n === 19 ? ("deny" as const) : ("permit" as const) },
+    outcome(`call-other-${n}`),
+  ]).flat();
+  const bodies = [
+    event({ version: "1.2.3" }, "gateway-started"),
+    event(OPENED, "session-opened"),
+    intent("call-1"),
+    ...connections,
+    event({ machineId: "mach-1" }, "session-hibernated"),
+    event({ connectionId: "conn-x", ...TO, calls: ["call-2"] }, "connection-opened"),
+    event({ connectionId: "conn-x" }, "connection-closed"),
+    outcome("call-1"),
+    event({ why: "idle" }, "session-closed"),
+    event(OPENED, "session-opened"),
+    ...others,
+  ];
+  {
+    await using log = await openAuditLog({ directory, gateway: "gw-1", segmentBytes: 100_000 });
+    await Promise.all(bodies.map((it) => log.append(it)));
+  }
+  const all = recordsOf(onlyChain(directory)).filter(({ body }) => body.kind !== "event" || body.sessionId === "ses-1");
+  const show = async (id: string, ...options: string[]) => await audit("show", id, "--data-dir", data, ...options);
+  const json = async (id: string) => {
+    const { stdout, stderr } = await show(id, "--json");
+    expect(stderr).toBe("");
+    return stdout
+      .split("\n")
+      .filter((it) => it !== "")
+      .map((it) => JSON.parse(it));
+  };
+  expect(await json("ses-1")).toEqual(all);
+  const end = all.findIndex(({ body }) => body.kind === "event" && body.event === "session-closed");
+  expect(await json("call-1")).toEqual(
+    all.slice(0, end + 1).filter(({ body }) => !JSON.stringify(body).includes("conn-x")),
+  );
+  expect(await json("appr-all")).toEqual(all.filter(({ body }) => body.callId?.startsWith("call-other-")));
+  for (const id of ["ses-1", "call-1", "appr-all"]) {
+    const { stdout, stderr } = await show(id);
+    expect(stdout.split("\n")[1]).toMatch(/^ {2}.*cut.* what is counted below is at least so much$/);
+    expect(stderr).toMatch(/^there is more than is told: .*--json/);
+  }
+  expect((await show("call-other-1")).stderr).toBe("");
+});
+
+test("however much a call did, each line of the log is searched a few times and no more", async () => {
+  const directory = join(scratch(), "audit");
+  const opened = Array.from({ length: 400 }, (_, n) =>
+    event({ connectionId: `conn-${n}`, ...TO }, "connection-opened"),
+  );
+  const closed = Array.from({ length: 400 }, (_, n) => event({ connectionId: `conn-${n}` }, "connection-closed"));
+  const bodies = [intent("call-1"), ...opened, ...closed, outcome("call-1")];
+  {
+    await using log = await openAuditLog({ directory, gateway: "gw-1" });
+    await Promise.all(bodies.map((it) => log.append(it)));
+  }
+  const searches = vi.spyOn(Buffer.prototype, "includes");
+  onTestFinished(() => searches.mockRestore());
+  const { kinds } = await toldOf(directory, "call-1");
+  expect(kinds.filter((it) => it === "connection-closed")).toHaveLength(400);
+  expect(searches.mock.calls.length).toBeLessThan(20 * bodies.length);
 });
 
 test("a call that came to nothing says so", async () => {

@@ -53,6 +53,19 @@ test("an index forgets what was removed, and is what it would be if it were made
   expect(contents(index)).toEqual(await fresh(log.directory));
 });
 
+test("an index says what is gone besides what was removed", async () => {
+  const log = await makeSignedLog(12);
+  using index = await openIndex(join(scratch(), "index.sqlite"));
+  const changed: string[] = [];
+  const catchUpNow = () => catchUp(index, log.directory, { onChanged: (it) => changed.push(it) });
+  await truncated(log, 9);
+  await catchUpNow();
+  rmSync(join(log.chain, segments(log.chain)[0] ?? ""));
+  await catchUpNow();
+  expect(changed).toEqual([basename(log.chain)]);
+  expect(contents(index)).toEqual(await fresh(log.directory));
+});
+
 test("readers begin with the first record that is there", async () => {
   const log = await makeSignedLog(12);
   await truncated(log, 3);

@@ -4,6 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import { isMissing } from "../../lib/error.ts";
 import { listChains, listSegments, readLinesIfAny, segmentName } from "../files.ts";
 import { readLine } from "../line.ts";
+import { newestSeal } from "../truncate/beginning.ts";
 import {
   BEGINNING,
   type Cursor,
@@ -103,7 +104,8 @@ async function catchUpChain(run: Run, chain: string, directory: string): Promise
     const cursor = readCursor(index, chain);
     const segments = await listSegments(directory);
     const first = firstLeft(cursor, segments);
-    if (first !== undefined) {
+    // What is gone without a record that says so was not removed for its age.
+    if (first !== undefined && (await isRemoved(directory, segments, first))) {
       await trimChain(index, chain, first, async (tookMs) => {
         await rest(options, tookMs);
         options.signal?.throwIfAborted();
@@ -209,6 +211,12 @@ function firstLeft(cursor: Cursor, segments: readonly number[]): number | undefi
   const left = segments.filter((it) => it <= cursor.segment).length;
   const isUnbroken = left === cursor.segment - first + 1;
   return isUnbroken && left < cursor.segments && cursor.segments <= cursor.segment ? first : undefined;
+}
+
+/** Whether a record that a gateway signed says that all segments before `first` were to go. */
+async function isRemoved(directory: string, segments: readonly number[], first: number): Promise<boolean> {
+  const seal = await newestSeal(directory, segments);
+  return seal !== undefined && seal.facts.segments[1] >= first - 1;
 }
 
 /** Whether the files reach to the cursor, are all there, and the last record that is indexed stands where it stood. */

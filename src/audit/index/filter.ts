@@ -90,7 +90,11 @@ function phrase(text: string): string {
     const message = `\`${printable(text, 100)}\` has no word to look for: give letters or digits`;
     throw new GatewayError("INVALID_ARGUMENTS", message);
   }
-  const isBeginning = text.endsWith("*") && WORD.test(text.at(-2) ?? "");
   const quoted = text.toWellFormed().replaceAll("\0", " ").replaceAll('"', '""');
-  return isBeginning ? `"${quoted}" *` : `"${quoted}"`;
+  return isBeginning(text) ? `"${quoted}" *` : `"${quoted}"`;
+}
+
+/** Whether the last word is any that begins so. */
+export function isBeginning(text: string): boolean {
+  return text.endsWith("*") && WORD.test(text.at(-2) ?? "");
 }

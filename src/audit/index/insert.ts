@@ -40,7 +40,7 @@ export function createInserter({ database }: AuditIndex): Inserter {
     lastId: database.prepare("SELECT max(id) AS id FROM records WHERE id >= ? AND id < ?"),
     record: database.prepare(
       `INSERT INTO records (id, chain, ordinal, segment, offset, length, seq, hash, time_ms, kind, event, call, session, principal, client, tool,
-       decision, status, code, exit_code, duration_ms, bundle, gateway) VALUES (?${", ?".repeat(22)})`,
+       decision, status, code, exit_code, duration_ms, bundle, gateway, only_counted) VALUES (?${", ?".repeat(23)})`,
     ),
     term: database.prepare("INSERT OR IGNORE INTO terms (word, id) VALUES (?, ?)"),
     ended: database.prepare("INSERT OR IGNORE INTO ended (word, id) VALUES (?, ?)"),
@@ -108,6 +108,7 @@ export function createInserter({ database }: AuditIndex): Inserter {
             one("code"),
           ],
           ...[exit === undefined ? null : Number(exit), row.durationMs ?? null, row.bundle ?? null, row.gateway],
+          row.onlyCounted ?? null,
         );
         prepared.text.run(id, row.text);
         const outcomeOf = row.kind === "outcome" && call !== null ? prepared.findOpen.get(chain, call) : undefined;

@@ -2,7 +2,7 @@ import type { SQLInputValue } from "node:sqlite";
 import { GatewayError } from "../../errors.ts";
 import { printable } from "../../lib/text.ts";
 import type { RecordBody } from "../record.ts";
-import { type Condition, conditionsOf, type Filter, matchOf } from "./filter.ts";
+import { type Condition, conditionsOf, type Filter, isBeginning, matchOf } from "./filter.ts";
 import { isOfOutcomes } from "./insert.ts";
 import { type AuditIndex, transaction } from "./open.ts";
 import type { Pointer } from "./read-back.ts";
@@ -68,7 +68,7 @@ function queryWithin(index: AuditIndex, filter: Filter, options: QueryOptions): 
       : [{ from: "records r", ids: "r.id", values: [] }];
   const checks = [
     ...wanted.filter((it) => byText || it !== rarest).map((it) => wordCheck(it, view, kinds)),
-    ...(match === undefined || byText ? [] : [textCheck(match, view)]),
+    ...(match === undefined || byText ? [] : [textCheck(match, view, filter.text?.some(isBeginning) ?? false)]),
     { sql: `r.kind IN (${kinds.join(", ")})`, values: [] },
   ];
   const direction = order === "newest" ? "DESC" : "ASC";
@@ -156,12 +156,14 @@ function wordCheck(wanted: Wanted, view: QueryOptions["view"], kinds: Kinds): Pa
   return { sql: `(${sql})`, values: tables.flatMap(() => words) };
 }
 
-function textCheck(match: string, view: QueryOptions["view"]): Part {
+function textCheck(match: string, view: QueryOptions["view"], hasBeginning: boolean): Part {
   const tables = view === "calls" ? ["text", "ended_text"] : ["text"];
-  const sql = tables
-    .map((it) => `EXISTS (SELECT 1 FROM ${it} WHERE ${it} MATCH ? AND ${it}.rowid = r.id)`)
-    .join(" OR ");
-  return { sql: `(${sql})`, values: tables.map(() => match) };
+  // The beginning of a word is put together from all words that have it: once, and not for each record. (The `+` keeps it from being what is read along.)
+  const one = (table: string) =>
+    hasBeginning
+      ? `+r.id IN (SELECT rowid FROM ${table} WHERE ${table} MATCH ?)`
+      : `EXISTS (SELECT 1 FROM ${table} WHERE ${table} MATCH ? AND ${table}.rowid = r.id)`;
+  return { sql: `(${tables.map(one).join(" OR ")})`, values: tables.map(() => match) };
 }
 
 function kindsOf({ kind, event, policy, host, package: name, text }: Filter, view: QueryOptions["view"]) {

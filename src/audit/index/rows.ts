@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { factsIn, numberIn } from "../facts.ts";
 import type { AuditRecord, RecordBody } from "../record.ts";
 import { hostTerms, packageTerms, type Term } from "./named.ts";
 import type { Field } from "./schema.ts";
@@ -16,6 +17,8 @@ export interface Row {
   readonly timeMs: number;
   readonly terms: readonly Term[];
   readonly durationMs?: number;
+  /** Refusals before this one that the log only counts: a program that tries for ever fills no disk. */
+  readonly onlyCounted?: number;
   readonly bundle?: string;
   readonly gateway: string;
   /** All text of the body, each piece once. */
@@ -25,12 +28,14 @@ export interface Row {
 /** The row of a record: of nothing else, so that the index can be made again from the log at any time. */
 export function rowOf({ time, gateway, body }: AuditRecord): Row {
   const timeMs = Date.parse(time);
+  const onlyCounted = onlyCountedBy(body);
   const terms = [...termsOf(body), ...policyTerms(body), ...hostTerms(body), ...packageTerms(body)];
   return {
     kind: body.kind,
     timeMs: Number.isNaN(timeMs) ? 0 : timeMs,
     terms: distinct(terms.map(([field, text]) => [field, wordOf(text)])),
     ...(body.kind === "outcome" && { durationMs: body.durationMs }),
+    ...(onlyCounted > 0 && { onlyCounted }),
     ...(body.kind === "intent" && { bundle: body.bundle.digest }),
     gateway,
     text: textOf(body),
@@ -66,6 +71,10 @@ function termsOf(body: RecordBody): Term[] {
 function exitTerms(facts: unknown): Term[] {
   const exitCode = isObject(facts) ? facts["exitCode"] : undefined;
   return Number.isSafeInteger(exitCode) ? [["exitCode", String(exitCode)]] : [];
+}
+
+function onlyCountedBy(body: RecordBody): number {
+  return body.kind === "event" ? (numberIn(factsIn(body.facts), "unrecordedBefore") ?? 0) : 0;
 }
 
 /** Those that determined what was decided: of a call with their layer; events name some as texts, some as calls do. */

@@ -37,6 +37,8 @@ export interface Stats {
   readonly hosts: readonly Use[];
   /** Of packages, without their versions. */
   readonly packages: readonly Use[];
+  /** Refusals besides those of hosts and packages: there were too many to be on record one by one. */
+  readonly onlyCounted: number;
 }
 
 /** What calls there were, counted. Reads every call of the time that is asked for. */
@@ -74,6 +76,7 @@ function countWithin(index: AuditIndex, { sinceMs, untilMs, by, limit }: StatsOp
     ...(by !== undefined && { groups: sorted.slice(0, limit), groupCount: sorted.length }),
     hosts: usesOf(index, "host", ["connection-opened"], ["connection-refused", "placeholder-refused"], range, limit),
     packages: usesOf(index, "purl", ["package-admitted"], ["package-refused"], range, limit),
+    onlyCounted: onlyCountedIn(index, range),
   };
 }
 
@@ -185,4 +188,10 @@ function usesOf(
     const [uses, passed] = [Number(row["uses"]), Number(row["permitted"])];
     return { name: String(row["name"]), permitted: passed, refused: uses - passed };
   });
+}
+
+function onlyCountedIn({ database }: AuditIndex, { least, end }: Range): number {
+  // `total` adds as floating point: what a damaged log says overflows nothing.
+  const sql = "SELECT total(only_counted) AS n FROM records WHERE only_counted IS NOT NULL AND id >= ? AND id < ?";
+  return Number(database.prepare(sql).get(least, end)?.["n"]);
 }
