@@ -153,6 +153,21 @@ test("a program that a person is asked about is launched, or not, by the answer"
   expect(access).toMatchObject({ class_uid: 3005, user: { uid: "local:ada" }, actor: { user: { uid: "local:eve" } } });
 });
 
+test("an answer that does not count is observed, and denies nothing", () => {
+  const answer = { ...event({ why: "invalid", approver: "local:eve" }, "approval-refused"), callId: "call-1" };
+  const given = { ...event({ approver: "local:grace" }, "approval-given"), callId: "call-1" };
+  const asked = { ...intent("call-1", argumentsOf("exec")), decision: "ask" as const };
+  const [, ignored, approved] = told([asked, answer, given]);
+  expect(ignored?.flatMap(ocsfProblems)).toEqual([]);
+  expect(ignored).toMatchObject([
+    {
+      ...{ class_uid: 3005, activity_name: "Answer", action_id: 3, disposition_id: 17, severity: "Medium" },
+      ...{ message: "an answer did not count: exec", status_detail: "invalid", actor: { user: { uid: "local:eve" } } },
+    },
+  ]);
+  expect(approved?.map((it) => it["action_id"])).toEqual([1, 1]);
+});
+
 test("a file tool is a file's activity, by its denial or by its outcome", () => {
   const write = { ...intent("call-1", { path: "/workspace/a.txt" }), tool: "writeFile" };
   const facts = { path: "/workspace/a.txt", bytes: 3, sha256: "c".repeat(64), created: true };

@@ -185,7 +185,8 @@ const CASES: Readonly<Record<string, { none?: readonly RecordBody[]; wrong?: rea
       [given({ channel: "grant" })],
     ],
   },
-  "approvals-refused": { none: [requested()] },
+  // The call that an answer which does not count is about may have been approved and run.
+  "approvals-refused": { none: [requested(), told("approval-refused", { why: "invalid" }, { callId: "call-ask" })] },
   "session-isolation": {
     none: [opened({}, { level: "shared-kernel" })],
     wrong: [

@@ -1,6 +1,6 @@
 import type { Principal } from "../../policy/request.ts";
 import { factsIn, textIn } from "../facts.ts";
-import type { AuditRecord, EventBody, IntentBody } from "../record.ts";
+import type { AuditRecord, EventBody, IntentBody, Json } from "../record.ts";
 import { type Target, targetOf } from "./tools.ts";
 
 /** Calls that run, of which the log has at most 4,096 at once, and those that people are asked about. */
@@ -85,7 +85,7 @@ export function createRecollection(): Recollection {
 }
 
 /** Whether a person's answer decides of what was asked: one that does not count leaves the question open. */
-export function settles({ event, facts }: EventBody): boolean {
+export function settles({ event, facts }: { readonly event: string; readonly facts: Json }): boolean {
   return event === "approval-given" || (event === "approval-refused" && factsIn(facts)["why"] !== "invalid");
 }
 
