@@ -203,6 +203,29 @@ test("what happens in a session is told of its machine and of whoever called in 
   expect(last?.metadata["correlation_uid"]).toBe("call-1");
 });
 
+test("calls that name sessions which were never opened make nobody forget whose a session is", () => {
+  const [started] = everyEvent().filter((it) => it.event === "session-opened");
+  const [connection] = everyEvent().filter((it) => it.event === "connection-opened");
+  if (!started || !connection) throw new Error("no such event");
+  const { principal } = intent("call-0");
+  const flood = Array.from({ length: 5_000 }, (_, n) => ({ ...intent(`call-f${n}`), sessionId: `ses-f${n}` }));
+  const named = { ...started, facts: { ...(started.facts as object), principal } as unknown as Json };
+  const stories: RecordBody[][] = [
+    [intent("call-0"), started, ...flood],
+    [started, intent("call-0"), ...flood],
+    [intent("call-0"), ...flood, named],
+  ];
+  for (const bodies of stories) {
+    const known = createRecollection();
+    // What a record is made of beside its body, its hash above all, is not looked at, and takes long.
+    const { body: _, ...rest } = record(intent("call-0"));
+    for (const body of bodies) known.note({ ...rest, body });
+    expect(known.session("ses-1")).toMatchObject({ owner: principal, machineId: "mach-1" });
+    const [told] = toOcsf(record({ ...connection, sessionId: "ses-1" }), { ...known, withRaw: false });
+    expect(told["actor"]).toMatchObject({ user: { uid: "local:ada" } });
+  }
+});
+
 test("with its raw data an event proves that it is in the log", () => {
   const [[plain], [raw]] = [told([intent("call-1")])[0] ?? [], told([intent("call-1")], true)[0] ?? []];
   const value = record(intent("call-1"), 0).hash;
