@@ -173,8 +173,9 @@ function networkFields(facts: Facts): CefFields {
     dhost: host,
     dst: address,
     dpt: port,
-    in: numberIn(facts, "receivedBytes"),
-    out: numberIn(facts, "sentBytes"),
+    // As seen from the destination: `in` is what flows from the source, which is the sandbox, to it.
+    in: numberIn(facts, "sentBytes"),
+    out: numberIn(facts, "receivedBytes"),
     request: scheme === undefined || place === undefined ? undefined : `${scheme}://${place}:${port ?? ""}`,
   };
 }
