@@ -97,7 +97,7 @@ async function gatherChain(
   let counted = 0;
   let read = 0;
   const onRecord = (record: AuditRecord) => {
-    const place = headOf(record);
+    const place = headOf(chain, record);
     read += 1;
     if (read % PROGRESS_RECORDS === 0) onProgress(chain, read);
     first ??= place;
@@ -141,6 +141,7 @@ function resultOf(read: ChainRead, see: (chain: ChainRead, tally: OpenTally) => 
   return tally.result();
 }
 
-function headOf({ chain, seq, hash, time }: AuditRecord): Head {
+/** Of the chain whose directory it was read from: one that a record names itself may be any text, in a log that does not verify. */
+function headOf(chain: string, { seq, hash, time }: AuditRecord): Head {
   return { chain, seq, hash, time };
 }

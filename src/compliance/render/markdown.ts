@@ -39,7 +39,9 @@ function contradictionLines({ contradicted, checks, log }: Report): string[] {
   return [
     "## Look at this first",
     "",
-    ...against.map((it) => `- **${STATE_WORDS.contradicted}**: ${it.looksFor} (\`${it.id}\`, ${countsOf(it.counts)})`),
+    ...against.map(
+      (it) => `- **${STATE_WORDS.contradicted}**: ${it.looksFor} (\`${it.id}\`, ${md(countsOf(it.counts))})`,
+    ),
     ...against.flatMap((it) => it.examples.map((example) => `  - ${exampleText(example)}`)),
     ...damaged.map((it) => `- ${md(it.chain)}: ${it.isWhole ? TORN : NOT_WHOLE}`),
     "",
@@ -130,7 +132,7 @@ function checkLines(check: ReportedCheck): string[] {
 
 function countText({ counts }: ReportedCheck): string {
   const text = countsOf(counts);
-  return text === "" ? "" : ` (${text})`;
+  return text === "" ? "" : ` (${md(text)})`;
 }
 
 /** The latest evidence, or the first contradiction. */
@@ -141,7 +143,7 @@ function firstExample({ state, examples }: ReportedCheck): string {
 }
 
 function exampleText(example: Example): string {
-  return `${placeOf(example)}: ${md(example.text)}`;
+  return `${md(placeOf(example))}: ${md(example.text)}`;
 }
 
 /** Text as it is, to the last line break, in a list item: a fence is closed by one that is as long, and nothing in the text is (CommonMark 4.5). */
