@@ -14,6 +14,7 @@ import { complianceCommand } from "../../src/cli/compliance.ts";
 import { CHECK_IDS, CHECKS } from "../../src/compliance/checks.ts";
 import { loadFrameworks } from "../../src/compliance/framework.ts";
 import { gather } from "../../src/compliance/gather.ts";
+import { startPolicies } from "../../src/compliance/policies.ts";
 import { htmlReport } from "../../src/compliance/render/html.ts";
 import { markdownReport } from "../../src/compliance/render/markdown.ts";
 import { needsAttention, type Report, reportOf } from "../../src/compliance/report.ts";
@@ -22,7 +23,7 @@ import { openInspectionDoor } from "../../src/session/inspection-door.ts";
 import { chains, onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
 import { makeSignedLog } from "../support/audit-signed.ts";
 import { truncated } from "../support/audit-truncate.ts";
-import { decided, inspected, opened, STARTED, STORY, told } from "../support/compliance.ts";
+import { BUNDLE, decided, inspected, opened, STARTED, STORY, told } from "../support/compliance.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const ENTRY = join(ROOT, "bin", "glovebox.js");
@@ -115,6 +116,40 @@ test("only what is on record in the time that is asked for counts", async () => 
   const all = await report(directory, { sinceMs: startMs, untilMs: startMs + 3_600_000 });
   expect(all.log.counted).toBe(all.log.records);
   expect(all.window).toEqual({ since: first?.time, until: new Date(startMs + 3_600_000).toISOString() });
+});
+
+test("a policy that came into force earlier is named, as long as nothing ended it before the time asked for", async () => {
+  const newer = told("policy-loaded", { bundle: { ...BUNDLE, version: "2.0.0" } });
+  const stopped = told("gateway-stopped", { why: "the client has gone" });
+  const chain = "chain-0000000000123456789abcdef";
+  const base = { version: 1, chain, prev: "0".repeat(64), hash: "0".repeat(64) } as const;
+  const sinceMs = Date.UTC(2026, 10, 21, 12);
+  /** Versions in force, of records a minute apart; the one that is fourth is the first of the time asked for. */
+  const inForce = (...records: readonly (readonly [gateway: string, body: RecordBody])[]) => {
+    const policies = startPolicies(sinceMs);
+    for (const [seq, [gateway, body]] of records.entries()) {
+      const atMs = sinceMs + (seq - 3) * 60_000;
+      const record = { ...base, gateway, seq, time: new Date(atMs).toISOString(), body };
+      policies.see(record, atMs >= sinceMs);
+    }
+    return policies.all().map((it) => `${it.version}${it.atBeginning ? " at the beginning" : ""}`);
+  };
+  const call = decided("call-1", "permit");
+  const [old, next] = ["gw-1", "gw-2"];
+  expect(inForce([old, STARTED], [old, newer], [old, call], [old, call])).toEqual(["2.0.0 at the beginning"]);
+  expect(inForce([old, STARTED], [old, call], [old, call], [old, newer])).toEqual(["1.0.0 at the beginning", "2.0.0"]);
+  expect(inForce([old, STARTED], [old, call])).toEqual(["1.0.0 at the beginning"]);
+  expect(inForce([old, STARTED], [old, call], [old, stopped], [next, STARTED])).toEqual(["1.0.0"]);
+  // It died without a word.
+  expect(inForce([old, STARTED], [old, call], [old, call], [next, call], [next, newer])).toEqual(["2.0.0"]);
+
+  const directory = await logOf([STARTED, call]);
+  const later = await report(directory, { sinceMs: Date.now() + 60_000 });
+  expect([later.log.counted, later.policies]).toMatchObject([0, [{ version: "1.0.0", atBeginning: true }]]);
+  for (const text of [markdownReport(later), htmlReport(later)]) {
+    expect(text).toContain(", in force when the time asked for began");
+  }
+  expect((await report(directory)).policies[0]).not.toHaveProperty("atBeginning");
 });
 
 test("nothing of a damaged chain counts as evidence, and the report says where the damage is", async () => {

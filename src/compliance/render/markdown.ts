@@ -1,6 +1,7 @@
 import type { Example } from "../check.ts";
 import type { Report, ReportedCheck, ReportedControl, ReportedFramework } from "../report.ts";
 import {
+  AT_BEGINNING,
   countsOf,
   liveOf,
   NOT_WHOLE,
@@ -74,7 +75,8 @@ function headLines(report: Report): string[] {
     "Policies in force, from the record on that names them:",
     "",
     ...policies.map(
-      (it) => `- ${it.time} ${md(`${it.name} ${it.version}`)} ${md(it.digest)} (record ${it.seq} of ${md(it.chain)})`,
+      (it) =>
+        `- ${it.time} ${md(`${it.name} ${it.version}`)} ${md(it.digest)} (record ${it.seq} of ${md(it.chain)})${it.atBeginning ? AT_BEGINNING : ""}`,
     ),
     ...(earlierPolicies > 0 ? [`- and ${earlierPolicies} earlier ones`] : []),
     ...(policies.length === 0 ? ["- none on record"] : []),
