@@ -6,10 +6,10 @@ import { printable } from "../lib/text.ts";
 import type { ChainRead, Head } from "./chain-read.ts";
 import type { Check, CheckResult } from "./check.ts";
 import { eventOf, textOf } from "./facts.ts";
-import { type PolicyInForce, policyFrom } from "./policies.ts";
+import { type PolicyInForce, startPolicies } from "./policies.ts";
 import { joined, line, type OpenTally, startTally } from "./tally.ts";
 
-/** Of policies that came into force the latest; more are counted. */
+/** Of policies that were in force the latest; more are counted. */
 const MAX_POLICIES = 100;
 /** Ours have some 300: a note that is longer is cut, and then proves nothing. */
 const MAX_NOTE_CHARS = 4_000;
@@ -62,7 +62,7 @@ export async function gather(
   const policies: PolicyInForce[] = [];
   const checkpoints: CheckpointSeen[] = [];
   for (const chain of await listChains(directory)) {
-    const found = await gatherChain(directory, chain, checks, { isMeant, onProgress });
+    const found = await gatherChain(directory, chain, checks, { sinceMs, isMeant, onProgress });
     chains.push(found.read);
     for (const [id, result] of found.results) results.get(id)?.push(result);
     if (!found.read.isWhole) continue;
@@ -83,21 +83,29 @@ async function gatherChain(
   directory: string,
   chain: string,
   checks: readonly Check[],
-  { isMeant, onProgress }: { readonly isMeant: (record: AuditRecord) => boolean; readonly onProgress: Progress },
+  {
+    sinceMs,
+    isMeant,
+    onProgress,
+  }: {
+    readonly sinceMs: number | undefined;
+    readonly isMeant: (record: AuditRecord) => boolean;
+    readonly onProgress: Progress;
+  },
 ) {
   const folds = checks.flatMap((check) => {
     if (check.of !== "records") return [];
     const tally = startTally();
     return [{ id: check.id, tally, see: check.start(tally) }];
   });
-  const policies: PolicyInForce[] = [];
+  const policies = startPolicies(sinceMs);
   let checkpoint: CheckpointSeen | undefined;
   let first: Head | undefined;
   let last: Head | undefined;
   let counted = 0;
   let read = 0;
   const onRecord = (record: AuditRecord) => {
-    const place = headOf(record);
+    const place = headOf(chain, record);
     read += 1;
     if (read % PROGRESS_RECORDS === 0) onProgress(chain, read);
     first ??= place;
@@ -108,9 +116,8 @@ async function gatherChain(
       tally.at(counts ? place : undefined);
       see(record);
     }
+    policies.see(record, counts);
     if (!counts) return;
-    const policy = policyFrom(record);
-    if (policy) policies.push(policy);
     const note = eventOf(record, "checkpoint");
     if (note) checkpoint = { ...place, note: noteText(textOf(note.facts, "note") ?? "") };
   };
@@ -126,7 +133,7 @@ async function gatherChain(
   const results = new Map<string, CheckResult>();
   if (isWhole) for (const { id, tally } of folds) results.set(id, tally.result());
   for (const check of checks) if (check.of === "chains") results.set(check.id, resultOf(whole, check.see));
-  return { read: whole, results, policies, checkpoint };
+  return { read: whole, results, policies: policies.all(), checkpoint };
 }
 
 /** A sound note (c2sp.org/signed-note) has no control character but line breaks, and is left as it is. */
@@ -141,6 +148,7 @@ function resultOf(read: ChainRead, see: (chain: ChainRead, tally: OpenTally) => 
   return tally.result();
 }
 
-function headOf({ chain, seq, hash, time }: AuditRecord): Head {
+/** Of the chain whose directory it was read from: one that a record names itself may be any text, in a log that does not verify. */
+function headOf(chain: string, { seq, hash, time }: AuditRecord): Head {
   return { chain, seq, hash, time };
 }

@@ -45,6 +45,15 @@ test("an inspection that saw less than was made is an alarm", () => {
   expect(Object.fromEntries(lines[0]?.fields ?? [])).toMatchObject({ act: "ended", msg: "it is privileged" });
 });
 
+test("an answer that does not count is no refusal of a person's", () => {
+  const answer = (why: string) => ({ ...event({ why, approver: "local:eve" }, "approval-refused"), callId: "call-1" });
+  const [, denied, invalid] = told({ ...intent("call-1"), decision: "ask" }, answer("denied"), answer("invalid"));
+  expect(denied?.header.slice(3)).toEqual(["approval-refused", "approval-refused", "5"]);
+  expect(denied?.fields.get("act")).toBe("rejected");
+  expect(invalid?.header.slice(3)).toEqual(["approval-refused.invalid", "an answer did not count", "6"]);
+  expect(Object.fromEntries(invalid?.fields ?? [])).toMatchObject({ act: "ignored", reason: "invalid", cs1: "call-1" });
+});
+
 test("an outcome is told with what its intent said", () => {
   const [, line] = told(intent("call-1"), { ...outcome("call-1", { exitCode: 7 }), status: "error", code: "TIMEOUT" });
   expect(line?.header.slice(3, 5)).toEqual(["outcome.error", "exec ended: TIMEOUT"]);
@@ -60,7 +69,9 @@ test("a connection names its host, address and bytes, a package its file and dig
     ...of("package-admitted"),
     ...of("placeholder-refused"),
   ).map((it) => Object.fromEntries(it.fields));
-  expect(closed).toMatchObject({ dhost: "example.org", dpt: "443", dst: "203.0.113.7", in: "2000", out: "100" });
+  expect(closed).toMatchObject({ dhost: "example.org", dpt: "443", dst: "203.0.113.7" });
+  // The sandbox, which is the source, sent 100 bytes.
+  expect(closed).toMatchObject({ in: "100", out: "2000" });
   expect(admitted).toMatchObject({ fname: "left-pad-1.3.0.tgz", fsize: "900", request: "pkg:npm/left-pad@1.3.0" });
   expect(alarm).toMatchObject({ act: "blocked", outcome: "failure" });
 });

@@ -153,6 +153,21 @@ test("a program that a person is asked about is launched, or not, by the answer"
   expect(access).toMatchObject({ class_uid: 3005, user: { uid: "local:ada" }, actor: { user: { uid: "local:eve" } } });
 });
 
+test("an answer that does not count is observed, and denies nothing", () => {
+  const answer = { ...event({ why: "invalid", approver: "local:eve" }, "approval-refused"), callId: "call-1" };
+  const given = { ...event({ approver: "local:grace" }, "approval-given"), callId: "call-1" };
+  const asked = { ...intent("call-1", argumentsOf("exec")), decision: "ask" as const };
+  const [, ignored, approved] = told([asked, answer, given]);
+  expect(ignored?.flatMap(ocsfProblems)).toEqual([]);
+  expect(ignored).toMatchObject([
+    {
+      ...{ class_uid: 3005, activity_name: "Answer", action_id: 3, disposition_id: 17, severity: "Medium" },
+      ...{ message: "an answer did not count: exec", status_detail: "invalid", actor: { user: { uid: "local:eve" } } },
+    },
+  ]);
+  expect(approved?.map((it) => it["action_id"])).toEqual([1, 1]);
+});
+
 test("a file tool is a file's activity, by its denial or by its outcome", () => {
   const write = { ...intent("call-1", { path: "/workspace/a.txt" }), tool: "writeFile" };
   const facts = { path: "/workspace/a.txt", bytes: 3, sha256: "c".repeat(64), created: true };
@@ -186,6 +201,29 @@ test("what happens in a session is told of its machine and of whoever called in 
   expect(last?.["device"]).toMatchObject({ uid: "ses-1", instance_uid: "mach-1", hypervisor: "qemu 9.2.0" });
   expect(last?.["actor"]).toMatchObject({ user: { uid: "local:ada" } });
   expect(last?.metadata["correlation_uid"]).toBe("call-1");
+});
+
+test("calls that name sessions which were never opened make nobody forget whose a session is", () => {
+  const [started] = everyEvent().filter((it) => it.event === "session-opened");
+  const [connection] = everyEvent().filter((it) => it.event === "connection-opened");
+  if (!started || !connection) throw new Error("no such event");
+  const { principal } = intent("call-0");
+  const flood = Array.from({ length: 5_000 }, (_, n) => ({ ...intent(`call-f${n}`), sessionId: `ses-f${n}` }));
+  const named = { ...started, facts: { ...(started.facts as object), principal } as unknown as Json };
+  const stories: RecordBody[][] = [
+    [intent("call-0"), started, ...flood],
+    [started, intent("call-0"), ...flood],
+    [intent("call-0"), ...flood, named],
+  ];
+  for (const bodies of stories) {
+    const known = createRecollection();
+    // What a record is made of beside its body, its hash above all, is not looked at, and takes long.
+    const { body: _, ...rest } = record(intent("call-0"));
+    for (const body of bodies) known.note({ ...rest, body });
+    expect(known.session("ses-1")).toMatchObject({ owner: principal, machineId: "mach-1" });
+    const [told] = toOcsf(record({ ...connection, sessionId: "ses-1" }), { ...known, withRaw: false });
+    expect(told["actor"]).toMatchObject({ user: { uid: "local:ada" } });
+  }
 });
 
 test("with its raw data an event proves that it is in the log", () => {

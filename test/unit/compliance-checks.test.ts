@@ -185,7 +185,8 @@ const CASES: Readonly<Record<string, { none?: readonly RecordBody[]; wrong?: rea
       [given({ channel: "grant" })],
     ],
   },
-  "approvals-refused": { none: [requested()] },
+  // The call that an answer which does not count is about may have been approved and run.
+  "approvals-refused": { none: [requested(), told("approval-refused", { why: "invalid" }, { callId: "call-ask" })] },
   "session-isolation": {
     none: [opened({}, { level: "shared-kernel" })],
     wrong: [
@@ -359,6 +360,14 @@ test("a policy that was replaced while calls were being decided is still a named
   const loaded = told("policy-loaded", { bundle: next });
   const bodies = [STARTED, loaded, decided("call-1", "permit"), decided("call-2", "permit", { bundle: next })];
   expect(resultOf(checkOf("policy-in-force"), bodies)).toMatchObject({ state: "found" });
+});
+
+test("a decision by a policy that was put on record earlier is evidence by itself", () => {
+  const bodies = [STARTED, decided("call-1", "permit"), decided("call-2", "deny")];
+  expect(resultOf(checkOf("policy-in-force"), bodies, (at) => at > 0)).toMatchObject({
+    ...{ state: "found", counts: { "decided by a named policy": 2 } },
+    examples: [{ seq: 1 }, { seq: 2, text: `call-2 was decided by ${BUNDLE.digest}` }],
+  });
 });
 
 test("facts of another form than this version knows break no check", () => {

@@ -1,9 +1,11 @@
 import { execFile, spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import canonicalize from "canonicalize";
 import { parse } from "parse5";
 import { expect, test } from "vitest";
+import { sealLine } from "../../src/audit/line.ts";
 import { openAuditLog } from "../../src/audit/log.ts";
 import { signedBy } from "../../src/audit/proof/note.ts";
 import { readSavedCheckpoints } from "../../src/audit/proof/saved.ts";
@@ -12,21 +14,27 @@ import { complianceCommand } from "../../src/cli/compliance.ts";
 import { CHECK_IDS, CHECKS } from "../../src/compliance/checks.ts";
 import { loadFrameworks } from "../../src/compliance/framework.ts";
 import { gather } from "../../src/compliance/gather.ts";
+import { startPolicies } from "../../src/compliance/policies.ts";
 import { htmlReport } from "../../src/compliance/render/html.ts";
 import { markdownReport } from "../../src/compliance/render/markdown.ts";
 import { needsAttention, type Report, reportOf } from "../../src/compliance/report.ts";
 import { createLog } from "../../src/log.ts";
 import { openInspectionDoor } from "../../src/session/inspection-door.ts";
-import { chains, onlyChain, recordsOf, scratch } from "../support/audit.ts";
+import { chains, onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
 import { makeSignedLog } from "../support/audit-signed.ts";
 import { truncated } from "../support/audit-truncate.ts";
-import { decided, inspected, opened, STARTED, STORY, told } from "../support/compliance.ts";
+import { BUNDLE, decided, inspected, opened, STARTED, STORY, told } from "../support/compliance.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const ENTRY = join(ROOT, "bin", "glovebox.js");
 const frameworks = await loadFrameworks(join(ROOT, "compliance"), CHECK_IDS);
 const HOSTILE =
   "<script>alert(1)</script>|`x` ](javascript:alert(1)) [a](javascript:b) <img src=x onerror=alert(1)> **b** \u001b[31m\u202e\n# h\n&amp; http://evil.example www.evil.example a@evil.example";
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: that there are none is the point
+const CONTROL = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/;
+// What shows as markup, unescaped.
+const BARE = [/<(?!https:)/, /(?<!\\)\]\(/, /\bhttp:\/\/evil/, /\bwww\.evil/, /a@evil/, /^# h/m];
 
 async function logOf(...stories: readonly (readonly RecordBody[])[]): Promise<string> {
   const directory = join(scratch(), "audit");
@@ -108,6 +116,40 @@ test("only what is on record in the time that is asked for counts", async () => 
   const all = await report(directory, { sinceMs: startMs, untilMs: startMs + 3_600_000 });
   expect(all.log.counted).toBe(all.log.records);
   expect(all.window).toEqual({ since: first?.time, until: new Date(startMs + 3_600_000).toISOString() });
+});
+
+test("a policy that came into force earlier is named, as long as nothing ended it before the time asked for", async () => {
+  const newer = told("policy-loaded", { bundle: { ...BUNDLE, version: "2.0.0" } });
+  const stopped = told("gateway-stopped", { why: "the client has gone" });
+  const chain = "chain-0000000000123456789abcdef";
+  const base = { version: 1, chain, prev: "0".repeat(64), hash: "0".repeat(64) } as const;
+  const sinceMs = Date.UTC(2026, 10, 21, 12);
+  /** Versions in force, of records a minute apart; the one that is fourth is the first of the time asked for. */
+  const inForce = (...records: readonly (readonly [gateway: string, body: RecordBody])[]) => {
+    const policies = startPolicies(sinceMs);
+    for (const [seq, [gateway, body]] of records.entries()) {
+      const atMs = sinceMs + (seq - 3) * 60_000;
+      const record = { ...base, gateway, seq, time: new Date(atMs).toISOString(), body };
+      policies.see(record, atMs >= sinceMs);
+    }
+    return policies.all().map((it) => `${it.version}${it.atBeginning ? " at the beginning" : ""}`);
+  };
+  const call = decided("call-1", "permit");
+  const [old, next] = ["gw-1", "gw-2"];
+  expect(inForce([old, STARTED], [old, newer], [old, call], [old, call])).toEqual(["2.0.0 at the beginning"]);
+  expect(inForce([old, STARTED], [old, call], [old, call], [old, newer])).toEqual(["1.0.0 at the beginning", "2.0.0"]);
+  expect(inForce([old, STARTED], [old, call])).toEqual(["1.0.0 at the beginning"]);
+  expect(inForce([old, STARTED], [old, call], [old, stopped], [next, STARTED])).toEqual(["1.0.0"]);
+  // It died without a word.
+  expect(inForce([old, STARTED], [old, call], [old, call], [next, call], [next, newer])).toEqual(["2.0.0"]);
+
+  const directory = await logOf([STARTED, call]);
+  const later = await report(directory, { sinceMs: Date.now() + 60_000 });
+  expect([later.log.counted, later.policies]).toMatchObject([0, [{ version: "1.0.0", atBeginning: true }]]);
+  for (const text of [markdownReport(later), htmlReport(later)]) {
+    expect(text).toContain(", in force when the time asked for began");
+  }
+  expect((await report(directory)).policies[0]).not.toHaveProperty("atBeginning");
 });
 
 test("nothing of a damaged chain counts as evidence, and the report says where the damage is", async () => {
@@ -229,18 +271,42 @@ test("in Markdown every character of a record that could begin markup is escaped
   expect(text).toContain(
     "&lt;script&gt;alert(1)&lt;/script&gt;\\|\\`x\\` \\](javascript:alert(1)) \\[a\\](javascript:b)",
   );
-  for (const bare of [/<(?!https:)/, /(?<!\\)\]\(/, /\bhttp:\/\/evil/, /\bwww\.evil/, /a@evil/, /^# h/m]) {
-    expect(text).not.toMatch(bare);
-  }
+  for (const bare of BARE) expect(text).not.toMatch(bare);
   const cells = text.split("\n").filter((it) => it.startsWith("| chain-"));
   expect(cells.map((it) => it.match(/(?<!\\)\|/g)?.length)).toEqual([7]);
+});
+
+test("a record that names a chain of its own choice is shown in its directory's chain", async () => {
+  const directory = await logOf(STORY);
+  const [chain = ""] = chains(directory);
+  const path = onlyChain(directory);
+  const last = recordsOf(path).at(-1);
+  const forged = sealLine(
+    { chain: HOSTILE, gateway: "gw-test", time: last?.time ?? "" },
+    { seq: last?.seq ?? 0, hash: last?.hash ?? "" },
+    canonicalize(STARTED) ?? "",
+  );
+  appendFileSync(join(path, segments(path).at(-1) ?? ""), forged.line);
+  const made = await report(directory);
+  expect(made.log).toMatchObject({ verifies: false, chains: [{ last: { chain, seq: forged.position.seq } }] });
+  expect(made.checks.flatMap((it) => it.examples).map((it) => it.chain)).toEqual([chain]);
+  for (const text of [markdownReport(made), htmlReport(made), JSON.stringify(made, null, 2)])
+    expect(text).not.toMatch(CONTROL);
+  for (const bare of BARE) expect(markdownReport(made)).not.toMatch(bare);
+});
+
+test("in Markdown the place of an example and what was counted are escaped, too", async () => {
+  const made = await report(await logOf(STORY));
+  const example = { chain: HOSTILE, seq: 1, text: "x" };
+  const checks = made.checks.map((it) => ({ ...it, counts: { [HOSTILE]: 1 }, examples: [example] }));
+  const text = markdownReport({ ...made, checks, contradicted: [checks[0]?.id ?? ""] });
+  for (const bare of BARE.slice(0, -1)) expect(text).not.toMatch(bare);
 });
 
 test("no control character, and nothing that turns the direction of text, is in any format", async () => {
   const made = await hostile();
   for (const text of [markdownReport(made), htmlReport(made), JSON.stringify(made, null, 2)]) {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: that there are none is the point
-    expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/);
+    expect(text).not.toMatch(CONTROL);
     expect(text).not.toMatch(/compliant/i);
   }
 });

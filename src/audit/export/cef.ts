@@ -4,7 +4,7 @@ import { type Facts, factsIn, numberIn, portIn, textIn, textsIn } from "../facts
 import { inspectedAs } from "../inspected.ts";
 import type { AuditRecord, EventBody, IntentBody, Json, OutcomeBody } from "../record.ts";
 import { type CefFields, cefLine } from "./cef-text.ts";
-import type { ExportContext, KnownCall } from "./recollection.ts";
+import { type ExportContext, type KnownCall, settles } from "./recollection.ts";
 import { targetOf } from "./tools.ts";
 
 /** Severities of CEF, 0 to 10: what happens all day, what was refused, what is out of order, what somebody has to look at. */
@@ -121,11 +121,15 @@ const INSPECTED = {
   unseen: { act: undefined, outcome: "failure", severity: REFUSED },
 };
 
+/** The question stays open: this is no refusal, and somebody answered who may not, or not as is asked. */
+const UNCOUNTED = { act: "ignored", outcome: "failure", severity: DISORDER };
+
 function toldEvent(body: EventBody, context: ExportContext): Told {
   const { event, facts: all, callId, sessionId } = body;
   const facts = factsIn(all);
   const inspected = inspectedAs(body);
-  const known = inspected === undefined ? ACTS[event] : INSPECTED[inspected];
+  const isUncounted = event === "approval-refused" && !settles(body);
+  const known = isUncounted ? UNCOUNTED : inspected === undefined ? ACTS[event] : INSPECTED[inspected];
   const { act, outcome, severity } = known ?? { act: undefined, outcome: undefined, severity: ORDINARY };
   const calls = textsIn(facts, "calls");
   const call = callId ?? textIn(facts, "callId") ?? calls.join(" ");
@@ -134,8 +138,8 @@ function toldEvent(body: EventBody, context: ExportContext): Told {
   const duration = numberIn(facts, "durationMs");
   const exitCode = numberIn(facts, "exitCode");
   return {
-    id: event,
-    name: event,
+    id: isUncounted ? `${event}.invalid` : event,
+    name: isUncounted ? "an answer did not count" : event,
     severity,
     fields: {
       ...{ act, outcome },
@@ -169,8 +173,9 @@ function networkFields(facts: Facts): CefFields {
     dhost: host,
     dst: address,
     dpt: port,
-    in: numberIn(facts, "receivedBytes"),
-    out: numberIn(facts, "sentBytes"),
+    // As seen from the destination: `in` is what flows from the source, which is the sandbox, to it.
+    in: numberIn(facts, "sentBytes"),
+    out: numberIn(facts, "receivedBytes"),
     request: scheme === undefined || place === undefined ? undefined : `${scheme}://${place}:${port ?? ""}`,
   };
 }

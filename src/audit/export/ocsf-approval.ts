@@ -2,9 +2,10 @@ import { factsIn, textIn } from "../facts.ts";
 import type { AuditRecord, EventBody } from "../record.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent, type Told } from "./ocsf-event.ts";
 import { actorIn, callerOf, sandboxOf, userOf } from "./ocsf-parts.ts";
+import { settles } from "./recollection.ts";
 
 // User Access Management: a person gives, for one call or for a session, what policy leaves to people. The user is who asked for it, the actor
-// who answered, the privilege the action. The class knows assigning and revoking; a question and a refusal are others.
+// who answered, the privilege the action. The class knows assigning and revoking; a question, a refusal and an answer that does not count are others.
 
 const KINDS = {
   "approval-requested": {
@@ -26,15 +27,23 @@ const KINDS = {
     ruling: { action: "Denied", disposition: "Rejected" },
     what: "not approved:",
   },
+  // The question stays open, and may still be answered with yes. Somebody answered who may not, or not as is asked: that is to be looked at.
+  uncounted: {
+    activity: "Answer",
+    severity: "Medium",
+    status: "Failure",
+    ruling: { action: "Observed", disposition: "Logged" },
+    what: "an answer did not count:",
+  },
 } as const satisfies Record<string, Pick<Told, "activity" | "severity" | "status" | "ruling"> & { what: string }>;
 
 export function approvalEvent(
   record: AuditRecord,
   body: EventBody,
-  kind: keyof typeof KINDS,
+  kind: "approval-requested" | "approval-given" | "approval-refused",
   context: OcsfContext,
 ): OcsfEvent {
-  const { what, ...told } = KINDS[kind];
+  const { what, ...told } = KINDS[kind === "approval-refused" && !settles(body) ? "uncounted" : kind];
   const facts = factsIn(body.facts);
   const { sessionId, callId } = body;
   const known = sessionId === undefined ? undefined : context.session(sessionId);

@@ -1,13 +1,16 @@
 import type { Principal } from "../../policy/request.ts";
-import { factsIn, textIn } from "../facts.ts";
-import type { AuditRecord, EventBody, IntentBody } from "../record.ts";
+import { type Facts, factsIn, textIn } from "../facts.ts";
+import type { AuditRecord, EventBody, IntentBody, Json } from "../record.ts";
 import { type Target, targetOf } from "./tools.ts";
 
 /** Calls that run, of which the log has at most 4,096 at once, and those that people are asked about. */
 const MAX_OPEN_CALLS = 8_192;
 /** Calls that have ended, whose processes and connections may go on, and those that were denied. */
 const MAX_ENDED_CALLS = 1_024;
+/** Sessions that have, or had, a sandbox: each costs whoever asks for it a machine. */
 const MAX_SESSIONS = 4_096;
+/** Sessions that calls name and that have no sandbox yet, or never will: an agent can invent them as fast as it calls. */
+const MAX_UNOPENED = 256;
 const MAX_GATEWAYS = 256;
 
 /** Of a call, what its later records do not repeat. */
@@ -19,7 +22,7 @@ export interface KnownCall extends Pick<IntentBody, "principal" | "tool" | "deci
 
 /** Of a session, what its later records do not repeat. Each part is absent until the log says it. */
 export interface KnownSession {
-  /** Who called in it first: a session's id is its owner's alone to know at first. */
+  /** Who opened it, or else who called in it first: a session's id is its owner's alone to know at first. */
   readonly owner?: Principal;
   readonly machineId?: string;
   readonly engine?: string;
@@ -53,29 +56,44 @@ export function createRecollection(): Recollection {
   const open = new Latest<KnownCall>(MAX_OPEN_CALLS);
   const ended = new Latest<KnownCall>(MAX_ENDED_CALLS);
   const sessions = new Latest<KnownSession>(MAX_SESSIONS);
+  const callers = new Latest<Principal>(MAX_UNOPENED);
   const versions = new Latest<string>(MAX_GATEWAYS);
-  const learn = (sessionId: string, known: KnownSession) =>
-    sessions.set(sessionId, { ...sessions.get(sessionId), ...known });
+  // INVARIANT: only what the gateway opened is among the sessions, so that calls which name others make it forget none.
+  const called = (sessionId: string, principal: Principal) => {
+    const known = sessions.get(sessionId);
+    if (known) sessions.set(sessionId, { owner: principal, ...known });
+    else callers.set(sessionId, callers.get(sessionId) ?? principal);
+  };
+  const happened = (sessionId: string, body: EventBody) => {
+    const known = sessions.get(sessionId);
+    const said = sandboxIn(body);
+    if (!known && !said) return;
+    const owner = known?.owner ?? said?.owner ?? callers.take(sessionId);
+    sessions.set(sessionId, { ...known, ...said, ...(owner && { owner }) });
+  };
   const end = (callId: string) => {
     const call = open.take(callId);
     if (call) ended.set(callId, call);
   };
   return {
     call: (callId) => open.get(callId) ?? ended.get(callId),
-    session: (sessionId) => sessions.get(sessionId),
+    session: (sessionId) => {
+      const owner = callers.get(sessionId);
+      return sessions.get(sessionId) ?? (owner && { owner });
+    },
     version: (gateway) => versions.get(gateway),
     note: ({ body, gateway }) => {
       switch (body.kind) {
         case "intent":
           (body.decision === "permit" || body.decision === "ask" ? open : ended).set(body.callId, knownCall(body));
-          if (body.sessionId !== undefined) learn(body.sessionId, { owner: ownerOf(sessions, body) });
+          if (body.sessionId !== undefined) called(body.sessionId, body.principal);
           return;
         case "outcome":
           end(body.callId);
           return;
         case "event": {
           if (body.callId !== undefined && body.event === "approval-refused" && settles(body)) end(body.callId);
-          if (body.sessionId !== undefined) learn(body.sessionId, machineOf(body));
+          if (body.sessionId !== undefined) happened(body.sessionId, body);
           const version = body.event === "gateway-started" ? textIn(factsIn(body.facts), "version") : undefined;
           if (version !== undefined) versions.set(gateway, version);
         }
@@ -85,7 +103,7 @@ export function createRecollection(): Recollection {
 }
 
 /** Whether a person's answer decides of what was asked: one that does not count leaves the question open. */
-export function settles({ event, facts }: EventBody): boolean {
+export function settles({ event, facts }: { readonly event: string; readonly facts: Json }): boolean {
   return event === "approval-given" || (event === "approval-refused" && factsIn(facts)["why"] !== "invalid");
 }
 
@@ -100,16 +118,14 @@ function knownCall({ principal, tool, decision, sessionId, bundle, arguments: ar
   };
 }
 
-function ownerOf(sessions: Latest<KnownSession>, { sessionId = "", principal }: IntentBody): Principal {
-  return sessions.get(sessionId)?.owner ?? principal;
-}
-
-function machineOf({ event, facts }: EventBody): KnownSession {
-  if (event !== "session-opened" && event !== "session-woken") return {};
+/** Of a session whose sandbox is there from this record on; `undefined` of another record. */
+function sandboxIn({ event, facts }: EventBody): KnownSession | undefined {
+  if (event !== "session-opened" && event !== "session-woken") return undefined;
   const all = factsIn(facts);
   const machine = factsIn(all["machine"]);
   const attestation = factsIn(all["attestation"]);
   const said = {
+    owner: principalIn(all),
     machineId: textIn(all, "machineId"),
     engine: textIn(machine, "engine"),
     engineVersion: textIn(machine, "engineVersion"),
@@ -117,6 +133,15 @@ function machineOf({ event, facts }: EventBody): KnownSession {
     kernelRelease: textIn(attestation, "kernelRelease"),
   };
   return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined));
+}
+
+/** Logs of earlier versions do not say who opened a session. */
+function principalIn(facts: Facts): Principal | undefined {
+  const principal = factsIn(facts["principal"]);
+  const id = textIn(principal, "id");
+  const client = factsIn(principal["client"]);
+  const [name, version] = [textIn(client, "name") ?? "", textIn(client, "version") ?? ""];
+  return id === undefined ? undefined : { id, client: { name, version }, transport: "stdio" };
 }
 
 /** So many at most: the one that was set longest ago goes first. */

@@ -1,3 +1,4 @@
+import { settles } from "../../audit/export/recollection.ts";
 import type { Check } from "../check.ts";
 import { codeOf, eventOf, textOf } from "../facts.ts";
 
@@ -10,6 +11,8 @@ export const approvalsRefused: Check = {
     if (eventOf(record, "approval-requested")) return tally.concerns("questions put to a person");
     const refused = eventOf(record, "approval-refused");
     if (!refused) return;
+    // The question stayed open: what became of it is in another record.
+    if (!settles(refused)) return tally.concerns("answers that did not count");
     const { facts, callId } = refused;
     const why = codeOf(facts, "why");
     const who = textOf(facts, "approver");

@@ -32,8 +32,11 @@ export const policyInForce: Check = {
       }
       if (body.kind !== "intent") return;
       if (named.size === 0 || named.size === MAX_NAMED) tally.concerns("decided before a policy was named");
-      else if (named.has(body.bundle.digest)) tally.concerns("decided by a named policy");
-      else tally.contradicts("decided by another policy", `${body.callId} was decided by ${body.bundle.digest}`);
+      else {
+        const by = `${body.callId} was decided by ${body.bundle.digest}`;
+        if (named.has(body.bundle.digest)) tally.finds("decided by a named policy", by);
+        else tally.contradicts("decided by another policy", by);
+      }
     };
   },
 };

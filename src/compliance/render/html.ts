@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import type { Example } from "../check.ts";
 import type { ControlState, Report, ReportedCheck, ReportedControl, ReportedFramework } from "../report.ts";
 import {
+  AT_BEGINNING,
   countsOf,
   liveOf,
   NOT_WHOLE,
@@ -77,7 +78,7 @@ function head(report: Report): string[] {
     problems.slice(0, 5).map((it) => html(`${chain}/${it.file}:${it.line}: ${it.message}`)),
   );
   const inForce = policies.map((it) => {
-    return `${html(it.time)} ${html(it.name)} ${html(it.version)} <code>${html(it.digest)}</code> ${place(it)}`;
+    return `${html(it.time)} ${html(it.name)} ${html(it.version)} <code>${html(it.digest)}</code> ${place(it)}${it.atBeginning ? AT_BEGINNING : ""}`;
   });
   // A line break behind the tag is no part of the text, so that one of the note's own would be lost.
   const notes = checkpoints.map((it) => `${place(it)}<pre>\n${html(it.note)}</pre>`);

@@ -1,6 +1,7 @@
 import type { Example } from "../check.ts";
 import type { Report, ReportedCheck, ReportedControl, ReportedFramework } from "../report.ts";
 import {
+  AT_BEGINNING,
   countsOf,
   liveOf,
   NOT_WHOLE,
@@ -39,7 +40,9 @@ function contradictionLines({ contradicted, checks, log }: Report): string[] {
   return [
     "## Look at this first",
     "",
-    ...against.map((it) => `- **${STATE_WORDS.contradicted}**: ${it.looksFor} (\`${it.id}\`, ${countsOf(it.counts)})`),
+    ...against.map(
+      (it) => `- **${STATE_WORDS.contradicted}**: ${it.looksFor} (\`${it.id}\`, ${md(countsOf(it.counts))})`,
+    ),
     ...against.flatMap((it) => it.examples.map((example) => `  - ${exampleText(example)}`)),
     ...damaged.map((it) => `- ${md(it.chain)}: ${it.isWhole ? TORN : NOT_WHOLE}`),
     "",
@@ -72,7 +75,8 @@ function headLines(report: Report): string[] {
     "Policies in force, from the record on that names them:",
     "",
     ...policies.map(
-      (it) => `- ${it.time} ${md(`${it.name} ${it.version}`)} ${md(it.digest)} (record ${it.seq} of ${md(it.chain)})`,
+      (it) =>
+        `- ${it.time} ${md(`${it.name} ${it.version}`)} ${md(it.digest)} (record ${it.seq} of ${md(it.chain)})${it.atBeginning ? AT_BEGINNING : ""}`,
     ),
     ...(earlierPolicies > 0 ? [`- and ${earlierPolicies} earlier ones`] : []),
     ...(policies.length === 0 ? ["- none on record"] : []),
@@ -130,7 +134,7 @@ function checkLines(check: ReportedCheck): string[] {
 
 function countText({ counts }: ReportedCheck): string {
   const text = countsOf(counts);
-  return text === "" ? "" : ` (${text})`;
+  return text === "" ? "" : ` (${md(text)})`;
 }
 
 /** The latest evidence, or the first contradiction. */
@@ -141,7 +145,7 @@ function firstExample({ state, examples }: ReportedCheck): string {
 }
 
 function exampleText(example: Example): string {
-  return `${placeOf(example)}: ${md(example.text)}`;
+  return `${md(placeOf(example))}: ${md(example.text)}`;
 }
 
 /** Text as it is, to the last line break, in a list item: a fence is closed by one that is as long, and nothing in the text is (CommonMark 4.5). */

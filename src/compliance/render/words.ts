@@ -30,6 +30,9 @@ export function verifiedOf({ isWhole, problemCount, truncated }: ChainRead): str
   return `${verified}; ${truncated.records} records from before ${truncated.before} are gone, removed by rule`;
 }
 
+/** Behind a policy that came into force before the time asked for. */
+export const AT_BEGINNING = ", in force when the time asked for began";
+
 /** Where an example is in the log. */
 export function placeOf({ chain, seq, time }: Example): string {
   const record = seq === undefined ? "" : `record ${seq} of `;
