@@ -1,6 +1,7 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
+import type { LoggingContext } from "./cli/audit-logging.ts";
 import type { Configured } from "./cli/policy-context.ts";
 import { loadConfig, PACKAGE_ROOT, VERSION } from "./config.ts";
 import { GatewayError } from "./errors.ts";
@@ -59,17 +60,14 @@ async function configured(): Promise<Configured> {
   };
 }
 
-async function audit(): Promise<Command> {
-  const [{ auditCommand }, { sinkPorts }, { createKnownSecrets }, { tunnelThrough }] = await Promise.all([
-    import("./cli/audit.ts"),
+/** Receivers of the log, and what they are opened with. */
+async function logging(): Promise<Pick<LoggingContext, "sinks" | "ports">> {
+  const [{ sinkPorts }, { createKnownSecrets }, { tunnelThrough }] = await Promise.all([
     import("./central-logging.ts"),
     import("./egress/hide.ts"),
     import("./egress/upstream-proxy.ts"),
   ]);
-  return auditCommand({
-    version: VERSION,
-    directory: (dataDir) => config(dataDir).auditDirectory,
-    dataDirectory: (dataDir) => config(dataDir).dataDirectory,
+  return {
     sinks: async (file) => {
       const [{ loadSettings }, { settings }] = await Promise.all([import("./settings.ts"), configured()]);
       return (await loadSettings(settings(file === undefined ? {} : { config: file }))).sinks;
@@ -79,6 +77,16 @@ async function audit(): Promise<Command> {
       const through = upstreamProxy === undefined ? undefined : tunnelThrough(new URL(upstreamProxy), authorities);
       return sinkPorts({ authorities, upstreamProxy: through, known: createKnownSecrets(), ending: signal });
     },
+  };
+}
+
+async function audit(): Promise<Command> {
+  const { auditCommand } = await import("./cli/audit.ts");
+  return auditCommand({
+    version: VERSION,
+    directory: (dataDir) => config(dataDir).auditDirectory,
+    dataDirectory: (dataDir) => config(dataDir).dataDirectory,
+    ...(await logging()),
     indexFile: (dataDir) => config(dataDir).auditIndexFile,
     keyFile: (dataDir) => config(dataDir).auditKeyFile,
   });
@@ -124,7 +132,13 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   doctor: async () => {
     const [{ doctorCommand }, { fetch }] = await Promise.all([import("./cli/doctor.ts"), configured()]);
     const { secretProblem } = await import("./egress/secret-probe.ts");
-    return doctorCommand({ config, load: async () => ({ ...(await load()), secretProblem }), fetch });
+    const { sinks, ports } = await logging();
+    return doctorCommand({
+      config,
+      load: async () => ({ ...(await load()), secretProblem }),
+      fetch,
+      logging: { sinks: () => sinks(undefined), ports, secretProblem },
+    });
   },
   install: async () => (await import("./cli/install.ts")).installCommand(install),
   uninstall: async () => (await import("./cli/install.ts")).uninstallCommand(install),

@@ -41,7 +41,7 @@ export function bodiesCommand(context: BodiesContext): Command {
       `
 With \`audit.bodies: encrypted\` in its profile.yaml, policy has gateways keep the arguments and the result of every call that is decided, without the
 secrets that are known, in bodies/ of the data directory. Each session and day has a key of its own, in keys/bodies/. The log has the digests of the
-encrypted files: erasing a key makes its bodies unreadable, and leaves the log as it is. docs/audit.md says more.
+encrypted files: erasing a key makes its bodies unreadable, and leaves the log as it is. docs/audit-bodies.md says more.
 
 Examples:
   $ glovebox audit bodies show call-0mwplkhc8c2b36263ab4f8dbd

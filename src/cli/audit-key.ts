@@ -1,6 +1,7 @@
+import { mkdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { Command } from "commander";
-import { readSigningKey } from "../audit/proof/keys.ts";
+import { openSigningKey, readSigningKey } from "../audit/proof/keys.ts";
 import { rotateKey } from "../audit/proof/rotate.ts";
 import { GatewayError } from "../errors.ts";
 import { isMissing } from "../lib/error.ts";
@@ -8,6 +9,7 @@ import { newId } from "../lib/id.ts";
 import { logIn, print } from "./audit-io.ts";
 
 interface KeyContext {
+  readonly dataDirectory: (dataDir: string | undefined) => string;
   readonly directory: (dataDir: string | undefined) => string;
   readonly keyFile: (dataDir: string | undefined) => string;
 }
@@ -15,10 +17,11 @@ interface KeyContext {
 interface Options {
   readonly dataDir?: string;
   readonly json?: boolean;
+  readonly make?: boolean;
 }
 
 /** `glovebox audit key show|rotate`: the key by which the log of a data directory is signed. */
-export function keyCommand({ directory, keyFile }: KeyContext): Command {
+export function keyCommand({ dataDirectory, directory, keyFile }: KeyContext): Command {
   const command = new Command("key")
     .description("the key that signs the log: show its public half, or replace it")
     .addHelpText(
@@ -29,6 +32,7 @@ that belongs into a file which others keep: \`glovebox audit verify --help\` sho
 
 Examples:
   $ glovebox audit key show
+  $ glovebox audit key show --make    on a computer where no gateway has run yet: as the user whose gateways will
   $ glovebox audit key rotate      with no gateway running; the old key signs that the new one follows`,
     );
   const dataDir = ["--data-dir <dir>", "where the log and its key are kept (env GLOVEBOX_DATA_DIR)"] as const;
@@ -36,8 +40,13 @@ Examples:
     .command("show")
     .description("print the verifier key: a line for the file of keys")
     .option(...dataDir)
+    .option("--make", "make it where there is none, as a gateway does at its first start")
     .option("--json", "print it as JSON")
-    .action((options: Options) => show(keyFile(options.dataDir), options));
+    .action(async (options: Options) => {
+      // As a gateway makes it: machines run as users that have to get through it.
+      if (options.make) await mkdir(dataDirectory(options.dataDir), { recursive: true, mode: 0o711 });
+      await show(keyFile(options.dataDir), options);
+    });
   command
     .command("rotate")
     .description("make a new key in place of the old one, and have every chain record it")
@@ -47,10 +56,11 @@ Examples:
   return command;
 }
 
-async function show(keyFile: string, { json }: Options): Promise<void> {
-  const { verifier } = await readSigningKey(keyFile).catch((cause: unknown) => {
+async function show(keyFile: string, { json, make }: Options): Promise<void> {
+  const key = make ? openSigningKey(keyFile, hostname()) : readSigningKey(keyFile);
+  const { verifier } = await key.catch((cause: unknown) => {
     if (!isMissing(cause)) throw cause;
-    const message = "there is no key yet: a gateway makes it at its first start";
+    const message = "there is no key yet: a gateway makes it at its first start, or `audit key show --make` does";
     throw new GatewayError("CONFIG_INVALID", message, { cause });
   });
   const { name, id, line } = verifier;

@@ -1,7 +1,7 @@
 import type { Extent } from "../audit/extent.ts";
 import type { SinkState, SinkStatus } from "../audit/ship/status.ts";
 
-const STATES = ["current", "behind", "failing", "stopped"] as const satisfies readonly SinkState[];
+const STATES = ["current", "unreached", "behind", "failing", "stopped"] as const satisfies readonly SinkState[];
 
 interface Sample {
   readonly labels?: Readonly<Record<string, string>>;

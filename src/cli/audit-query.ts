@@ -33,6 +33,7 @@ export function queryCommand(places: IndexPlaces): Command {
     .option("--until <time>", "before then", moment)
     .option("--principal <id>", "who called, e.g. local:ada")
     .option("--client <name>", "by which MCP client")
+    .option("--gateway <id>", "which gateway wrote it: one start of Glovebox, on one computer")
     .option("--session <id>", "in which session")
     .option("--call <id>", "of one call, as results, errors and this command name it")
     .option("--tool <name>", "e.g. exec")
@@ -111,10 +112,11 @@ function csvLine(cells: readonly Cell[]): string {
 function filterOf({ since, until, ...options }: Options): Filter {
   const { principal, client, session, call, tool, decision, status, code, exitCode, event, policy, host, text } =
     options;
-  const { kind, package: name } = options;
+  const { kind, gateway, package: name } = options;
   const given = {
     principal,
     client,
+    gateway,
     session,
     call,
     tool,

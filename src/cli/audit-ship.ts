@@ -8,6 +8,7 @@ import { openSink } from "../audit/sinks/open.ts";
 import type { SinkSettings } from "../audit/sinks/settings.ts";
 import { GatewayError } from "../errors.ts";
 import { type LoggingContext, meantSinks } from "./audit-logging.ts";
+import { UNREACHED } from "./audit-status.ts";
 import { oneLine } from "./audit-text.ts";
 
 interface Options {
@@ -64,7 +65,8 @@ async function ship(context: LoggingContext, { dataDir, once: isOnce = false, ..
   for (const { settings, directory } of jobs) {
     const { state, delivered, lag, lastError, pid } = await statusOf(settings.name, { ...places, directory });
     const who = pid === undefined ? "" : `; process ${pid} ships to it`;
-    const why = lastError && state === "failing" ? `: ${oneLine(lastError.message, 500)}` : "";
+    const problem = lastError && state === "failing" ? `: ${oneLine(lastError.message, 500)}` : "";
+    const why = state === "unreached" ? `: ${UNREACHED}` : problem;
     say(`${settings.name}: ${state}, ${delivered} records confirmed, ${lag.records} not yet${who}${why}`);
     const isBehind = lag.records > 0 || lag.seconds === null;
     const isLeft = state === "failing" || state === "stopped" || (isOnce && isBehind && pid === undefined);

@@ -16,7 +16,16 @@ interface Options {
 }
 
 const colour = pc.createColors(process.stdout.isTTY === true && pc.isColorSupported);
-const COLOURS = { current: colour.green, behind: colour.yellow, failing: colour.red, stopped: colour.red } as const;
+const COLOURS = {
+  current: colour.green,
+  unreached: colour.yellow,
+  behind: colour.yellow,
+  failing: colour.red,
+  stopped: colour.red,
+} as const;
+
+export const UNREACHED =
+  "nothing was ever confirmed, so nobody knows whether it can be reached: `glovebox doctor` tries it";
 
 /** `glovebox audit status`: how large the log is, and how far it has been shipped. */
 export function statusCommand(context: LoggingContext): Command {
@@ -29,7 +38,8 @@ export function statusCommand(context: LoggingContext): Command {
     .addHelpText(
       "after",
       `
-A sink is \`current\`, \`behind\` (records wait to be shipped), \`failing\` (it is tried again) or \`stopped\` (a chain of the log is damaged).
+A sink is \`current\`, \`unreached\` (it never confirmed anything, and nothing waits: \`glovebox doctor\` tries it), \`behind\` (records wait to be
+shipped), \`failing\` (it is tried again) or \`stopped\` (a chain of the log is damaged).
 The lag is measured in the log, so it is right also when no gateway runs; where that is damaged, its age is unknown (in JSON \`null\`). docs/logging.md says how sinks are set up.
 
 Examples:
@@ -84,6 +94,7 @@ function sinkLines({
     "",
     `${colour.bold(name)} ${oneLine(target ?? "(never reached)", 200)}: ${COLOURS[state](state)}${behind}`,
     `  ${counted(delivered, "record")} confirmed${lastSuccess === undefined ? "" : `, the last at ${lastSuccess}`}; ${who}`,
+    ...(state === "unreached" ? [`  ${UNREACHED}`] : []),
   ];
   if (lastError) {
     const row = lastError.failures > 0 ? `, ${lastError.failures} in a row` : ", and it succeeded since";

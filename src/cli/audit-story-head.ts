@@ -50,7 +50,7 @@ export function sessionHead(story: readonly Entry[]): [label: string, text: stri
 function whoOf({ principal, sessionId }: IntentBody): string {
   const { name, version } = principal.client;
   const session = sessionId === undefined ? "" : `, session ${sessionId}`;
-  return `${principal.id} through ${name} ${version}${session}`;
+  return `${principal.id} through ${name} ${version} over ${principal.transport}${session}`;
 }
 
 function decisionOf({ decision, policies, problems }: IntentBody, callId: string, bodies: readonly Body[]): string {
@@ -150,11 +150,13 @@ function gatewayOf(story: readonly Entry[], intent: IntentBody | undefined): str
   const facts = start?.record.body.kind === "event" ? factsIn(start.record.body.facts) : {};
   const version = textIn(facts, "version");
   const user = textIn(facts, "user");
+  const host = textIn(facts, "host");
   const policy = intent && `policy ${intent.bundle.name} ${intent.bundle.version} ${intent.bundle.digest}`;
   const parts = [
     ...(gateway === undefined ? [] : [gateway]),
     ...(version === undefined ? [] : [`Glovebox ${version}`]),
     ...(user === undefined ? [] : [`run by ${user}`]),
+    ...(host === undefined ? [] : [`on ${host}`]),
     ...(policy === undefined ? [] : [policy]),
   ];
   return parts.length === 0 ? undefined : parts.join(", ");

@@ -88,12 +88,13 @@ function headline(body: Entry["record"]["body"]): string {
   }
 }
 
-function intentLines({ principal, sessionId, policies, problems, bundle, shadow, ...intent }: IntentBody): string[] {
+function intentLines(body: IntentBody): string[] {
+  const { principal, sessionId, policies, problems, bundle, shadow } = body;
   const { name, version } = principal.client;
   const session = sessionId === undefined ? "" : `, session ${oneLine(sessionId, 60)}`;
   return [
     `  by ${oneLine(principal.id, 100)} through ${oneLine(`${name} ${version}`, 100)}${session}`,
-    ...indented(intent.arguments),
+    ...indented(body.arguments),
     ...policies.map((it) => `  ${policyText(it)}`),
     ...(shadow ?? []).flatMap(({ would, policies: due, problems: wrong }) => [
       ...due.map((it) => `  would ${would}, in shadow mode: ${policyText(it)}`),
@@ -101,7 +102,17 @@ function intentLines({ principal, sessionId, policies, problems, bundle, shadow,
     ]),
     ...problems.map((problem) => `  problem: ${oneLine(problem, 2_000)}`),
     colour.dim(`  policy ${oneLine(`${bundle.name} ${bundle.version} ${bundle.digest}`, 300)}`),
+    ...clientLines(body),
   ];
+}
+
+/** By what the client knows the call, in its own words. */
+function clientLines({ requestId, trace }: IntentBody): string[] {
+  return [
+    ...(requestId === undefined ? [] : [`  the client's request ${oneLine(requestId, 200)}`]),
+    ...(trace === undefined ? [] : [`  the client's traceparent ${oneLine(trace.traceparent, 200)}`]),
+    ...(trace?.tracestate === undefined ? [] : [`  the client's tracestate ${oneLine(trace.tracestate, 1_024)}`]),
+  ].map((it) => colour.dim(it));
 }
 
 function policyText({ id, effect, reason, layer }: DecidingPolicy): string {

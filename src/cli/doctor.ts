@@ -14,12 +14,14 @@ import type { FetchLayer } from "../policy/fetch-layer.ts";
 import type { LoadPorts } from "../policy/load.ts";
 import { loadPolicy } from "../policy/load-policy.ts";
 import { loadSettings } from "../settings.ts";
+import { examineSinks, type SinkChecks } from "./doctor-sinks.ts";
 
 export interface DoctorContext {
   /** What bundles are loaded with. */
   readonly load: () => Promise<LoadPorts>;
   readonly config: () => Config;
   readonly fetch: (dataDirectory: string) => FetchLayer;
+  readonly logging: SinkChecks;
 }
 
 export interface Finding {
@@ -30,7 +32,8 @@ export interface Finding {
   readonly fix?: string;
 }
 
-type Check = (config: Config, context: DoctorContext) => Finding | Promise<Finding>;
+type Findings = Finding | readonly Finding[];
+type Check = (config: Config, context: DoctorContext) => Findings | Promise<Findings>;
 
 const MIB = 1024 ** 2;
 const MIN_FREE_BYTES = 4 * 1024 * MIB;
@@ -44,13 +47,25 @@ const TOOLS = {
   unshare: "util-linux",
 };
 
-const CHECKS: readonly Check[] = [node, qemu, acceleration, memory, disk, buildTools, image, policy, audit, state];
+const CHECKS: readonly Check[] = [
+  node,
+  qemu,
+  acceleration,
+  memory,
+  disk,
+  buildTools,
+  image,
+  policy,
+  audit,
+  sinks,
+  state,
+];
 
 /** `glovebox doctor`. */
 export function doctorCommand(context: DoctorContext): Command {
   return new Command("doctor")
     .description(
-      "check everything that sandboxes need; each problem comes with its fix, exit code 1 when one is serious",
+      "check everything that sandboxes and receivers of the log need; each problem comes with its fix, exit code 1 when one is serious",
     )
     .option("--json", "print the findings as JSON")
     .action(async ({ json }: { json?: boolean }) => {
@@ -64,7 +79,7 @@ export function doctorCommand(context: DoctorContext): Command {
 export async function examine(context: DoctorContext): Promise<Finding[]> {
   const config = context.config();
   const findings: Finding[] = [];
-  for (const check of CHECKS) findings.push(await check(config, context));
+  for (const check of CHECKS) findings.push(...[await check(config, context)].flat());
   return findings;
 }
 
@@ -190,6 +205,10 @@ async function audit({ auditDirectory }: Config): Promise<Finding> {
   const { problemCount, records } = await verifyLog(auditDirectory);
   if (problemCount === 0) return { name, status: "ok", detail: `${records} records, whole` };
   return { name, status: "fail", detail: `${problemCount} problems`, fix: "glovebox audit verify" };
+}
+
+async function sinks(_config: Config, { logging }: DoctorContext): Promise<Finding[]> {
+  return await examineSinks(logging);
 }
 
 function state({ stateDirectory }: Config): Finding {

@@ -121,6 +121,7 @@ export const filters: fc.Arbitrary<Filter> = fc
   .record({
     principal: one("local:ada", "local:nobody"),
     client: one("client-1"),
+    gateway: one("gw-1", "gw-2", "gw-9"),
     session: one("ses-1", "ses-9"),
     call: one(...CALLS),
     tool: one("exec", "shell", "' OR 1=1 --"),
@@ -209,6 +210,7 @@ const HAS = {
   untilMs: ({ time }: AuditRecord, ms: number) => Date.parse(time) < ms,
   principal: ({ body }: AuditRecord, id: string) => body.kind === "intent" && body.principal.id === id,
   client: ({ body }: AuditRecord, name: string) => body.kind === "intent" && body.principal.client.name === name,
+  gateway: (record: AuditRecord, id: string) => record.gateway === id,
   session: ({ body }: AuditRecord, id: string) => body.sessionId === id,
   call: ({ body }: AuditRecord, id: string) =>
     body.callId === id || (body.kind === "event" && list(body.facts, "calls").includes(id)),

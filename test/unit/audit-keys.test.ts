@@ -324,6 +324,21 @@ test("[G33] at the command line: keys, checkpoints, proofs, and verification wit
   expect([none.status, none.stderr]).toEqual([1, expect.stringContaining("a gateway makes it at its first start")]);
 });
 
+test("a key that is made before the first gateway starts is the one that it signs with", async () => {
+  const data = join(scratch(), "data");
+  const made = await audit("key", "show", "--make", "--data-dir", data);
+  expect([made.status, made.stderr]).toEqual([0, ""]);
+  const keyFile = join(data, "keys", "audit.key");
+  expect([data, dirname(keyFile), keyFile].map((it) => statSync(it).mode & 0o777)).toEqual([
+    0o711 & ~process.umask(),
+    0o700,
+    0o600,
+  ]);
+  expect((await openSigner(keyFile)).key.line).toBe(made.stdout.trimEnd());
+  expect(await audit("key", "show", "--make", "--data-dir", data)).toEqual(made);
+  expect(await audit("key", "show", "--data-dir", data)).toEqual(made);
+});
+
 test("of the data directory's own log `audit verify` misses what was cut off its end, and a chain that is gone", async () => {
   const log = await makeSignedLog();
   const signed = join(log.data, "keys", "signed", basename(log.chain));

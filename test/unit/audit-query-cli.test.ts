@@ -59,6 +59,17 @@ test("as JSON, a call's records are the log's own, and records are its lines", a
   expect(lines.join("")).not.toContain("\u001b");
 });
 
+test("with --gateway there is what that gateway wrote, and nothing of another", async () => {
+  const data = await dataDirectory();
+  {
+    await using log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-other" });
+    await log.append(intent("call-4"));
+  }
+  expect(audit(data, "query", "--gateway", "gw-other").lines).toEqual([expect.stringContaining(" call-4 permit ")]);
+  expect(audit(data, "query", "--gateway", "gw-test", "--tool", "exec").lines).toHaveLength(2);
+  expect(audit(data, "query", "--gateway", "gw-nobody").stderr).toBe("nothing was found\n");
+});
+
 test("a spreadsheet finds no formula and no control character in what an agent chose", async () => {
   const data = await dataDirectory();
   const { stdout, lines } = audit(data, "query", "--csv");

@@ -45,7 +45,7 @@ const TO = { host: "example.org", port: 443, policies: ["net.cedar#docs"], calls
 /** A call that a person allowed, with all that can belong to one, among others that it has nothing to do with. */
 function whole(): RecordBody[] {
   return [
-    event({ version: "1.2.3", pid: 1, user: "ada" }, "gateway-started"),
+    event({ version: "1.2.3", pid: 1, user: "ada", host: "laptop" }, "gateway-started"),
     event(OPENED, "session-opened"),
     event({ machineId: "mach-1" }, "session-hibernated"),
     { ...intent("call-1"), decision: "ask" },
@@ -94,15 +94,28 @@ test("a call's story has its approvals, what went out and came in, its sandbox a
   expect(text).not.toContain("other.org");
   expect(head.split("\n")).toEqual([
     "call call-1",
-    "  who       local:ada through test 1.0.0, session ses-1",
+    "  who       local:ada through test 1.0.0 over stdio, session ses-1",
     '  what      exec {"argv":["true"]}',
     "  decision  ask by main.cedar#exec (programs may run); then allowed for the session by local:eve through terminal",
     "  ended     ok after 70 ms, exit code 3",
     "  out       to example.org:443: 7 bytes sent, 900 received; refused: evil.org:443",
     "  in        packages pkg:npm/left-pad@1.3.0; refused: evil@6.6.6",
     "  sandbox   machine mach-1, qemu 9.2.0, isolation microvm, acceleration kvm, template start, kernel 6.12.0, boot boot-1",
-    `  gateway   gw-1, Glovebox 1.2.3, run by ada, policy default 1.0.0 sha256:${"a".repeat(64)}`,
+    `  gateway   gw-1, Glovebox 1.2.3, run by ada, on laptop, policy default 1.0.0 sha256:${"a".repeat(64)}`,
   ]);
+});
+
+test("a call is told with the names that the client has for it", async () => {
+  const trace = { traceparent: `00-${"a".repeat(32)}-${"b".repeat(16)}-01`, tracestate: "vendor=1" };
+  const directory = await written({ ...intent("call-1"), requestId: "17", trace }, intent("call-2"));
+  expect((await toldOf(directory, "call-1")).text.split("\n")).toEqual(
+    expect.arrayContaining([
+      "  the client's request 17",
+      `  the client's traceparent ${trace.traceparent}`,
+      "  the client's tracestate vendor=1",
+    ]),
+  );
+  expect((await toldOf(directory, "call-2")).text).not.toContain("the client's");
 });
 
 test("however much a call did, how it ended is told", async () => {
@@ -272,7 +285,7 @@ test("nothing of a story acts on a terminal", async () => {
   const bad = "\u001b[2J\u009b1m\u202e\r";
   const directory = await written(
     event({ ...OPENED, machineId: bad, machine: { engine: bad, warning: bad } }, "session-opened"),
-    { ...intent("call-1", { argv: [bad] }), tool: bad, problems: [bad], decision: "ask" },
+    { ...intent("call-1", { argv: [bad] }), tool: bad, problems: [bad], requestId: bad, decision: "ask" },
     of("call-1", "approval-given", { approvalId: bad, approver: bad, channel: bad, scope: bad }),
     event({ ...TO, connectionId: bad, host: bad }, "connection-opened"),
     event({ name: bad, version: bad, calls: ["call-1"], purl: bad }, "package-admitted"),

@@ -61,6 +61,25 @@ test("ship --once ships all there is, and status says how far it came", async ()
   }
 });
 
+test("a sink that never confirmed anything is not said to be current", async () => {
+  const { data, audit } = await stand();
+  mkdirSync(data.auditDirectory);
+  const shipped = await audit("ship", "--once");
+  expect([shipped.status, shipped.stderr]).toEqual([
+    0,
+    expect.stringContaining("central: unreached, 0 records confirmed, 0 not yet: nothing was ever confirmed"),
+  ]);
+  const status = await audit("status");
+  expect([status.status, status.stdout]).toEqual([
+    0,
+    expect.stringMatching(
+      /\ncentral localhost:\d+: unreached\n.*\n {2}nothing was ever confirmed, .*`glovebox doctor`/,
+    ),
+  ]);
+  expect(JSON.parse((await audit("status", "--json")).stdout)).toMatchObject({ sinks: [{ state: "unreached" }] });
+  expect((await audit("status", "--prometheus")).stdout).toContain('{sink="central",state="unreached"} 1\n');
+});
+
 test("where the log can't say how far behind a sink is, the status says that it is unknown", async () => {
   const { data, audit } = await stand();
   await writeRecords(data.auditDirectory, 4);

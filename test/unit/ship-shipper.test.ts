@@ -349,7 +349,7 @@ test("a chain that was removed while its delivery failed fails no more", async (
     await shipper.ended;
     expect(kept).toHaveLength(shipped);
     const state =
-      shipped === 0 ? { state: "current", lag: { seconds: 0 } } : { state: "stopped", lag: { seconds: null } };
+      shipped === 0 ? { state: "unreached", lag: { seconds: 0 } } : { state: "stopped", lag: { seconds: null } };
     expect(await central(data)).toMatchObject(state);
   }
 });

@@ -14,6 +14,8 @@ export interface Filter {
   readonly principal?: string;
   /** The MCP client's name. */
   readonly client?: string;
+  /** Of the gateway that wrote the record. */
+  readonly gateway?: string;
   readonly session?: string;
   readonly call?: string;
   readonly tool?: string;

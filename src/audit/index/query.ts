@@ -69,6 +69,8 @@ function queryWithin(index: AuditIndex, filter: Filter, options: QueryOptions): 
   const checks = [
     ...wanted.filter((it) => byText || it !== rarest).map((it) => wordCheck(it, view, kinds)),
     ...(match === undefined || byText ? [] : [textCheck(match, view, filter.text?.some(isBeginning) ?? false)]),
+    // Every record has one, so there is no list of each: what the rest of the question leaves is looked at one by one.
+    ...(filter.gateway === undefined ? [] : [{ sql: "r.gateway = ?", values: [filter.gateway] }]),
     { sql: `r.kind IN (${kinds.join(", ")})`, values: [] },
   ];
   const direction = order === "newest" ? "DESC" : "ASC";

@@ -31,7 +31,7 @@ const reportSchema = z.strictObject({
 /** What the process that ships says of itself. */
 export type Report = z.infer<typeof reportSchema>;
 
-export type SinkState = "current" | "behind" | "failing" | "stopped";
+export type SinkState = "current" | "unreached" | "behind" | "failing" | "stopped";
 
 export interface SinkStatus {
   readonly name: string;
@@ -39,7 +39,8 @@ export interface SinkStatus {
   readonly target: string | undefined;
   /**
    * `stopped`: of a chain at least nothing more can be shipped until a person has looked at it. `failing`: the last delivery failed, and it is
-   * tried again. `behind`: there are records that were not confirmed. `current`: there are none.
+   * tried again. `behind`: there are records that were not confirmed. `current`: there are none. `unreached`: there are none either, and
+   * nothing was ever confirmed, so that nobody knows whether the receiver can be reached.
    */
   readonly state: SinkState;
   /** `seconds` is null where it is not known: records of a chain at least are damaged or gone, and may be missing in the other two. */
@@ -71,12 +72,15 @@ export async function statusOf(
   const { target, lastSuccess, lastError, failures = 0, stopped = [], notes = [] } = report ?? {};
   const damaged =
     found === "damaged" ? ["its cursor is damaged: everything will be shipped again, with the same ids"] : [];
+  const delivered = [...cursor.values()].reduce((sum, { seq }) => sum + seq + 1, 0);
+  const isBehind = records > 0 || isUnknown;
+  const isConfirmed = delivered > 0 || lastSuccess !== undefined;
   return {
     name,
     target,
-    state: stateOf({ isBehind: records > 0 || isUnknown, failures, stopped: stopped.length }),
+    state: stateOf({ isBehind, isConfirmed, failures, stopped: stopped.length }),
     lag: { records, bytes, seconds: isUnknown ? null : seconds },
-    delivered: [...cursor.values()].reduce((sum, { seq }) => sum + seq + 1, 0),
+    delivered,
     lastSuccess,
     lastError: lastError && { ...lastError, failures },
     stopped,
@@ -85,10 +89,18 @@ export async function statusOf(
   };
 }
 
-function stateOf({ isBehind, failures, stopped }: { isBehind: boolean; failures: number; stopped: number }): SinkState {
+interface Standing {
+  readonly isBehind: boolean;
+  readonly isConfirmed: boolean;
+  readonly failures: number;
+  readonly stopped: number;
+}
+
+function stateOf({ isBehind, isConfirmed, failures, stopped }: Standing): SinkState {
   if (stopped > 0) return "stopped";
   if (failures > 0) return "failing";
-  return isBehind ? "behind" : "current";
+  if (isBehind) return "behind";
+  return isConfirmed ? "current" : "unreached";
 }
 
 /** What can't be read is no reason to say nothing: it is written anew within a second of the next change. */
