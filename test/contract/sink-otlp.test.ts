@@ -382,6 +382,18 @@ test("calls that were refused, failed or interrupted are spans that say so", asy
   ]);
 });
 
+test("that central logging has failed is a warning, and that it goes on is none", async () => {
+  const weaker = event({ state: "inspected", weaker: ["it is privileged"] }, "session-inspected");
+  const entries = await logOf([
+    ...[event({}, "logging-failed"), event({}, "logging-recovered"), event({}, "log-recovered"), weaker],
+    event({ state: "unseen" }, "session-inspected"),
+    event({ state: "inspected", weaker: [] }, "session-inspected"),
+  ]);
+  await using sink = await openSink();
+  await ship(sink, entries);
+  expect(receiver.logs.map((it) => it.severity)).toEqual(["WARN", "INFO", "WARN", "ERROR", "WARN", "INFO"]);
+});
+
 test("after a restart a call that was open before is the same span, of what its outcome says", async () => {
   const entries = await logOf([
     { ...intent("call-1"), trace },

@@ -65,9 +65,13 @@ test("what was refused, failed or lost is a warning", () => {
   const severityOf = (body: RecordBody) => parseSyslog(syslogMessages(entryOf(body), origin)[0] ?? "").priority % 8;
   expect(severityOf({ ...intent("call-1"), decision: "deny" })).toBe(4);
   expect(severityOf({ ...outcome("call-1"), status: "interrupted" })).toBe(4);
-  expect(severityOf(event({}, "placeholder-refused"))).toBe(4);
-  expect(severityOf(event({}, "session-opened"))).toBe(6);
+  expect(severityOf({ ...outcome("call-1"), status: "error" })).toBe(4);
   expect(severityOf(outcome("call-1"))).toBe(6);
+  expect(EVENTS.filter((name) => severityOf(event({}, name)) === 4).toSorted()).toEqual([
+    ...["approval-refused", "connection-refused", "log-recovered", "logging-failed", "package-refused"],
+    ...["placeholder-refused", "policy-rejected", "session-lost", "session-refused", "skill-refused"],
+  ]);
+  for (const name of EVENTS) expect([4, 6]).toContain(severityOf(event({}, name)));
 });
 
 test("every event's name is a message id", () => {

@@ -112,6 +112,8 @@ const ACTS: Partial<Record<EventBody["event"], { readonly act: string; readonly 
     "session-lost": { act: "lost", outcome: "failure", severity: DISORDER },
     "policy-rejected": { act: "rejected", outcome: "failure", severity: DISORDER },
     "skill-refused": { act: "refused", outcome: "failure", severity: DISORDER },
+    "logging-failed": { act: "failed", outcome: "failure", severity: DISORDER },
+    "logging-recovered": { act: "recovered", outcome: "success", severity: ORDINARY },
     "log-recovered": { act: "recovered", outcome: "success", severity: DISORDER },
   };
 
