@@ -1,26 +1,13 @@
 import type { Attributes, HrTime } from "@opentelemetry/api";
 import { type Resource, resourceFromAttributes } from "@opentelemetry/resources";
-import { printable } from "../../lib/text.ts";
 import type { IntentBody } from "../record.ts";
+import { label, labels } from "./label.ts";
 import type { RecordOf } from "./otlp-calls.ts";
 
 /*
  * Names are those of OpenTelemetry's conventions for MCP and GenAI (github.com/open-telemetry/semantic-conventions-genai, docs/gen-ai/mcp.md),
  * which are not stable yet; what they have no name for begins with `glovebox.`.
  */
-
-/** An attribute is for finding a record; what is longer, or more, is in its body. */
-const MAX_CHARS = 256;
-const MAX_LISTED = 32;
-
-/** One line, without control characters: an agent may have chosen it. */
-export function label(text: string): string {
-  return printable(text, MAX_CHARS).replaceAll(/[\n\t]/g, " ");
-}
-
-export function labels(texts: readonly string[]): string[] {
-  return texts.slice(0, MAX_LISTED).map(label);
-}
 
 /** Of an attempt to use a tool. */
 export const OF_TOOL_CALL: Attributes = { "mcp.method.name": "tools/call", "gen_ai.operation.name": "execute_tool" };

@@ -5,7 +5,8 @@ import { inspectedAs } from "../inspected.ts";
 import type { Entry } from "../read.ts";
 import type { AuditRecord, EventBody } from "../record.ts";
 import { wantsAttention } from "./attention.ts";
-import { hrTime, intentAttributes, label, labels, OF_TOOL_CALL } from "./otlp-attributes.ts";
+import { label, labels } from "./label.ts";
+import { hrTime, intentAttributes, OF_TOOL_CALL } from "./otlp-attributes.ts";
 import { callsOf, type RecordOf } from "./otlp-calls.ts";
 
 /**
