@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { readLine } from "../../src/audit/line.ts";
@@ -143,7 +144,8 @@ test("a record has the facts by which it is found, and the gateway that wrote it
   expect(opened?.attributes).toMatchObject({ "glovebox.call.ids": ["call-0"], "server.address": "example.com" });
   expect(ended?.attributes).toMatchObject({ "glovebox.status": "ok", "glovebox.duration_ms": 5 });
   const resource = { "service.name": "hands", "service.instance.id": "gw-1", "deployment.environment.name": "test" };
-  for (const it of [...receiver.logs, ...receiver.spans]) expect(it.resource).toEqual(resource);
+  const onHost = { ...resource, "host.name": hostname() };
+  for (const it of [...receiver.logs, ...receiver.spans]) expect(it.resource).toEqual(onHost);
 });
 
 test("nothing is lost when the receiver is away in the middle, and comes back", async () => {

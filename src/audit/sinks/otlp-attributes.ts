@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import type { Attributes, HrTime } from "@opentelemetry/api";
 import { type Resource, resourceFromAttributes } from "@opentelemetry/resources";
 import type { IntentBody } from "../record.ts";
@@ -32,9 +33,13 @@ export function intentAttributes({ body, gateway }: RecordOf<IntentBody>): Attri
   };
 }
 
-/** The gateway process that wrote a record, whoever sends it. */
+/** The gateway process that wrote a record, whoever sends it: on this computer, on which the log is. */
 export function resourceOf(gateway: string, attributes: Readonly<Record<string, string>>): Resource {
-  return resourceFromAttributes({ "service.name": "glovebox", ...attributes, "service.instance.id": gateway });
+  return resourceFromAttributes({
+    ...{ "service.name": "glovebox", "host.name": hostname() },
+    ...attributes,
+    "service.instance.id": gateway,
+  });
 }
 
 /** @param ms since 1970; of a time that is none, 0 */
