@@ -266,7 +266,8 @@ test.each([
   ["seconds", "7", 7_000, 7_000],
   ["a date", () => new Date(Date.now() + 60_000).toUTCString(), 30_000, 60_000],
   ["a date that is past", new Date(0).toUTCString(), 0, 0],
-  ["years", "4000000000", 3_600_000, 3_600_000],
+  ["an hour, of which shipping keeps to five minutes", "3600", 3_600_000, 3_600_000],
+  ["years", "4000000000", 4_000_000_000_000, 4_000_000_000_000],
   ["words", "soon", undefined, undefined],
 ])("how long to leave the receiver alone is handed on: %s", async (_what, value, least, most) => {
   const entries = await logOf(calls(1));
