@@ -1,5 +1,5 @@
-import { factsIn } from "./facts.ts";
-import type { EventBody, IntentBody, RecordBody } from "./record.ts";
+import { settles } from "./calls.ts";
+import type { IntentBody, RecordBody } from "./record.ts";
 import { isPlaceholder } from "./redact-text.ts";
 
 /** Calls that are remembered: as many as can be open at once. */
@@ -46,15 +46,10 @@ export function createCallMemory() {
     /** Forgets a call with its last record. */
     seen: (body: RecordBody): void => {
       const isLast =
-        body.kind === "outcome" || (body.kind === "event" && body.event === "approval-refused" && !isInvalid(body));
+        body.kind === "outcome" || (body.kind === "event" && body.event === "approval-refused" && settles(body));
       if (isLast && body.callId !== undefined) calls.delete(body.callId);
     },
   };
-}
-
-/** An answer that does not count ends nothing. */
-function isInvalid({ facts }: EventBody): boolean {
-  return factsIn(facts)["why"] === "invalid";
 }
 
 /** Collects texts below the members that are meant; answers whether there are such members. */

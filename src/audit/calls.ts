@@ -1,4 +1,5 @@
-import type { Json, OutcomeBody, RecordBody } from "./record.ts";
+import { factsIn } from "./facts.ts";
+import type { EventBody, Json, OutcomeBody, RecordBody } from "./record.ts";
 
 /** What is known of a call besides its id, for its outcome. */
 export type CallContext = Pick<OutcomeBody, "sessionId" | "machineId" | "trace">;
@@ -7,6 +8,11 @@ export type CallContext = Pick<OutcomeBody, "sessionId" | "machineId" | "trace">
 export function opened(body: RecordBody): string | undefined {
   if (body.kind === "intent") return body.decision === "permit" ? body.callId : undefined;
   return body.kind === "event" && body.event === "approval-given" ? body.callId : undefined;
+}
+
+/** Whether a person's answer decides of what was asked: one that does not count leaves the question open. */
+export function settles({ event, facts }: Pick<EventBody, "event" | "facts">): boolean {
+  return event === "approval-given" || (event === "approval-refused" && factsIn(facts)["why"] !== "invalid");
 }
 
 /**

@@ -83,6 +83,12 @@ export function prometheusText(log: Extent, sinks: readonly SinkStatus[]): strin
       each((it) => seconds(it.lastSuccess)),
     ),
     ...metric(
+      "sink_last_error_timestamp_seconds",
+      "gauge",
+      "When shipping to the sink last failed, whether or not it succeeded since.",
+      each((it) => seconds(it.lastError?.time)),
+    ),
+    ...metric(
       "sink_state",
       "gauge",
       "1 for the state that the sink is in.",

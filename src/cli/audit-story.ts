@@ -1,5 +1,5 @@
 import { namedIn } from "../audit/bodies/read.ts";
-import { opened } from "../audit/calls.ts";
+import { opened, settles } from "../audit/calls.ts";
 import type { Entry } from "../audit/read.ts";
 import type { IntentBody, RecordBody } from "../audit/record.ts";
 import { MAX_CALLS, MAX_RECORDS, type Story } from "../audit/story.ts";
@@ -72,7 +72,7 @@ function verdict(callId: string, story: readonly Entry[]): string[] {
       ? []
       : ["", "no outcome yet: it is running, or its gateway died and the next start will record it as interrupted"];
   if (!intent) return [];
-  const refused = bodies.some((it) => it.kind === "event" && it.event === "approval-refused");
+  const refused = bodies.some((it) => it.kind === "event" && it.event === "approval-refused" && settles(it));
   const waits = intent.decision === "ask" && !refused;
   return ["", waits ? "nothing was executed: a person is asked, or was when the gateway died" : "nothing was executed"];
 }

@@ -1,16 +1,22 @@
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import type { ServerResponse } from "node:http";
+import { hostname } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { Webhook } from "standardwebhooks";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { readChain } from "../../src/audit/read.ts";
+import type { RecordBody } from "../../src/audit/record.ts";
+import { elasticsearchShape } from "../../src/audit/sinks/elasticsearch.ts";
 import { openSink } from "../../src/audit/sinks/open.ts";
 import { sinkSchema } from "../../src/audit/sinks/settings.ts";
 import type { Batch } from "../../src/audit/sinks/sink.ts";
 import { createSessionAuthority, type SessionAuthority } from "../../src/egress/session-authority.ts";
 import { WEBHOOK_SECRET } from "../support/approvals.ts";
 import { onlyChain, scratch } from "../support/audit.ts";
+import { event, intent, outcome } from "../support/audit-bodies.ts";
+import { anyBody, record } from "../support/audit-records.ts";
 import { openHttpsReceiver, SPEECH } from "../support/https-receiver.ts";
 import { logged, spawnShipper, testData, testPorts, until, writeRecords } from "../support/shipping.ts";
 
@@ -293,6 +299,75 @@ test("Elasticsearch gets documents by their ids, and has to answer for each", as
   ]) {
     await expect((await answer(body)).deliver()).rejects.toThrow("without saying what became of each record");
   }
+});
+
+/** What stands under `glovebox` of a document, besides what each has, and the name of its computer. */
+function documentOf(body: RecordBody) {
+  const shape = elasticsearchShape(new URL("https://search.example.com/"), { index: "glovebox" });
+  const it = record(body);
+  const [, document = ""] = shape.body({ chain: it.chain, entries: [{ record: it, text: "{}" }] }).split("\n");
+  const { glovebox, host } = JSON.parse(document);
+  const { chain, seq, gateway, prev, hash, kind, ...fields } = glovebox;
+  expect({ chain, seq, gateway, prev, hash, kind, host }).toEqual({
+    ...{ chain: it.chain, seq: it.seq, gateway: it.gateway, prev: it.prev, hash: it.hash, kind: body.kind },
+    host: { hostname: hostname() },
+  });
+  return fields;
+}
+
+test("a document is found by its call, its connection and package, its person and its computer", () => {
+  expect(documentOf(intent("call-1"))).toEqual({
+    ...{ sessionId: "ses-1", callId: "call-1", tool: "exec", decision: "permit", principal: "local:ada" },
+    ...{ clientName: "test", clientVersion: "1.0.0", policies: ["main.cedar#exec"] },
+  });
+  expect(documentOf({ ...outcome("call-1", { exitCode: 7 }), status: "error", code: "TIMEOUT" })).toEqual({
+    ...{ sessionId: "ses-1", callId: "call-1", status: "error", code: "TIMEOUT", duration_ms: 5, exitCode: 7 },
+  });
+  const reached = { host: "example.com", policies: ["net.cedar#docs"], calls: ["call-1", "call-2"] };
+  expect(documentOf(event({ ...reached, connectionId: "conn-1", approvalId: "a-1" }, "connection-opened"))).toEqual({
+    ...{ sessionId: "ses-1", event: "connection-opened", host: "example.com", connectionId: "conn-1" },
+    ...{ approvalId: "a-1", calls: ["call-1", "call-2"], policies: ["net.cedar#docs"] },
+  });
+  expect(documentOf(event({ purl: "pkg:npm/x@1.0.0", calls: ["call-1"] }, "package-admitted"))).toMatchObject({
+    ...{ purl: "pkg:npm/x@1.0.0", calls: ["call-1"] },
+  });
+  expect(documentOf(event({ callId: "call-1", exitCode: 1 }, "process-ended"))).toMatchObject({
+    ...{ callId: "call-1", exitCode: 1 },
+  });
+});
+
+test("what an agent chooses makes no field that an index takes for something else, and none that is too long", () => {
+  const dated = ["2026-01-01", "2026-01", "2026/01/01\t+0000", "2026/01/01 10:00:00 Z", "2026-01-01T10:00Z"];
+  for (const text of dated) {
+    const { principal, ...rest } = intent(text);
+    const client = { name: text, version: text };
+    const body = { ...rest, tool: text, sessionId: text, principal: { ...principal, client }, policies: [] };
+    expect(documentOf(body)).toEqual({ decision: "permit", principal: "local:ada" });
+    expect(documentOf(event({ host: text, calls: [text, "call-1"] }))).toMatchObject({ calls: ["call-1"] });
+    expect(documentOf(event({ host: text }))).toEqual({ sessionId: "ses-1", event: "process-ended" });
+  }
+  expect(documentOf({ ...intent("call-1"), sessionId: "2026-01-01.example" }).sessionId).toBe("2026-01-01.example");
+  const lists = ["calls", "policies"];
+  const numbers = ["duration_ms", "exitCode"];
+  const texts = [
+    ...["sessionId", "callId", "tool", "decision", "principal", "clientName", "clientVersion", "status", "code"],
+    ...["event", "host", "connectionId", "purl", "approvalId"],
+  ];
+  const crowd = event({ calls: Array.from({ length: 1_000 }, (_, n) => `call-${n}`), host: "x".repeat(5_000) });
+  fc.assert(
+    fc.property(anyBody, (body) => {
+      for (const [name, value] of Object.entries(documentOf(body))) {
+        expect([...lists, ...numbers, ...texts]).toContain(name);
+        const isNumber = typeof value === "number" || value === null;
+        expect(isNumber).toBe(numbers.includes(name));
+        expect(Array.isArray(value)).toBe(lists.includes(name));
+        expect(JSON.stringify(value).length).toBeLessThan(256 * 1_800);
+        for (const text of [value].flat()) if (!isNumber) expect(String(text).length).toBeLessThan(300);
+        if (Array.isArray(value)) expect(value.length).toBeLessThanOrEqual(256);
+      }
+    }),
+    { numRuns: 300, examples: [[crowd]] },
+  );
 });
 
 test("a user and a password are for who has no tokens", async () => {

@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { readLine } from "../../src/audit/line.ts";
@@ -143,7 +144,8 @@ test("a record has the facts by which it is found, and the gateway that wrote it
   expect(opened?.attributes).toMatchObject({ "glovebox.call.ids": ["call-0"], "server.address": "example.com" });
   expect(ended?.attributes).toMatchObject({ "glovebox.status": "ok", "glovebox.duration_ms": 5 });
   const resource = { "service.name": "hands", "service.instance.id": "gw-1", "deployment.environment.name": "test" };
-  for (const it of [...receiver.logs, ...receiver.spans]) expect(it.resource).toEqual(resource);
+  const onHost = { ...resource, "host.name": hostname() };
+  for (const it of [...receiver.logs, ...receiver.spans]) expect(it.resource).toEqual(onHost);
 });
 
 test("nothing is lost when the receiver is away in the middle, and comes back", async () => {
@@ -264,7 +266,8 @@ test.each([
   ["seconds", "7", 7_000, 7_000],
   ["a date", () => new Date(Date.now() + 60_000).toUTCString(), 30_000, 60_000],
   ["a date that is past", new Date(0).toUTCString(), 0, 0],
-  ["years", "4000000000", 3_600_000, 3_600_000],
+  ["an hour, of which shipping keeps to five minutes", "3600", 3_600_000, 3_600_000],
+  ["years", "4000000000", 4_000_000_000_000, 4_000_000_000_000],
   ["words", "soon", undefined, undefined],
 ])("how long to leave the receiver alone is handed on: %s", async (_what, value, least, most) => {
   const entries = await logOf(calls(1));
@@ -380,6 +383,18 @@ test("calls that were refused, failed or interrupted are spans that say so", asy
   expect(receiver.logs.map((it) => it.severity)).toEqual([
     ...["WARN", "WARN", "INFO", "WARN", "WARN", "INFO", "INFO", "INFO", "INFO", "ERROR", "INFO", "ERROR"],
   ]);
+});
+
+test("that central logging has failed is a warning, and that it goes on is none", async () => {
+  const weaker = event({ state: "inspected", weaker: ["it is privileged"] }, "session-inspected");
+  const entries = await logOf([
+    ...[event({}, "logging-failed"), event({}, "logging-recovered"), event({}, "log-recovered"), weaker],
+    event({ state: "unseen" }, "session-inspected"),
+    event({ state: "inspected", weaker: [] }, "session-inspected"),
+  ]);
+  await using sink = await openSink();
+  await ship(sink, entries);
+  expect(receiver.logs.map((it) => it.severity)).toEqual(["WARN", "INFO", "WARN", "ERROR", "WARN", "INFO"]);
 });
 
 test("after a restart a call that was open before is the same span, of what its outcome says", async () => {

@@ -251,6 +251,7 @@ describe.skipIf(!installed)("verifying and querying a central store in PostgreSQ
     // Of yesterday, so that what asks for today has nothing to read there.
     const begin = Date.parse(`${new Date().toISOString().slice(0, 10)}T00:00:00Z`) - 86_400_000;
     const add = (body: RecordBody) => chain.add(body, new Date(begin + chain.entries.length * 5_000).toISOString());
+    add(event({ host: "laptop-7", user: "ada" }, "gateway-started"));
     for (let n = 0; n < 3_000; n++) {
       const sessionId = `ses-${n}`;
       const call = intent(`call-${n}`, { argv: ["echo", `word${n}`] });
@@ -279,8 +280,14 @@ describe.skipIf(!installed)("verifying and querying a central store in PostgreSQ
       const table = busiest.name.replace("glovebox.", "");
       expect(plan, `${query}\n${plan}`).not.toContain(`Seq Scan on ${table} `);
       expect(plan.includes(table), query).toBe(plan.includes(`Index Scan`) || plan.includes("Index Only Scan"));
-      await client.query(query);
+      const answer = await client.query(query);
+      if (query.includes("AS computer")) {
+        expect(answer.rows).toMatchObject([
+          { principal: "local:u5", tool: "tool5", computer: "laptop-7", account: "ada" },
+        ]);
+      }
     }
+    expect(documentedQueries().filter((it) => it.includes("AS computer"))).toHaveLength(1);
   });
 
   /** Of docs/logging-postgres.md, with values in place of psql's variables. */

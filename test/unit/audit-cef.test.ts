@@ -4,6 +4,7 @@ import { toCef } from "../../src/audit/export/cef.ts";
 import { cefLine } from "../../src/audit/export/cef-text.ts";
 import { createRecollection, NOTHING_KNOWN } from "../../src/audit/export/recollection.ts";
 import type { RecordBody } from "../../src/audit/record.ts";
+import { wantsAttention } from "../../src/audit/sinks/attention.ts";
 import { printable } from "../../src/lib/text.ts";
 import { event, intent, outcome } from "../support/audit-bodies.ts";
 import { anyBody, everyEvent, record } from "../support/audit-records.ts";
@@ -52,6 +53,17 @@ test("an answer that does not count is no refusal of a person's", () => {
   expect(denied?.fields.get("act")).toBe("rejected");
   expect(invalid?.header.slice(3)).toEqual(["approval-refused.invalid", "an answer did not count", "6"]);
   expect(Object.fromEntries(invalid?.fields ?? [])).toMatchObject({ act: "ignored", reason: "invalid", cs1: "call-1" });
+});
+
+test("what receivers are warned of is more than ordinary, and nothing else is", () => {
+  const lines = told(...everyEvent());
+  const warned = everyEvent().map(wantsAttention);
+  expect(lines.map(({ header }) => [header[3], Number(header[5]) > 2])).toEqual(
+    everyEvent().map(({ event: name }, at) => [name, warned[at]]),
+  );
+  const failed = lines.find(({ header }) => header[3] === "logging-failed");
+  expect(failed?.header[5]).toBe("6");
+  expect(failed?.fields.get("outcome")).toBe("failure");
 });
 
 test("an outcome is told with what its intent said", () => {

@@ -6,6 +6,7 @@ import { OCSF_VERSION } from "../../src/audit/export/ocsf-event.ts";
 import { createRecollection, NOTHING_KNOWN } from "../../src/audit/export/recollection.ts";
 import { toolOf } from "../../src/audit/export/tools.ts";
 import type { AuditRecord, IntentBody, Json, RecordBody } from "../../src/audit/record.ts";
+import { wantsAttention } from "../../src/audit/sinks/attention.ts";
 import { CAPABILITIES } from "../../src/capability/registry.ts";
 import { SKILL_TOOLS } from "../../src/skill/tools.ts";
 import { event, intent, outcome } from "../support/audit-bodies.ts";
@@ -247,6 +248,30 @@ test("an inspection that saw less than was made, or could not see, is no success
     ...{ severity: "Medium", status: "Failure", status_detail: "it took too long" },
   });
   expect(ocsfProblems(weaker)).toEqual([]);
+});
+
+test("what receivers are warned of is more than informational, and nothing else is", () => {
+  const found = told(everyEvent()).map(([main]) => [main.metadata["event_code"], main.severity_id > 1]);
+  expect(found).toEqual(everyEvent().map((body) => [body.event, wantsAttention(body)]));
+});
+
+test("that a receiver gets nothing of the log is a failed export of it, until it succeeds again", () => {
+  const bodies = everyEvent().filter((it) => it.event.startsWith("logging-"));
+  const [failed, recovered] = told(bodies).map(([main]) => main);
+  expect(failed).toMatchObject({
+    ...{ class_uid: 1008, type_uid: 100_803, severity: "Medium", status: "Failure" },
+    ...{ status_detail: "`logs.example` did not answer", unmapped: { sink: "central" } },
+  });
+  expect(recovered).toMatchObject({
+    ...{ class_uid: 1008, type_uid: 100_803, severity: "Informational", status: "Success" },
+  });
+});
+
+test("events of hashes and signatures alone are Base Events", () => {
+  const base = told(everyEvent()).filter(([main]) => main.class_uid === 0);
+  expect(base.map(([main]) => main.metadata["event_code"]).toSorted()).toEqual([
+    ...["audit-key", "audit-key-rotated", "checkpoint"],
+  ]);
 });
 
 test("an event of a kind that has no class is a Base Event", () => {

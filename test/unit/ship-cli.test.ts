@@ -54,6 +54,7 @@ test("ship --once ships all there is, and status says how far it came", async ()
   });
   const metrics = (await audit("status", "--prometheus")).stdout;
   expect(metrics).toContain('glovebox_sink_state{sink="central",state="current"} 1\n');
+  expect(metrics).not.toContain("last_error");
   for (const line of metrics.trimEnd().split("\n")) {
     expect(line).toMatch(
       /^(?:# (?:HELP|TYPE) glovebox_\w+ .+|glovebox_\w+(?:\{\w+="[\w-]+"(?:,\w+="\w+")?\})? [\d.e+]+)$/,
@@ -101,6 +102,10 @@ test("a receiver that stays away makes both end with 1, and the reason", { timeo
   expect(status.status).toBe(1);
   expect(status.stdout).toMatch(/central localhost:\d+: failing, 4 records/);
   expect(status.stdout).toMatch(/last error at \S+, 5 in a row: .*ECONNREFUSED/);
+  const at = Date.parse(/last error at (\S+),/.exec(status.stdout)?.[1] ?? "") / 1000;
+  expect((await audit("status", "--prometheus")).stdout).toContain(
+    `# TYPE glovebox_sink_last_error_timestamp_seconds gauge\nglovebox_sink_last_error_timestamp_seconds{sink="central"} ${at}\n`,
+  );
 });
 
 test("a sink that nobody configured is named as such", async () => {

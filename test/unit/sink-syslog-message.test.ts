@@ -61,13 +61,29 @@ test("a message has what RFC 5424 wants of it, and the record's JSON", () => {
   });
 });
 
+test("a connection or package names the calls on whose behalf it was, as many as fit", () => {
+  const callsOf = (...calls: string[]) => {
+    const [message = ""] = syslogMessages(entryOf(event({ calls }, "connection-opened")), origin);
+    return parseSyslog(message).data.get("glovebox@32473")?.get("calls");
+  };
+  expect(callsOf()).toBeUndefined();
+  expect(callsOf("call-1")).toBe("call-1");
+  expect(callsOf("call-1", '"] [x@1 a="', "no id", "call-2")).toBe("call-1 call-2");
+  const ids = Array.from({ length: 100 }, (_, n) => `call-0mwplkhd1${String(n).padStart(16, "0")}`);
+  expect(callsOf(...ids)).toBe(ids.slice(0, 12).join(" "));
+});
+
 test("what was refused, failed or lost is a warning", () => {
   const severityOf = (body: RecordBody) => parseSyslog(syslogMessages(entryOf(body), origin)[0] ?? "").priority % 8;
   expect(severityOf({ ...intent("call-1"), decision: "deny" })).toBe(4);
   expect(severityOf({ ...outcome("call-1"), status: "interrupted" })).toBe(4);
-  expect(severityOf(event({}, "placeholder-refused"))).toBe(4);
-  expect(severityOf(event({}, "session-opened"))).toBe(6);
+  expect(severityOf({ ...outcome("call-1"), status: "error" })).toBe(4);
   expect(severityOf(outcome("call-1"))).toBe(6);
+  expect(EVENTS.filter((name) => severityOf(event({}, name)) === 4).toSorted()).toEqual([
+    ...["approval-refused", "connection-refused", "log-recovered", "logging-failed", "package-refused"],
+    ...["placeholder-refused", "policy-rejected", "session-lost", "session-refused", "skill-refused"],
+  ]);
+  for (const name of EVENTS) expect([4, 6]).toContain(severityOf(event({}, name)));
 });
 
 test("every event's name is a message id", () => {
@@ -102,7 +118,10 @@ test("nothing that a record holds leaves its place in the message", () => {
 test("the longest record comes in numbered parts that make it up again", () => {
   // Three bytes that become six characters each, and a redaction rule has no interest in them.
   const facts = Array.from({ length: 17 }, () => "\u20ac".repeat(5_000));
-  const entry = entryOf(event(facts));
+  const calls = Array.from({ length: 100 }, (_, n) => `call-${n}`);
+  const quotes = '"'.repeat(80);
+  const body = { ...event({ facts, calls }, "connection-refused"), sessionId: quotes, callId: quotes };
+  const entry = entryOf(body, quotes);
   expect(Buffer.byteLength(entry.text)).toBeGreaterThan(MAX_BODY_BYTES * 0.9);
   const longest = "h".repeat(255);
   const messages = syslogMessages(entry, {

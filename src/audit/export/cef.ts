@@ -1,10 +1,11 @@
 import { isIP } from "node:net";
 import { posix } from "node:path";
+import { settles } from "../calls.ts";
 import { type Facts, factsIn, numberIn, portIn, textIn, textsIn } from "../facts.ts";
 import { inspectedAs } from "../inspected.ts";
 import type { AuditRecord, EventBody, IntentBody, Json, OutcomeBody } from "../record.ts";
 import { type CefFields, cefLine } from "./cef-text.ts";
-import { type ExportContext, type KnownCall, settles } from "./recollection.ts";
+import type { ExportContext, KnownCall } from "./recollection.ts";
 import { targetOf } from "./tools.ts";
 
 /** Severities of CEF, 0 to 10: what happens all day, what was refused, what is out of order, what somebody has to look at. */
@@ -112,6 +113,8 @@ const ACTS: Partial<Record<EventBody["event"], { readonly act: string; readonly 
     "session-lost": { act: "lost", outcome: "failure", severity: DISORDER },
     "policy-rejected": { act: "rejected", outcome: "failure", severity: DISORDER },
     "skill-refused": { act: "refused", outcome: "failure", severity: DISORDER },
+    "logging-failed": { act: "failed", outcome: "failure", severity: DISORDER },
+    "logging-recovered": { act: "recovered", outcome: "success", severity: ORDINARY },
     "log-recovered": { act: "recovered", outcome: "success", severity: DISORDER },
   };
 

@@ -1,8 +1,8 @@
+import { settles } from "../calls.ts";
 import { factsIn, textIn } from "../facts.ts";
 import type { AuditRecord, EventBody } from "../record.ts";
 import { type OcsfContext, type OcsfEvent, ocsfEvent, type Told } from "./ocsf-event.ts";
 import { actorIn, callerOf, sandboxOf, userOf } from "./ocsf-parts.ts";
-import { settles } from "./recollection.ts";
 
 // User Access Management: a person gives, for one call or for a session, what policy leaves to people. The user is who asked for it, the actor
 // who answered, the privilege the action. The class knows assigning and revoking; a question, a refusal and an answer that does not count are others.

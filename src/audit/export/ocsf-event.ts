@@ -40,7 +40,7 @@ export const CLASSES = {
   },
   log: {
     ...{ uid: 1008, name: "Event Log Activity", category: 1, categoryName: "System Activity" },
-    activities: { Delete: 2, Rotate: 5 },
+    activities: { Delete: 2, Export: 3, Rotate: 5 },
   },
   finding: {
     ...{ uid: 2004, name: "Detection Finding", category: 2, categoryName: "Findings" },

@@ -1,43 +1,48 @@
 import { factsIn, textIn } from "../facts.ts";
 import type { AuditRecord, EventBody } from "../record.ts";
-import { type OcsfContext, type OcsfEvent, ocsfEvent } from "./ocsf-event.ts";
+import { type OcsfContext, type OcsfEvent, ocsfEvent, type Told } from "./ocsf-event.ts";
 import { gatewayOf } from "./ocsf-parts.ts";
 
-// Event Log Activity: what happens to the audit log itself. That a crash left half a record is for somebody to look at.
+// Event Log Activity: what happens to the audit log itself. That a crash left half a record, or that nobody else gets the log, is for somebody
+// to look at.
 
-export function logRecovered(record: AuditRecord, body: EventBody, context: OcsfContext): OcsfEvent {
-  return logEvent(record, body, context, "Recover", "half a record was moved aside when the log was opened");
-}
+type Kind = Pick<Told, "activity" | "severity" | "status"> & { readonly what: string };
 
-export function segmentStarted(record: AuditRecord, body: EventBody, context: OcsfContext): OcsfEvent {
-  return logEvent(record, body, context, "Rotate", "the log goes on in another segment");
-}
+const KINDS = {
+  "segment-started": { activity: "Rotate", status: "Success", what: "the log goes on in another segment" },
+  "log-recovered": {
+    ...{ activity: "Recover", severity: "Medium", status: "Success" },
+    what: "half a record was moved aside when the log was opened",
+  },
+  "log-truncated": { activity: "Delete", status: "Success", what: "the oldest records are removed" },
+  "logging-failed": {
+    ...{ activity: "Export", severity: "Medium", status: "Failure" },
+    what: "a receiver of the log gets nothing",
+  },
+  "logging-recovered": { activity: "Export", status: "Success", what: "a receiver of the log gets it again" },
+} as const satisfies Record<string, Kind>;
 
-export function logTruncated(record: AuditRecord, body: EventBody, context: OcsfContext): OcsfEvent {
-  const isByPerson = textIn(factsIn(body.facts), "why") === "person";
-  const why = isByPerson ? "because a person asked for it" : "for their age";
-  return logEvent(record, body, context, "Delete", `the oldest records are removed ${why}`);
-}
-
-function logEvent(
+export function logEvent(
   record: AuditRecord,
-  { facts }: EventBody,
+  body: EventBody,
+  event: keyof typeof KINDS,
   context: OcsfContext,
-  activity: "Recover" | "Rotate" | "Delete",
-  message: string,
 ): OcsfEvent {
+  const { what, ...told }: Kind = KINDS[event];
+  const facts = factsIn(body.facts);
+  const isByPerson = textIn(facts, "why") === "person";
+  const why = isByPerson ? " because a person asked for it" : " for their age";
   return ocsfEvent(record, context, "log", {
-    activity,
-    severity: activity === "Recover" ? "Medium" : "Informational",
-    status: "Success",
-    message,
-    unmapped: factsIn(facts),
+    ...told,
+    message: event === "log-truncated" ? `${what}${why}` : what,
+    unmapped: facts,
     attributes: {
       actor: gatewayOf(record),
       log_name: record.chain,
       log_provider: "Glovebox",
       log_type: "Application",
       log_type_id: 2,
+      status_detail: textIn(facts, "problem"),
     },
   });
 }

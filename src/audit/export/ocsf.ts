@@ -1,3 +1,4 @@
+import { settles } from "../calls.ts";
 import { factsIn } from "../facts.ts";
 import type { AuditRecord, EventBody, IntentBody, OutcomeBody } from "../record.ts";
 import { approvalEvent } from "./ocsf-approval.ts";
@@ -7,12 +8,11 @@ import { type OcsfContext, type OcsfEvent, ocsfEvent, type Ruling } from "./ocsf
 import { fileEvent } from "./ocsf-file.ts";
 import { placeholderRefused } from "./ocsf-finding.ts";
 import { lifecycleEvent } from "./ocsf-lifecycle.ts";
-import { logRecovered, logTruncated, segmentStarted } from "./ocsf-log.ts";
+import { logEvent } from "./ocsf-log.ts";
 import { connectionClosed, connectionOpened, connectionRefused, portClosed, portExposed } from "./ocsf-network.ts";
 import { packageEvent } from "./ocsf-package.ts";
 import { actorIn } from "./ocsf-parts.ts";
 import { launchEvent, terminateEvent } from "./ocsf-process.ts";
-import { settles } from "./recollection.ts";
 import { targetOf } from "./tools.ts";
 
 const ALLOWED: Ruling = { action: "Allowed", disposition: "Allowed" };
@@ -78,12 +78,12 @@ function eventsOf(record: AuditRecord, body: EventBody, context: OcsfContext): [
     case "bodies-erased":
     case "snapshot-deleted":
       return [entityEvent(record, body, event, context)];
-    case "log-recovered":
-      return [logRecovered(record, body, context)];
     case "segment-started":
-      return [segmentStarted(record, body, context)];
+    case "log-recovered":
     case "log-truncated":
-      return [logTruncated(record, body, context)];
+    case "logging-failed":
+    case "logging-recovered":
+      return [logEvent(record, body, event, context)];
     default:
       return [otherEvent(record, body, context)];
   }
@@ -123,7 +123,7 @@ function besidesAnswer(record: AuditRecord, body: EventBody, context: OcsfContex
   return [launched, denied].filter((it) => it !== undefined);
 }
 
-/** Base Event: of a kind that has no class yet. */
+/** Base Event: of a kind that no class fits, as signatures, or that has none yet. */
 function otherEvent(record: AuditRecord, body: EventBody, context: OcsfContext): OcsfEvent {
   const { event, facts, sessionId } = body;
   const known = sessionId === undefined ? undefined : context.session(sessionId);

@@ -1,4 +1,5 @@
 import type { Principal } from "../../policy/request.ts";
+import { settles } from "../calls.ts";
 import { type Facts, factsIn, textIn } from "../facts.ts";
 import type { AuditRecord, EventBody, IntentBody, Json } from "../record.ts";
 import { type Target, targetOf } from "./tools.ts";
@@ -100,11 +101,6 @@ export function createRecollection(): Recollection {
       }
     },
   };
-}
-
-/** Whether a person's answer decides of what was asked: one that does not count leaves the question open. */
-export function settles({ event, facts }: { readonly event: string; readonly facts: Json }): boolean {
-  return event === "approval-given" || (event === "approval-refused" && factsIn(facts)["why"] !== "invalid");
 }
 
 function knownCall({ principal, tool, decision, sessionId, bundle, arguments: args }: IntentBody): KnownCall {

@@ -4,9 +4,6 @@ import { printable } from "../../lib/text.ts";
 import type { Posted } from "./otlp-post.ts";
 import { DeliveryFailed, type SinkPorts } from "./sink.ts";
 
-/** No receiver is left alone for longer, whatever it asks for. */
-const MAX_RETRY_AFTER_MS = 3_600_000;
-
 /** OpenTelemetry's word for a kind of data. */
 export type Signal = "logs" | "traces";
 
@@ -88,9 +85,9 @@ function saidOf({ headers, body }: Posted, hide: SinkPorts["hide"]): string {
   return isText && body.length > 0 ? `: ${printable(hide(body.toString("utf8")).trim(), 300)}` : "";
 }
 
-/** In ms: seconds, or a date (RFC 9110, 10.2.3). */
+/** In ms: seconds, or a date (RFC 9110, 10.2.3). How long it is kept to is for whoever delivers. */
 function retryAfter(value: string | undefined): number | undefined {
   if (value === undefined) return undefined;
   const waitMs = /^\d{1,10}$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - Date.now();
-  return Number.isNaN(waitMs) ? undefined : Math.min(Math.max(waitMs, 0), MAX_RETRY_AFTER_MS);
+  return Number.isNaN(waitMs) ? undefined : Math.max(waitMs, 0);
 }

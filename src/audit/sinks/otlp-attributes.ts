@@ -1,26 +1,14 @@
+import { hostname } from "node:os";
 import type { Attributes, HrTime } from "@opentelemetry/api";
 import { type Resource, resourceFromAttributes } from "@opentelemetry/resources";
-import { printable } from "../../lib/text.ts";
 import type { IntentBody } from "../record.ts";
+import { label, labels } from "./label.ts";
 import type { RecordOf } from "./otlp-calls.ts";
 
 /*
  * Names are those of OpenTelemetry's conventions for MCP and GenAI (github.com/open-telemetry/semantic-conventions-genai, docs/gen-ai/mcp.md),
  * which are not stable yet; what they have no name for begins with `glovebox.`.
  */
-
-/** An attribute is for finding a record; what is longer, or more, is in its body. */
-const MAX_CHARS = 256;
-const MAX_LISTED = 32;
-
-/** One line, without control characters: an agent may have chosen it. */
-export function label(text: string): string {
-  return printable(text, MAX_CHARS).replaceAll(/[\n\t]/g, " ");
-}
-
-export function labels(texts: readonly string[]): string[] {
-  return texts.slice(0, MAX_LISTED).map(label);
-}
 
 /** Of an attempt to use a tool. */
 export const OF_TOOL_CALL: Attributes = { "mcp.method.name": "tools/call", "gen_ai.operation.name": "execute_tool" };
@@ -45,9 +33,13 @@ export function intentAttributes({ body, gateway }: RecordOf<IntentBody>): Attri
   };
 }
 
-/** The gateway process that wrote a record, whoever sends it. */
+/** The gateway process that wrote a record, whoever sends it: on this computer, on which the log is. */
 export function resourceOf(gateway: string, attributes: Readonly<Record<string, string>>): Resource {
-  return resourceFromAttributes({ "service.name": "glovebox", ...attributes, "service.instance.id": gateway });
+  return resourceFromAttributes({
+    ...{ "service.name": "glovebox", "host.name": hostname() },
+    ...attributes,
+    "service.instance.id": gateway,
+  });
 }
 
 /** @param ms since 1970; of a time that is none, 0 */

@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import { createTraceState, type SpanContext, TraceFlags } from "@opentelemetry/api";
 import { parentOf, readTraceContext, type TraceContext } from "../../lib/trace-context.ts";
+import { settles } from "../calls.ts";
 import type { Entry } from "../read.ts";
 import type { AuditRecord, EventBody, IntentBody, OutcomeBody } from "../record.ts";
 
@@ -107,13 +108,7 @@ function isLast(record: AuditRecord, intent: RecordOf<IntentBody> | undefined): 
   if (body.kind === "outcome") return true;
   if (body.kind === "intent") return body.decision === "deny" || body.decision === "invalid";
   if (body.event !== "approval-refused" || intent?.body.decision !== "ask" || body.callId === undefined) return false;
-  // An answer that does not count: the wait goes on.
-  return !(
-    typeof body.facts === "object" &&
-    body.facts !== null &&
-    "why" in body.facts &&
-    body.facts["why"] === "invalid"
-  );
+  return settles(body);
 }
 
 function hasBody<Kind extends "intent" | "outcome" | "event">(

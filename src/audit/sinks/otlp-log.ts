@@ -4,21 +4,10 @@ import type { ReadableLogRecord } from "@opentelemetry/sdk-logs";
 import { inspectedAs } from "../inspected.ts";
 import type { Entry } from "../read.ts";
 import type { AuditRecord, EventBody } from "../record.ts";
-import { hrTime, intentAttributes, label, labels, OF_TOOL_CALL } from "./otlp-attributes.ts";
+import { wantsAttention } from "./attention.ts";
+import { label, labels } from "./label.ts";
+import { hrTime, intentAttributes, OF_TOOL_CALL } from "./otlp-attributes.ts";
 import { callsOf, type RecordOf } from "./otlp-calls.ts";
-
-/** What somebody did not get, or lost. */
-const WARNINGS: ReadonlySet<EventBody["event"]> = new Set<EventBody["event"]>([
-  "approval-refused",
-  "connection-refused",
-  "log-recovered",
-  "package-refused",
-  "placeholder-refused",
-  "policy-rejected",
-  "session-lost",
-  "session-refused",
-  "skill-refused",
-]);
 
 /**
  * A record as OpenTelemetry's. Its body is the record's line as it stands in the log, so that whoever has it can check its hash; the
@@ -100,9 +89,6 @@ function fact(facts: unknown, key: string, name: string): Attributes {
 }
 
 function severityOf({ body }: AuditRecord): SeverityNumber {
-  if (body.kind === "outcome") return body.status === "ok" ? SeverityNumber.INFO : SeverityNumber.ERROR;
-  const inspected = inspectedAs(body);
-  if (inspected !== undefined) return inspected === "weaker" ? SeverityNumber.ERROR : SeverityNumber.WARN;
-  if (body.kind === "event") return WARNINGS.has(body.event) ? SeverityNumber.WARN : SeverityNumber.INFO;
-  return body.decision === "deny" || body.decision === "invalid" ? SeverityNumber.WARN : SeverityNumber.INFO;
+  if (!wantsAttention(body)) return SeverityNumber.INFO;
+  return body.kind === "outcome" || inspectedAs(body) === "weaker" ? SeverityNumber.ERROR : SeverityNumber.WARN;
 }

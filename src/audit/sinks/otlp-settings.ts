@@ -48,7 +48,7 @@ export const otlpSchema = z.strictObject({
     .exactOptional(),
   /** Whether each call is sent as a span, too. */
   traces: z.boolean().default(true),
-  /** Of the resource, besides `service.name` (which may be given here) and `service.instance.id`. */
+  /** Of the resource, besides `service.name` and `host.name` (which may be given here) and `service.instance.id`. */
   attributes: z
     .record(
       z

@@ -1,7 +1,8 @@
 import { type Attributes, SpanKind, SpanStatusCode } from "@opentelemetry/api";
 import type { Resource } from "@opentelemetry/resources";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace";
-import { hrTime, intentAttributes, label, OF_TOOL_CALL } from "./otlp-attributes.ts";
+import { label } from "./label.ts";
+import { hrTime, intentAttributes, OF_TOOL_CALL } from "./otlp-attributes.ts";
 import type { EndedCall } from "./otlp-calls.ts";
 
 /** How it ended, in the conventions' words and in ours. */

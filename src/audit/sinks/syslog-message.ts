@@ -1,5 +1,6 @@
+import { factsIn, textsIn } from "../facts.ts";
 import type { Entry } from "../read.ts";
-import type { AuditRecord } from "../record.ts";
+import type { AuditRecord, EventBody } from "../record.ts";
 import { wantsAttention } from "./attention.ts";
 
 /**
@@ -11,6 +12,9 @@ const INFORMATIONAL = 6;
 const WARNING = 4;
 /** The longest value that a record can put into the structured data, before escapes; whatever is longer is whole in the message. */
 const MAX_VALUE_CHARS = 80;
+
+/** All ids of calls together, of those that are whole; of more than a dozen that ran at the same time, the rest are in the message. */
+const MAX_CALLS_CHARS = 400;
 
 export interface SyslogOrigin {
   /** Number of the facility. */
@@ -71,7 +75,19 @@ function structuredData(record: AuditRecord, part?: { readonly part: number; rea
     ...part,
   };
   const stated = Object.entries(parameters).filter(([, it]) => it !== undefined);
-  return `[${STRUCTURED_DATA}${stated.map(([name, it]) => ` ${name}="${escaped(value(String(it)))}"`).join("")}]`;
+  const texts = stated.map(([name, it]) => ` ${name}="${escaped(value(String(it)))}"`);
+  return `[${STRUCTURED_DATA}${texts.join("")}${body.kind === "event" ? callsOf(body) : ""}]`;
+}
+
+/** The calls on whose behalf it happened, one after the other; empty where there are none. Ids need no escapes, and what does is no id. */
+function callsOf({ facts }: EventBody): string {
+  let calls = "";
+  for (const id of textsIn(factsIn(facts), "calls").filter((it) => /^[\w-]{1,80}$/.test(it))) {
+    const longer = calls === "" ? id : `${calls} ${id}`;
+    if (longer.length > MAX_CALLS_CHARS) break;
+    calls = longer;
+  }
+  return calls === "" ? "" : ` calls="${calls}"`;
 }
 
 /** RFC 5424 §6.3.3: these three and no others. */

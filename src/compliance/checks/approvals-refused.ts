@@ -1,4 +1,4 @@
-import { settles } from "../../audit/export/recollection.ts";
+import { settles } from "../../audit/calls.ts";
 import type { Check } from "../check.ts";
 import { codeOf, eventOf, textOf } from "../facts.ts";
 
