@@ -11,7 +11,7 @@ export function opened(body: RecordBody): string | undefined {
 }
 
 /** Whether a person's answer decides of what was asked: one that does not count leaves the question open. */
-export function settles({ event, facts }: Pick<EventBody, "event" | "facts">): boolean {
+export function settles({ event, facts }: { readonly event: string; readonly facts: Json }): boolean {
   return event === "approval-given" || (event === "approval-refused" && factsIn(facts)["why"] !== "invalid");
 }
 
