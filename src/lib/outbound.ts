@@ -76,7 +76,8 @@ export function createOutbound({
           path: url.pathname + url.search,
           headers: { ...headers, host: url.host, "content-length": String(Buffer.byteLength(body)) },
           // With an agent of any kind, this would not be called, and the proxy passed by.
-          createConnection: () => connect({ ...way, ...name, secureContext, ALPNProtocols: ["http/1.1"] }),
+          createConnection: () =>
+            connect({ ...way, ...name, secureContext, ALPNProtocols: ["http/1.1"], rejectUnauthorized: true }),
           signal: limit,
         },
         (message) => void contentOf(message, maxBytes).then(result.resolve, result.reject),

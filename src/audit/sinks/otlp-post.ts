@@ -72,7 +72,8 @@ export function createPost(
           host,
           port,
           // With an agent of any kind, this would not be called, and the proxy passed by.
-          createConnection: () => connect({ ...way, ...name, secureContext, ALPNProtocols: ["http/1.1"] }),
+          createConnection: () =>
+            connect({ ...way, ...name, secureContext, ALPNProtocols: ["http/1.1"], rejectUnauthorized: true }),
         },
         onAnswer,
       );
