@@ -1,10 +1,20 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
 import { openPinoSink } from "../../src/audit/sinks/pino.ts";
 import { pinoSchema } from "../../src/audit/sinks/pino-settings.ts";
+import type { Batch } from "../../src/audit/sinks/sink.ts";
 import { scratch } from "../support/audit.ts";
 import { event, intent } from "../support/audit-bodies.ts";
 import { batchesOf, batchOf, loggedEntries } from "../support/sinks.ts";
@@ -54,6 +64,46 @@ test("records arrive in pino's own file transport, as they stand in the log", as
   expect(lines.map(({ record }) => record)).toEqual(entries.map(({ record }) => record));
   expect(lines.map(({ level }) => level)).toEqual([40, 30, 30, 30]);
   expect(lines[0]).toMatchObject({ msg: "audit: intent", time: Date.parse(entries[0]?.record.time ?? "") });
+});
+
+test("half a line that stayed in the file takes no record with it", async () => {
+  const destination = join(scratch(), "out.jsonl");
+  const entries = await loggedEntries([1, 2, 3, 4, 5, 6].map((n) => event({ n })));
+  const [first, second, third] = batchesOf(entries, 2);
+  if (!first || !second || !third) throw new Error("there are three batches");
+  const settings = pinoSchema.parse({ name: "own", type: "pino", target: "pino/file", options: { destination } });
+  const tear = () => truncateSync(destination, statSync(destination).size - 20);
+  const records = () => {
+    const lines = readFileSync(destination, "utf8").split("\n");
+    expect(lines.pop(), "the end of the last line").toBe("");
+    return lines.map((it): string => (it.endsWith("}}") ? JSON.parse(it).id : "half a line"));
+  };
+  const idsOf = ({ entries: of }: Batch) => of.map(({ record }) => `${record.chain}/${record.seq}`);
+  {
+    await using sink = await openPinoSink(settings);
+    await sink.deliver(first, signal);
+  }
+  // As a gateway that is killed leaves it.
+  tear();
+  const [whole = ""] = idsOf(first);
+  {
+    await using sink = await openPinoSink(settings);
+    await sink.deliver(first, signal);
+    await sink.deliver(second, signal);
+    expect(records()).toEqual([whole, "half a line", ...idsOf(first), ...idsOf(second)]);
+    // As a transport that is ended leaves it.
+    const aborting = new AbortController();
+    const given = expect(sink.deliver(third, aborting.signal)).rejects.toThrow("enough");
+    aborting.abort(new Error("enough"));
+    await given;
+    tear();
+    await sink.deliver(third, signal);
+  }
+  expect(records().slice(-3)).toEqual(["half a line", ...idsOf(third)]);
+  const before = records();
+  await using sink = await openPinoSink(settings);
+  await sink.deliver(first, signal);
+  expect(records(), "no empty line behind a whole one").toEqual([...before, ...idsOf(first)]);
 });
 
 test("pino/file without a file is refused: standard output is the MCP client's", () => {

@@ -8,6 +8,7 @@ import { once } from "../../lib/once.ts";
 import { printable } from "../../lib/text.ts";
 import type { Entry } from "../read.ts";
 import { wantsAttention } from "./attention.ts";
+import { lineEndWanted } from "./pino-file.ts";
 import { PINO_FILE, type PinoSettings } from "./pino-settings.ts";
 import { findTransport } from "./pino-target.ts";
 import { DeliveryFailed, type Sink } from "./sink.ts";
@@ -22,6 +23,8 @@ interface Running {
   readonly stream: Stream;
   /** Aborts with the reason when it fails or ends. */
   readonly broken: AbortSignal;
+  /** Before its first record: what ends a line that the one before it has left unfinished. */
+  lead: string;
 }
 
 /**
@@ -33,13 +36,14 @@ export async function openPinoSink({ target, options, timeoutSeconds }: PinoSett
   const file = await findTransport(target);
   // Without it pino/file's `flush` does not wait for what is being written, nor for the disk.
   const given = target === PINO_FILE ? { minLength: 1, ...options } : options;
+  const lead = async () => (target === PINO_FILE ? await lineEndWanted(String(options["destination"])) : "");
   const closing = new AbortController();
   let running: Running | undefined;
   let delivering: Promise<void> = Promise.resolve();
 
   async function deliver(entries: readonly Entry[], signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const current = running && !running.broken.aborted ? running : start(file, given);
+    const current = running && !running.broken.aborted ? running : start(file, given, await lead());
     running = current;
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(new Error(`no answer for ${timeoutSeconds} s`)), timeoutSeconds * 1000);
@@ -70,7 +74,7 @@ export async function openPinoSink({ target, options, timeoutSeconds }: PinoSett
   };
 }
 
-function start(file: string, options: PinoSettings["options"]): Running {
+function start(file: string, options: PinoSettings["options"], lead: string): Running {
   const broken = new AbortController();
   const fail = (cause: unknown) => broken.abort(cause instanceof Error ? cause : new Error("it ended"));
   // Not ended by pino when the process exits, which would hold that up. What it prints must not get to standard output, which is MCP's.
@@ -80,11 +84,13 @@ function start(file: string, options: PinoSettings["options"]): Running {
   stream.on("close", fail);
   // What pino's own loggers tell a transport that waits for it.
   stream.emit("message", { code: "PINO_CONFIG", config: { levels, messageKey: "msg", errorKey: "err" } });
-  return { stream, broken: broken.signal };
+  return { stream, broken: broken.signal, lead };
 }
 
-async function handed({ stream, broken }: Running, entries: readonly Entry[]): Promise<void> {
-  stream.write(entries.map(lineOf).join(""));
+async function handed(running: Running, entries: readonly Entry[]): Promise<void> {
+  const { stream, broken, lead } = running;
+  running.lead = "";
+  stream.write(lead + entries.map(lineOf).join(""));
   const failure = await new Promise<Error | undefined>((resolve) => stream.flush(resolve));
   if (!failure) return;
   // That it failed is told before why.
