@@ -30,7 +30,7 @@ const ways: Record<string, () => Promise<unknown>> = {
     const send = createOutbound({ authorities, failed });
     return send({ method: "POST", url, headers: {}, body: "{}", timeoutMs: 60_000, signal });
   },
-  otlp: () => createPost(undefined, { authorities })(url, {}, Buffer.from("{}"), signal),
+  otlp: () => createPost(undefined, { authorities, hide: String })(url, {}, Buffer.from("{}"), signal),
   syslog: () => sendAll({ host: "localhost", port, identity: { ca: [] }, timeoutMs: 60_000 }, ["5 hello"], signal),
   upstream: async () => {
     using upstream = createUpstream({ dial, authorities, ending: signal });

@@ -17,12 +17,12 @@ import { pinoSchema } from "../../src/audit/sinks/pino-settings.ts";
 import type { Batch } from "../../src/audit/sinks/sink.ts";
 import { scratch } from "../support/audit.ts";
 import { event, intent } from "../support/audit-bodies.ts";
-import { batchesOf, batchOf, loggedEntries } from "../support/sinks.ts";
+import { batchesOf, batchOf, loggedEntries, sinkPorts } from "../support/sinks.ts";
 
 const signal = new AbortController().signal;
 
 async function openSink(stated: Record<string, unknown>) {
-  const sink = await openPinoSink(pinoSchema.parse({ name: "own", type: "pino", ...stated }));
+  const sink = await openPinoSink(pinoSchema.parse({ name: "own", type: "pino", ...stated }), sinkPorts);
   onTestFinished(() => sink[Symbol.asyncDispose]());
   return sink;
 }
@@ -80,14 +80,14 @@ test("half a line that stayed in the file takes no record with it", async () => 
   };
   const idsOf = ({ entries: of }: Batch) => of.map(({ record }) => `${record.chain}/${record.seq}`);
   {
-    await using sink = await openPinoSink(settings);
+    await using sink = await openPinoSink(settings, sinkPorts);
     await sink.deliver(first, signal);
   }
   // As a gateway that is killed leaves it.
   tear();
   const [whole = ""] = idsOf(first);
   {
-    await using sink = await openPinoSink(settings);
+    await using sink = await openPinoSink(settings, sinkPorts);
     await sink.deliver(first, signal);
     await sink.deliver(second, signal);
     expect(records()).toEqual([whole, "half a line", ...idsOf(first), ...idsOf(second)]);
@@ -101,7 +101,7 @@ test("half a line that stayed in the file takes no record with it", async () => 
   }
   expect(records().slice(-3)).toEqual(["half a line", ...idsOf(third)]);
   const before = records();
-  await using sink = await openPinoSink(settings);
+  await using sink = await openPinoSink(settings, sinkPorts);
   await sink.deliver(first, signal);
   expect(records(), "no empty line behind a whole one").toEqual([...before, ...idsOf(first)]);
 });
@@ -126,7 +126,10 @@ test("a transport made with pino's own library, which waits for pino's configura
   `);
   const entries = await loggedEntries(Array.from({ length: 200 }, (_, n) => event({ n, text: "x".repeat(500) })));
   {
-    await using sink = await openPinoSink(pinoSchema.parse({ name: "own", type: "pino", target, options: { out } }));
+    await using sink = await openPinoSink(
+      pinoSchema.parse({ name: "own", type: "pino", target, options: { out } }),
+      sinkPorts,
+    );
     for (const batch of batchesOf(entries, 40)) await sink.deliver(batch, signal);
   }
   expect(linesIn(out).map(({ id }) => id)).toEqual(entries.map(({ record }) => `${record.chain}/${record.seq}`));
@@ -202,7 +205,7 @@ test("a delivery that is given up, and a sink that is closed, wait for no transp
   const out = join(scratch(), "out.jsonl");
   writeFileSync(`${out}.bad`, "");
   const target = transportOf(KEEPS("", "if (bad()) return;"));
-  const sink = await openPinoSink(pinoSchema.parse({ name: "own", type: "pino", target, options: { out } }));
+  const sink = await openPinoSink(pinoSchema.parse({ name: "own", type: "pino", target, options: { out } }), sinkPorts);
   const batch = batchOf(await loggedEntries([event({})]));
   const aborting = new AbortController();
   const given = expect(sink.deliver(batch, aborting.signal)).rejects.toThrow("enough");
@@ -226,7 +229,10 @@ test("what a transport prints does not get to standard output", async () => {
     process.stdout.write = write;
   });
   {
-    await using sink = await openPinoSink(pinoSchema.parse({ name: "own", type: "pino", target, options: { out } }));
+    await using sink = await openPinoSink(
+      pinoSchema.parse({ name: "own", type: "pino", target, options: { out } }),
+      sinkPorts,
+    );
     await sink.deliver(batchOf(await loggedEntries([event({})])), signal);
   }
   process.stdout.write = write;

@@ -11,7 +11,7 @@ import { wantsAttention } from "./attention.ts";
 import { lineEndWanted } from "./pino-file.ts";
 import { PINO_FILE, type PinoSettings } from "./pino-settings.ts";
 import { findTransport } from "./pino-target.ts";
-import { DeliveryFailed, type Sink } from "./sink.ts";
+import { DeliveryFailed, type Sink, type SinkPorts } from "./sink.ts";
 
 const MAX_BATCH = { records: 1000, bytes: 1024 * 1024 };
 const CLOSE_MS = 10_000;
@@ -32,7 +32,10 @@ interface Running {
  * transport without one confirms what it may still hold in memory. One that fails or is too slow is ended, and the next batch makes another.
  * @throws GatewayError CONFIG_INVALID for a target that is not there, or that others could change
  */
-export async function openPinoSink({ target, options, timeoutSeconds }: PinoSettings): Promise<Sink> {
+export async function openPinoSink(
+  { target, options, timeoutSeconds }: PinoSettings,
+  { hide }: Pick<SinkPorts, "hide">,
+): Promise<Sink> {
   const file = await findTransport(target);
   // Without it pino/file's `flush` does not wait for what is being written, nor for the disk.
   const given = target === PINO_FILE ? { minLength: 1, ...options } : options;
@@ -53,7 +56,7 @@ export async function openPinoSink({ target, options, timeoutSeconds }: PinoSett
       running = undefined;
       await terminate(current.stream);
       signal.throwIfAborted();
-      throw new DeliveryFailed(`the transport ${target} failed: ${printable(messageOf(cause), 300)}`, { cause });
+      throw new DeliveryFailed(`the transport ${target} failed: ${printable(hide(messageOf(cause)), 300)}`, { cause });
     } finally {
       clearTimeout(timer);
     }
