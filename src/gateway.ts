@@ -155,6 +155,7 @@ export async function openGateway(config: Config, stopping: AbortSignal, engine?
       authorities,
       ...(upstreamProxy && { upstreamProxy }),
       onSecret: known.add,
+      hide: known.hide,
       audit,
       log,
     }),

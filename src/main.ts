@@ -3,6 +3,9 @@ import pc from "picocolors";
 import { COMMANDS } from "./commands.ts";
 import { VERSION } from "./config.ts";
 import { asGatewayError } from "./errors.ts";
+import { keepVerifying } from "./lib/keep-verifying.ts";
+
+keepVerifying(process.env, (line) => process.stderr.write(`${line}\n`));
 
 const program = new Command("glovebox")
   .description("Hands for AI agents, inside a sealed box: policy, audit log, and a virtual machine for each session.")

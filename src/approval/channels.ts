@@ -18,6 +18,8 @@ export interface ChannelPorts {
   readonly upstreamProxy?: TunnelThrough;
   /** Is told each secret of a way, as it is read: for whoever keeps secrets out of what is written down. */
   readonly onSecret?: (name: string, value: string) => void;
+  /** Takes them out of what a receiver may have said again. */
+  readonly hide?: (text: string) => string;
   readonly log: Pick<Logger, "warn" | "debug">;
   /** Where Slack's Web API is; left out: at Slack. */
   readonly slackApi?: URL;

@@ -9,7 +9,7 @@ import type { Elicitation } from "./elicitation.ts";
 import type { ApprovalsSettings } from "./settings.ts";
 import { createTerminal } from "./terminal.ts";
 
-export interface OpenApprovalsPorts extends Pick<ChannelPorts, "authorities" | "upstreamProxy" | "onSecret"> {
+export interface OpenApprovalsPorts extends Pick<ChannelPorts, "authorities" | "upstreamProxy" | "onSecret" | "hide"> {
   readonly stateDirectory: string;
   /** It is the user of an organisation's computer who has set the ways up. */
   readonly usersOwn: boolean;

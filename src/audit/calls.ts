@@ -1,5 +1,5 @@
 import { factsIn } from "./facts.ts";
-import type { EventBody, Json, OutcomeBody, RecordBody } from "./record.ts";
+import type { Json, OutcomeBody, RecordBody } from "./record.ts";
 
 /** What is known of a call besides its id, for its outcome. */
 export type CallContext = Pick<OutcomeBody, "sessionId" | "machineId" | "trace">;

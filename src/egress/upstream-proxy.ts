@@ -29,7 +29,9 @@ export function tunnelThrough(proxy: URL, authorities: () => Promise<readonly st
       signal,
     };
     const asking =
-      proxy.protocol === "https:" ? requestHttps({ ...options, ca: [...(await authorities())] }) : requestHttp(options);
+      proxy.protocol === "https:"
+        ? requestHttps({ ...options, ca: [...(await authorities())], rejectUnauthorized: true })
+        : requestHttp(options);
     asking.on("connect", ({ statusCode }, socket, head) => {
       // Whoever holds it also listens; an error between two holders must not end the gateway.
       socket.on("error", () => undefined);

@@ -39,6 +39,7 @@ export function createUpstream({ dial, authorities, ending }: UpstreamPorts): Up
     const secure = connectTls({
       socket,
       ca: [...(await authorities())],
+      rejectUnauthorized: true,
       ALPNProtocols: ["http/1.1"],
       ...servername,
       host,

@@ -38,6 +38,8 @@ export interface OutboundPorts {
   readonly authorities: () => Promise<readonly string[]>;
   /** Where the network's own proxy is the only way out. */
   readonly upstreamProxy?: ((host: string, port: number, signal: AbortSignal) => Promise<Duplex>) | undefined;
+  /** Takes secrets out of what may be a server's words, before that is cut, or a part would stay; by default it holds none. */
+  readonly hide?: ((text: string) => string) | undefined;
   /** The error that a request ends with; the message may be shown. */
   readonly failed: (message: string, cause?: unknown) => Error;
   /** What proves to the server who asks. */
@@ -50,6 +52,7 @@ export interface OutboundPorts {
 export function createOutbound({
   authorities,
   upstreamProxy,
+  hide = (text) => text,
   failed,
   identity,
   maxBytes = MAX_BYTES,
@@ -76,7 +79,8 @@ export function createOutbound({
           path: url.pathname + url.search,
           headers: { ...headers, host: url.host, "content-length": String(Buffer.byteLength(body)) },
           // With an agent of any kind, this would not be called, and the proxy passed by.
-          createConnection: () => connect({ ...way, ...name, secureContext, ALPNProtocols: ["http/1.1"] }),
+          createConnection: () =>
+            connect({ ...way, ...name, secureContext, ALPNProtocols: ["http/1.1"], rejectUnauthorized: true }),
           signal: limit,
         },
         (message) => void contentOf(message, maxBytes).then(result.resolve, result.reject),
@@ -93,7 +97,7 @@ export function createOutbound({
       signal.throwIfAborted();
       if (limit.aborted) throw fail(`did not answer within ${timeoutMs / 1000} s`);
       // A server's certificate has a say in it.
-      throw fail(`did not answer: ${printable(messageOf(error), 300)}`, error);
+      throw fail(`did not answer: ${printable(hide(messageOf(error)), 300)}`, error);
     }
   };
 }

@@ -256,6 +256,32 @@ test("Splunk's address is known when only the host is given", async () => {
   expect(receiver.deliveries[0]?.request.url).toBe("/services/collector/event");
 });
 
+test("another record in the place of one that Elasticsearch has is not taken for it", async () => {
+  const kept = new Map<string, string>();
+  const { receiver, sink, deliver, batch } = await stand({ shape: "elasticsearch" });
+  receiver.instead = ({ body }, response) => {
+    const lines = body.trimEnd().split("\n");
+    const items = Array.from({ length: lines.length / 2 }, (_, at) => {
+      const id: string = JSON.parse(lines[2 * at] ?? "").create._id;
+      const status = kept.has(id) ? 409 : 201;
+      if (status === 201) kept.set(id, JSON.parse(lines[2 * at + 1] ?? "").event.original);
+      return { create: { status } };
+    });
+    response.end(JSON.stringify({ items }));
+    return true;
+  };
+  await deliver();
+  await deliver();
+  expect(kept.size).toBe(batch.entries.length);
+  const [first] = batch.entries;
+  // A log that was rewritten: this place has another record.
+  const hash = "0".repeat(64);
+  const other = { ...first, text: "other", record: { ...first.record, hash } };
+  await sink.deliver({ chain: batch.chain, entries: [other] }, never);
+  expect(kept.size).toBe(batch.entries.length + 1);
+  expect([...kept.values()]).toEqual(expect.arrayContaining([first.text, "other"]));
+});
+
 test("Elasticsearch gets documents by their ids, and has to answer for each", async () => {
   const { receiver, deliver, batch } = await stand({ shape: "elasticsearch" });
   await deliver();
@@ -269,8 +295,8 @@ test("Elasticsearch gets documents by their ids, and has to answer for each", as
   });
   const lines = (delivery?.body ?? "").split("\n");
   expect(lines.at(-1)).toBe("");
-  expect(JSON.parse(lines[2] ?? "")).toEqual({ create: { _id: `${batch.chain}.1` } });
   const second = batch.entries[1];
+  expect(JSON.parse(lines[2] ?? "")).toEqual({ create: { _id: `${batch.chain}.1.${second?.record.hash}` } });
   expect(JSON.parse(lines[3] ?? "")).toMatchObject({
     "@timestamp": second?.record.time,
     event: { id: `${batch.chain}/1`, original: second?.text },

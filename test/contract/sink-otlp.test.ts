@@ -298,6 +298,18 @@ test("while only the spans are refused, the logs are not sent again", async () =
   expect(receiver.spans).toHaveLength(2);
 });
 
+test("while only the spans are refused, the logs of no chain are sent again, however many take turns", async () => {
+  const chains = [await logOf(calls(1)), await logOf(calls(1))];
+  await using sink = await openSink();
+  receiver.odd.push(...Array.from({ length: 4 }, () => ({ path: "/v1/traces", answer: { status: 503 } })));
+  for (const entries of [...chains, ...chains]) {
+    await expect(sink.deliver(batchOf(entries), signal())).rejects.toThrow("503 to traces");
+  }
+  for (const entries of chains) await sink.deliver(batchOf(entries), signal());
+  expectAll(chains.flat());
+  expect(receiver.spans).toHaveLength(2);
+});
+
 test("without `traces` there are logs, and their ids of spans, alone", async () => {
   const entries = await logOf(calls(1, { trace }));
   await using sink = await openSink({ traces: false });

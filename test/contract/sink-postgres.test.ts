@@ -409,13 +409,14 @@ describe.skipIf(!installed)("a central store in PostgreSQL", () => {
     const sink = await sinkOf();
     const chain = new TestChain(1);
     const day = (offset: number) => new Date(Date.now() + offset * 86_400_000).toISOString();
-    for (const offset of [-100, -3, -1, 0, 5_000]) chain.add(event({ offset }), day(offset));
+    for (const offset of [-500, -100, -3, -1, 0, 5_000]) chain.add(event({ offset }), day(offset));
     await sink.deliver(chain.batch(), NO_SIGNAL);
     const found = await postgres.query<{ place: string }>(
       "SELECT tableoid::regclass::text AS place FROM glovebox.records ORDER BY seq",
     );
     const name = (offset: number) => `glovebox.records_${day(offset).slice(0, 10).replaceAll("-", "")}`;
-    expect(found.map((it) => it.place)).toEqual([name(-100), name(-3), name(-1), name(0), "glovebox.records_other"]);
+    const other = "glovebox.records_other";
+    expect(found.map((it) => it.place)).toEqual([other, ...[-100, -3, -1, 0].map(name), other]);
     const partitions = await postgres.query<{ name: string }>(
       "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'glovebox.records'::regclass ORDER BY 1",
     );
@@ -438,6 +439,28 @@ describe.skipIf(!installed)("a central store in PostgreSQL", () => {
     const other = await sinkOf();
     await other.deliver(chain.batch(1), NO_SIGNAL);
     expect(await lines()).toEqual(chain.entries.map((it) => it.text));
+  });
+
+  test("nor does a backlog of many days wait for that reader once for each of them", { timeout: 240_000 }, async () => {
+    const sink = await sinkOf();
+    const chain = new TestChain(1);
+    const DAYS = 60;
+    const day = (offset: number) => new Date(Date.now() + offset * 86_400_000).toISOString();
+    for (let n = 0; n < DAYS; n++) chain.add(event({ n }), day(n - 2 * DAYS));
+    chain.add(event({ n: DAYS }), day(-DAYS));
+    await using reader = await postgres.connect();
+    await reader.query("BEGIN; SELECT count(*) FROM glovebox.records");
+    await sink.deliver(chain.batch(0, DAYS), NO_SIGNAL);
+    await reader.query("COMMIT");
+    // When the reader has gone, days have partitions again.
+    await sink.deliver(chain.batch(DAYS), NO_SIGNAL);
+    const places = await postgres.query<{ place: string; count: string }>(
+      "SELECT tableoid::regclass::text AS place, count(*) AS count FROM glovebox.records GROUP BY 1 ORDER BY 1",
+    );
+    expect(places).toEqual([
+      { place: `glovebox.records_${day(-DAYS).slice(0, 10).replaceAll("-", "")}`, count: "1" },
+      { place: "glovebox.records_other", count: String(DAYS) },
+    ]);
   });
 
   test("append-only: neither a gateway's role nor the owner changes or removes a record, or moves a position back", async () => {

@@ -77,6 +77,19 @@ test("a secret that is missing fails the question, and names the setting", async
   });
 });
 
+test("what is said of a request that failed has no part of a secret, also where it is cut", async () => {
+  const known = createKnownSecrets();
+  known.add("approvals.webhook.secret", WEBHOOK_SECRET);
+  const settings = { webhook: { url: "https://localhost:1/", secret: { env: "TEST_WEBHOOK_SECRET" } } };
+  await using opened = await openChannels(approvalsSchema.parse(settings), {
+    ...ports(),
+    hide: known.hide,
+    upstreamProxy: () => Promise.reject(new Error(`${"x".repeat(280)}${WEBHOOK_SECRET}`)),
+  });
+  const failed = opened.channels[0]?.ask(questionOf(), never);
+  await expect(failed).rejects.toThrow("xxx[redacted:");
+});
+
 test("a port that another gateway has fails questions, until it is free", async () => {
   await using api = await openSlackApi(authority);
   const other = createServer();

@@ -1,18 +1,28 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
 import { openPinoSink } from "../../src/audit/sinks/pino.ts";
 import { pinoSchema } from "../../src/audit/sinks/pino-settings.ts";
+import type { Batch } from "../../src/audit/sinks/sink.ts";
 import { scratch } from "../support/audit.ts";
 import { event, intent } from "../support/audit-bodies.ts";
-import { batchesOf, batchOf, loggedEntries } from "../support/sinks.ts";
+import { batchesOf, batchOf, loggedEntries, sinkPorts } from "../support/sinks.ts";
 
 const signal = new AbortController().signal;
 
 async function openSink(stated: Record<string, unknown>) {
-  const sink = await openPinoSink(pinoSchema.parse({ name: "own", type: "pino", ...stated }));
+  const sink = await openPinoSink(pinoSchema.parse({ name: "own", type: "pino", ...stated }), sinkPorts);
   onTestFinished(() => sink[Symbol.asyncDispose]());
   return sink;
 }
@@ -58,6 +68,46 @@ test("records arrive in pino's own file transport, as they stand in the log", as
   expect(lines[0]).toMatchObject({ msg: "audit: intent", time: Date.parse(entries[0]?.record.time ?? "") });
 });
 
+test("half a line that stayed in the file takes no record with it", async () => {
+  const destination = join(scratch(), "out.jsonl");
+  const entries = await loggedEntries([1, 2, 3, 4, 5, 6].map((n) => event({ n })));
+  const [first, second, third] = batchesOf(entries, 2);
+  if (!first || !second || !third) throw new Error("there are three batches");
+  const settings = pinoSchema.parse({ name: "own", type: "pino", target: "pino/file", options: { destination } });
+  const tear = () => truncateSync(destination, statSync(destination).size - 20);
+  const records = () => {
+    const lines = readFileSync(destination, "utf8").split("\n");
+    expect(lines.pop(), "the end of the last line").toBe("");
+    return lines.map((it): string => (it.endsWith("}}") ? JSON.parse(it).id : "half a line"));
+  };
+  const idsOf = ({ entries: of }: Batch) => of.map(({ record }) => `${record.chain}/${record.seq}`);
+  {
+    await using sink = await openPinoSink(settings, sinkPorts);
+    await sink.deliver(first, signal);
+  }
+  // As a gateway that is killed leaves it.
+  tear();
+  const [whole = ""] = idsOf(first);
+  {
+    await using sink = await openPinoSink(settings, sinkPorts);
+    await sink.deliver(first, signal);
+    await sink.deliver(second, signal);
+    expect(records()).toEqual([whole, "half a line", ...idsOf(first), ...idsOf(second)]);
+    // As a transport that is ended leaves it.
+    const aborting = new AbortController();
+    const given = expect(sink.deliver(third, aborting.signal)).rejects.toThrow("enough");
+    aborting.abort(new Error("enough"));
+    await given;
+    tear();
+    await sink.deliver(third, signal);
+  }
+  expect(records().slice(-3)).toEqual(["half a line", ...idsOf(third)]);
+  const before = records();
+  await using sink = await openPinoSink(settings, sinkPorts);
+  await sink.deliver(first, signal);
+  expect(records(), "no empty line behind a whole one").toEqual([...before, ...idsOf(first)]);
+});
+
 test("pino/file without a file is refused: standard output is the MCP client's", () => {
   for (const options of [{}, { destination: 1 }]) {
     expect(pinoSchema.safeParse({ name: "own", type: "pino", target: "pino/file", options }).success).toBe(false);
@@ -78,7 +128,10 @@ test("a transport made with pino's own library, which waits for pino's configura
   `);
   const entries = await loggedEntries(Array.from({ length: 200 }, (_, n) => event({ n, text: "x".repeat(500) })));
   {
-    await using sink = await openPinoSink(pinoSchema.parse({ name: "own", type: "pino", target, options: { out } }));
+    await using sink = await openPinoSink(
+      pinoSchema.parse({ name: "own", type: "pino", target, options: { out } }),
+      sinkPorts,
+    );
     for (const batch of batchesOf(entries, 40)) await sink.deliver(batch, signal);
   }
   expect(linesIn(out).map(({ id }) => id)).toEqual(entries.map(({ record }) => `${record.chain}/${record.seq}`));
@@ -154,7 +207,7 @@ test("a delivery that is given up, and a sink that is closed, wait for no transp
   const out = join(scratch(), "out.jsonl");
   writeFileSync(`${out}.bad`, "");
   const target = transportOf(KEEPS("", "if (bad()) return;"));
-  const sink = await openPinoSink(pinoSchema.parse({ name: "own", type: "pino", target, options: { out } }));
+  const sink = await openPinoSink(pinoSchema.parse({ name: "own", type: "pino", target, options: { out } }), sinkPorts);
   const batch = batchOf(await loggedEntries([event({})]));
   const aborting = new AbortController();
   const given = expect(sink.deliver(batch, aborting.signal)).rejects.toThrow("enough");
@@ -178,7 +231,10 @@ test("what a transport prints does not get to standard output", async () => {
     process.stdout.write = write;
   });
   {
-    await using sink = await openPinoSink(pinoSchema.parse({ name: "own", type: "pino", target, options: { out } }));
+    await using sink = await openPinoSink(
+      pinoSchema.parse({ name: "own", type: "pino", target, options: { out } }),
+      sinkPorts,
+    );
     await sink.deliver(batchOf(await loggedEntries([event({})])), signal);
   }
   process.stdout.write = write;

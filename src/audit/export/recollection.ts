@@ -1,7 +1,7 @@
 import type { Principal } from "../../policy/request.ts";
 import { settles } from "../calls.ts";
 import { type Facts, factsIn, textIn } from "../facts.ts";
-import type { AuditRecord, EventBody, IntentBody, Json } from "../record.ts";
+import type { AuditRecord, EventBody, IntentBody } from "../record.ts";
 import { type Target, targetOf } from "./tools.ts";
 
 /** Calls that run, of which the log has at most 4,096 at once, and those that people are asked about. */

@@ -50,7 +50,7 @@ export function elasticsearchShape(base: URL, { index }: { readonly index: strin
         const { create } = itemSchema.safeParse(item).data ?? {};
         if (!create) return UNSAID;
         const { status, error } = create;
-        // A conflict is what it has already.
+        // A conflict is what it has already: no other record has this id.
         if (status === 200 || status === 201 || status === 409) continue;
         return `refused record ${entries[at]?.record.seq}: ${status} ${word(error?.type)}`;
       }
@@ -60,8 +60,9 @@ export function elasticsearchShape(base: URL, { index }: { readonly index: strin
   };
 }
 
+/** With the hash in its id, another record in the same place becomes another document, and neither is taken for the other. */
 function actionOf({ record }: Entry): string {
-  return JSON.stringify({ create: { _id: `${record.chain}.${record.seq}` } });
+  return JSON.stringify({ create: { _id: `${record.chain}.${record.seq}.${record.hash}` } });
 }
 
 /** @param host in the words of the Elastic Common Schema: `hostname` is what the command of that name answers */

@@ -152,6 +152,7 @@ async function openOutbound(settings: HttpsSettings, ports: SinkPorts, maxBytes:
   return createOutbound({
     authorities: own ? async () => own : ports.authorities,
     upstreamProxy: ports.through,
+    hide: ports.hide,
     failed: (message, cause) => new DeliveryFailed(message, { cause }),
     identity,
     maxBytes,

@@ -9,7 +9,7 @@ export async function openSink(settings: SinkSettings, ports: SinkPorts): Promis
     case "otlp":
       return (await import("./otlp.ts")).openOtlpSink(settings, ports);
     case "pino":
-      return (await import("./pino.ts")).openPinoSink(settings);
+      return (await import("./pino.ts")).openPinoSink(settings, ports);
     case "postgres":
       return (await import("./postgres.ts")).openPostgresSink(settings, ports);
     case "syslog":

@@ -34,7 +34,7 @@ export type Post = (
 /** Posts over a connection of its own. A redirect is an answer like any other, and is not followed: headers may hold secrets. */
 export function createPost(
   ca: string | undefined,
-  { authorities, through }: Pick<SinkPorts, "authorities" | "through">,
+  { authorities, through, hide }: Pick<SinkPorts, "authorities" | "through" | "hide">,
 ): Post {
   let trusted: Promise<SecureContext> | undefined;
   return async (url, headers, body, signal) => {
@@ -72,7 +72,8 @@ export function createPost(
           host,
           port,
           // With an agent of any kind, this would not be called, and the proxy passed by.
-          createConnection: () => connect({ ...way, ...name, secureContext, ALPNProtocols: ["http/1.1"] }),
+          createConnection: () =>
+            connect({ ...way, ...name, secureContext, ALPNProtocols: ["http/1.1"], rejectUnauthorized: true }),
         },
         onAnswer,
       );
@@ -84,7 +85,7 @@ export function createPost(
       if (error instanceof DeliveryFailed) throw error;
       if (limit.aborted) throw new DeliveryFailed(`\`${url.host}\` did not answer within ${TIMEOUT_MS / 1_000} s`);
       // A server's certificate has a say in it.
-      const message = `\`${url.host}\` did not answer: ${printable(messageOf(error), 300)}`;
+      const message = `\`${url.host}\` did not answer: ${printable(hide(messageOf(error)), 300)}`;
       throw new DeliveryFailed(message, { cause: error });
     } finally {
       socket?.destroy();

@@ -30,8 +30,8 @@ export function openOtlpSink(settings: OtlpSettings, ports: SinkPorts): Promise<
   }));
   const base = url.pathname.replace(/\/$/, "");
   const places = { logs: new URL(`${base}/v1/logs`, url), traces: new URL(`${base}/v1/traces`, url) };
-  /** Logs that the receiver has, while it lacks their spans: up to which record of the chain. */
-  let logged: { readonly chain: string; readonly seq: number } | undefined;
+  /** By chain, where the receiver has logs and lacks their spans: up to which record it has them. */
+  const logged = new Map<string, number>();
 
   async function send(kind: Signal, body: Uint8Array | undefined, signal: AbortSignal): Promise<void> {
     if (!body) throw new DeliveryFailed("the records could not be put into OpenTelemetry's form");
@@ -50,16 +50,16 @@ export function openOtlpSink(settings: OtlpSettings, ports: SinkPorts): Promise<
       resources.set(gateway, known);
       return known;
     };
-    const after = logged?.chain === chain ? logged.seq : -1;
+    const after = logged.get(chain) ?? -1;
     const logs = entries.flatMap((entry, at) =>
       entry.record.seq > after ? [logRecordOf(entry, told.contexts[at], resource(entry.record.gateway), scope)] : [],
     );
     if (logs.length > 0) await send("logs", ProtobufLogsSerializer.serializeRequest(logs), signal);
     const seq = entries.at(-1)?.record.seq ?? after;
-    logged = { chain, seq: Math.max(seq, after) };
+    logged.set(chain, Math.max(seq, after));
     const spans = traces ? told.ended.map((it) => spanOf(it, resource(it.end.gateway), scope)) : [];
     if (spans.length > 0) await send("traces", ProtobufTraceSerializer.serializeRequest(spans), signal);
-    logged = undefined;
+    logged.delete(chain);
     told.keep();
   }
 

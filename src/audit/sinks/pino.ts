@@ -8,9 +8,10 @@ import { once } from "../../lib/once.ts";
 import { printable } from "../../lib/text.ts";
 import type { Entry } from "../read.ts";
 import { wantsAttention } from "./attention.ts";
+import { lineEndWanted } from "./pino-file.ts";
 import { PINO_FILE, type PinoSettings } from "./pino-settings.ts";
 import { findTransport } from "./pino-target.ts";
-import { DeliveryFailed, type Sink } from "./sink.ts";
+import { DeliveryFailed, type Sink, type SinkPorts } from "./sink.ts";
 
 const MAX_BATCH = { records: 1000, bytes: 1024 * 1024 };
 const CLOSE_MS = 10_000;
@@ -22,6 +23,8 @@ interface Running {
   readonly stream: Stream;
   /** Aborts with the reason when it fails or ends. */
   readonly broken: AbortSignal;
+  /** Before its first record: what ends a line that the one before it has left unfinished. */
+  lead: string;
 }
 
 /**
@@ -29,17 +32,21 @@ interface Running {
  * transport without one confirms what it may still hold in memory. One that fails or is too slow is ended, and the next batch makes another.
  * @throws GatewayError CONFIG_INVALID for a target that is not there, or that others could change
  */
-export async function openPinoSink({ target, options, timeoutSeconds }: PinoSettings): Promise<Sink> {
+export async function openPinoSink(
+  { target, options, timeoutSeconds }: PinoSettings,
+  { hide }: Pick<SinkPorts, "hide">,
+): Promise<Sink> {
   const file = await findTransport(target);
   // Without it pino/file's `flush` does not wait for what is being written, nor for the disk.
   const given = target === PINO_FILE ? { minLength: 1, ...options } : options;
+  const lead = async () => (target === PINO_FILE ? await lineEndWanted(String(options["destination"])) : "");
   const closing = new AbortController();
   let running: Running | undefined;
   let delivering: Promise<void> = Promise.resolve();
 
   async function deliver(entries: readonly Entry[], signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const current = running && !running.broken.aborted ? running : start(file, given);
+    const current = running && !running.broken.aborted ? running : start(file, given, await lead());
     running = current;
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(new Error(`no answer for ${timeoutSeconds} s`)), timeoutSeconds * 1000);
@@ -49,7 +56,7 @@ export async function openPinoSink({ target, options, timeoutSeconds }: PinoSett
       running = undefined;
       await terminate(current.stream);
       signal.throwIfAborted();
-      throw new DeliveryFailed(`the transport ${target} failed: ${printable(messageOf(cause), 300)}`, { cause });
+      throw new DeliveryFailed(`the transport ${target} failed: ${printable(hide(messageOf(cause)), 300)}`, { cause });
     } finally {
       clearTimeout(timer);
     }
@@ -70,7 +77,7 @@ export async function openPinoSink({ target, options, timeoutSeconds }: PinoSett
   };
 }
 
-function start(file: string, options: PinoSettings["options"]): Running {
+function start(file: string, options: PinoSettings["options"], lead: string): Running {
   const broken = new AbortController();
   const fail = (cause: unknown) => broken.abort(cause instanceof Error ? cause : new Error("it ended"));
   // Not ended by pino when the process exits, which would hold that up. What it prints must not get to standard output, which is MCP's.
@@ -80,11 +87,13 @@ function start(file: string, options: PinoSettings["options"]): Running {
   stream.on("close", fail);
   // What pino's own loggers tell a transport that waits for it.
   stream.emit("message", { code: "PINO_CONFIG", config: { levels, messageKey: "msg", errorKey: "err" } });
-  return { stream, broken: broken.signal };
+  return { stream, broken: broken.signal, lead };
 }
 
-async function handed({ stream, broken }: Running, entries: readonly Entry[]): Promise<void> {
-  stream.write(entries.map(lineOf).join(""));
+async function handed(running: Running, entries: readonly Entry[]): Promise<void> {
+  const { stream, broken, lead } = running;
+  running.lead = "";
+  stream.write(lead + entries.map(lineOf).join(""));
   const failure = await new Promise<Error | undefined>((resolve) => stream.flush(resolve));
   if (!failure) return;
   // That it failed is told before why.

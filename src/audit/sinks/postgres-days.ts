@@ -5,6 +5,11 @@ const DAY_MS = 86_400_000;
 const DAYS_AHEAD = 7;
 /** When one could not be made; records of that day go to where those without a partition go. */
 const RETRY_MS = 60_000;
+/**
+ * What a delivery may lose, in all, by asking for partitions that can't be had. Less than what the server waits for a reader, who holds up
+ * all days alike; more than it takes to say that a day is too long ago, which says nothing of the others.
+ */
+const MAX_LOST_MS = 1_000;
 /** A gateway whose clock runs wild does not make this one's memory grow. */
 const MAX_KNOWN = 2_000;
 
@@ -23,11 +28,15 @@ export class PartitionDays {
     this.#schema = schema;
   }
 
-  /** Has partitions made for these days and the next ones, where they are missing and can be had. */
+  /** Has partitions made for these days and the next ones, where they are missing and can be had, until too much time is lost with asking. */
   async ensure(connection: StoreConnection, days: readonly (string | undefined)[], signal: AbortSignal): Promise<void> {
     if (this.#askAtMs.size > MAX_KNOWN) this.#askAtMs.clear();
+    let lostMs = 0;
     for (const day of new Set(days)) {
-      if (day !== undefined) await this.#ensureDay(connection, day, signal);
+      if (day === undefined) continue;
+      const askedAtMs = performance.now();
+      if (!(await this.#ensureDay(connection, day, signal))) lostMs += performance.now() - askedAtMs;
+      if (lostMs > MAX_LOST_MS) return;
     }
     const nowMs = Date.now();
     for (let ahead = 0; ahead <= DAYS_AHEAD; ahead++) {

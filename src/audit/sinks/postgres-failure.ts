@@ -2,6 +2,7 @@ import { GatewayError } from "../../errors.ts";
 import { codeOf, messageOf } from "../../lib/error.ts";
 import { printable } from "../../lib/text.ts";
 import { type PostgresSettings, targetOf } from "./postgres-settings.ts";
+import type { SinkPorts } from "./sink.ts";
 
 const MAX_CHARS = 300;
 const MAKE_SCHEMA = "let its owner run the SQL that `glovebox audit store schema` prints";
@@ -24,12 +25,15 @@ const KNOWN: { readonly [sqlState: string]: (settings: PostgresSettings) => stri
   "57P03": () => "the server starts up or shuts down",
 };
 
-/** What went wrong with a store, for people: no secret, nothing that could act on a terminal. */
-export function failureText(error: unknown, settings: PostgresSettings): string {
+/**
+ * What went wrong with a store, for people: nothing that could act on a terminal, and no secret, which a server may say again that was told it.
+ * @param hide takes secrets out, before anything is cut, or a part would stay
+ */
+export function failureText(error: unknown, settings: PostgresSettings, hide: SinkPorts["hide"]): string {
   const place = `${settings.name} (PostgreSQL at ${targetOf(settings)})`;
-  if (error instanceof GatewayError) return `${place}: ${error.message}`;
-  const code = oneLine(codeOf(error) ?? "");
-  const said = oneLine(messageOf(error));
+  if (error instanceof GatewayError) return `${place}: ${hide(error.message)}`;
+  const code = oneLine(hide(codeOf(error) ?? ""));
+  const said = oneLine(hide(messageOf(error)));
   // The code is the server's word as well: `__proto__` is none of those that are known.
   const known = Object.hasOwn(KNOWN, code) ? KNOWN[code]?.(settings) : undefined;
   if (known !== undefined) return `${place}: ${known} (${said})`;

@@ -70,7 +70,7 @@ export async function openStore(settings: PostgresSettings, ports: SinkPorts): P
     try {
       return await work;
     } catch (cause) {
-      throw new DeliveryFailed(failureText(cause, settings), { cause });
+      throw new DeliveryFailed(failureText(cause, settings, ports.hide), { cause });
     }
   };
   const connected = async () => {

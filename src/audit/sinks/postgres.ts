@@ -66,7 +66,7 @@ class PostgresSink implements Sink {
       this.#connection = undefined;
       signal.throwIfAborted();
       if (error instanceof DeliveryFailed) throw error;
-      throw new DeliveryFailed(failureText(error, this.#settings), { cause: error });
+      throw new DeliveryFailed(failureText(error, this.#settings, this.#ports.hide), { cause: error });
     }
   }
 

@@ -69,6 +69,7 @@ export async function sendAll(
       ...identity,
       ca: [...identity.ca],
       minVersion: "TLSv1.2",
+      rejectUnauthorized: true,
     });
     secure.on("error", (cause) => fail(new Error(wordsOf(cause), { cause })));
     await abortable(once(secure, "secureConnect", { signal: either }), either);

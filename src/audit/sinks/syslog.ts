@@ -48,7 +48,7 @@ export async function openSyslogSink(settings: SyslogSettings, ports: SinkPorts)
         await sendAll(endpoint, messagesOf(batch, origin), signal, ports.through);
       } catch (cause) {
         signal.throwIfAborted();
-        throw new DeliveryFailed(`${target}: ${messageOf(cause)}`, { cause });
+        throw new DeliveryFailed(`${target}: ${ports.hide(messageOf(cause))}`, { cause });
       }
     },
     async [Symbol.asyncDispose]() {

@@ -39,6 +39,7 @@ export async function download(
   const agent = new Agent({
     ca: [...(await ports.authorities())],
     minVersion: "TLSv1.2",
+    rejectUnauthorized: true,
     ...(upstreamProxy !== undefined && { proxyEnv: { HTTPS_PROXY: upstreamProxy } }),
   });
   try {
