@@ -191,6 +191,42 @@ test("a chain that was shipped and is gone is told of", async () => {
   expect(stopped[0]?.problem).toMatch(/^chain-\w+, of which 3 records were shipped, is missing$/);
 });
 
+test("a log that was put back from an older copy is damage, also while its gateway writes", {
+  timeout: 60_000,
+}, async () => {
+  const ways: [string, number, (chain: string, head: string) => void][] = [
+    ["shorter", 2, () => undefined],
+    ["as long, and another", 5, () => undefined],
+    ["longer, and another", 9, () => undefined],
+    ["with the head alone as it was", 2, (chain, head) => writeFileSync(join(chain, "head"), head)],
+  ];
+  for (const [what, more, change] of ways) {
+    const [data, copy] = [testData(), join(testData().dataDirectory, "copy")];
+    await writeRecords(data.auditDirectory, 3);
+    cpSync(data.auditDirectory, copy, { recursive: true, filter: (it) => !it.endsWith("/lock") });
+    await writeRecords(data.auditDirectory, 5);
+    await stand(data, undefined, { once: true }).shipper.ended;
+    const head = readFileSync(join(onlyChain(data.auditDirectory), "head"), "utf8");
+    rmSync(data.auditDirectory, { recursive: true });
+    cpSync(copy, data.auditDirectory, { recursive: true });
+    await using log = await openAuditLog({ directory: data.auditDirectory, gateway: "gw-other" });
+    for (let n = 0; n < more; n += 1) await log.append(event({ n: 100 + n }));
+    change(onlyChain(data.auditDirectory), head);
+    const { kept, shipper } = stand(data);
+    const { stopped } = await until(
+      () => central(data),
+      ({ state }) => state === "stopped",
+    );
+    expect([what, stopped]).toEqual([
+      what,
+      [{ chain: log.chain, problem: expect.stringContaining("record 7, which was shipped, is not there any more") }],
+    ]);
+    expect([what, kept, shipper.lag()]).toEqual([what, [], undefined]);
+    await shipper[Symbol.asyncDispose]();
+    expect([what, (await central(data)).lag.seconds]).toEqual([what, null]);
+  }
+});
+
 test("with a damaged cursor everything is shipped again, and the status says so", async () => {
   const data = testData();
   await writeRecords(data.auditDirectory, 3);
@@ -223,6 +259,7 @@ test("what the head does not name yet is not shipped while its gateway lives, an
   const ofDead = stand(copy, undefined, { once: true });
   await ofDead.shipper.ended;
   expect(ofDead.kept).toEqual(await ids(copy));
+  expect(await central(copy)).toMatchObject({ state: "current", lag: { records: 0, seconds: 0 } });
   expect(kept).toHaveLength(1);
   await log[Symbol.asyncDispose]();
 });

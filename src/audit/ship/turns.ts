@@ -48,6 +48,8 @@ export class Turn {
     this.succeeded();
     this.#sightings += 1;
     if (this.#sightings >= SIGHTINGS) this.damage = problem;
+    // The next look is a whole one.
+    this.#endCheckMs = 0;
     this.#notBeforeMs = performance.now() + (this.damage === undefined ? SECOND_LOOK_MS : RECHECK_MS);
   }
 

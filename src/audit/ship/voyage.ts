@@ -1,15 +1,15 @@
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { abortable, deadline } from "../../lib/deadline.ts";
 import { isHeld } from "../chain.ts";
-import { listChains, listSegments, segmentName } from "../files.ts";
+import { listChains, listSegments } from "../files.ts";
 import { readHead } from "../head.ts";
 import { type Batch, DeliveryFailed, type Sink } from "../sinks/sink.ts";
 import { waitMs } from "./backoff.ts";
 import { type Cursor, type Place, writeCursor } from "./cursor.ts";
 import type { Health } from "./health.ts";
-import { type Damage, type NextBatch, nextBatch } from "./next-batch.ts";
+import { type Damage, damaged, type NextBatch, nextBatch } from "./next-batch.ts";
+import { endsAt, isAt, problemAt } from "./standing.ts";
 import { Turn } from "./turns.ts";
 
 /** What a driver may take to let go of a delivery that was aborted. */
@@ -151,8 +151,14 @@ export class Voyage {
     const options = { auditDirectory, chain, after, max };
     // What the head does not name may be in no file tomorrow: a group that could not be synced is cut off again.
     if (head.seq > (after?.seq ?? -1)) return await nextBatch({ ...options, upToSeq: head.seq });
-    if (!turn.mayCheckEnd(performance.now()) || (await endsAt(directory, after)) || isHeld(directory, 0))
-      return undefined;
+    const mayCheckEnd = turn.mayCheckEnd(performance.now());
+    const isAtEnd = mayCheckEnd && (await endsAt(directory, after));
+    // A log that was put back from an older copy has its gateway as any other.
+    if (after && (!isAt(head, after) || (mayCheckEnd && !isAtEnd))) {
+      const changed = await problemAt(directory, after);
+      if (changed !== undefined) return damaged(chain, changed);
+    }
+    if (!mayCheckEnd || isAtEnd || isHeld(directory, 0)) return undefined;
     // A gateway that died, or a computer that lost its power, may have left the head behind the log: that is how the next one finds it.
     return await nextBatch({ ...options, upToSeq: Number.POSITIVE_INFINITY });
   }
@@ -177,14 +183,6 @@ export class Voyage {
       throw new DeliveryFailed(`\`${sink.target}\` did not confirm within ${deliveryMs / 1000} s`, { cause: error });
     }
   }
-}
-
-/** Whether there is nothing behind a place, nor less than there was. */
-async function endsAt(directory: string, place: Place | undefined): Promise<boolean> {
-  const last = (await listSegments(directory)).at(-1);
-  if (last === undefined) return place === undefined;
-  const { size } = await stat(join(directory, segmentName(last)));
-  return place ? last === place.segment && size === place.end : size === 0;
 }
 
 async function settled(promise: Promise<unknown>, withinMs: number, signal: AbortSignal): Promise<void> {
