@@ -1,6 +1,6 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
 import type { SinkNews } from "../../src/audit/ship/health.ts";
 import { Shipper } from "../../src/audit/ship/shipper.ts";
@@ -410,6 +410,18 @@ test("how far behind it is is unknown where the log can't say, not nothing", asy
   await stand(data, undefined, { once: true }).shipper.ended;
   rmSync(onlyChain(data.auditDirectory), { recursive: true });
   expect(await central(data)).toMatchObject({ state: "behind", lag: { seconds: null } });
+});
+
+test("of records that a clock wrote which was ahead, nobody knows how long they wait", async () => {
+  const data = testData();
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 3_600_000 });
+  onTestFinished(() => void vi.useRealTimers());
+  await using ahead = await openAuditLog({ directory: data.auditDirectory, gateway: "gw-ahead" });
+  await ahead.append(event({ n: 1 }));
+  vi.useRealTimers();
+  // Another chain, of which it is known, does not make it so.
+  await writeRecords(data.auditDirectory, 2);
+  expect(await central(data)).toMatchObject({ state: "behind", lag: { records: 3, seconds: null } });
 });
 
 test("who ships once waits a moment for a lock that somebody only looks at", async () => {

@@ -7,6 +7,9 @@ import type { Position } from "../line.ts";
 import type { Cursor, Place } from "./cursor.ts";
 import { endsAt, isAt, problemAt } from "./standing.ts";
 
+/** By so much clocks are set back and nobody minds. */
+const AHEAD_MS = 5_000;
+
 /** What of the log a receiver has not confirmed. */
 export interface Backlog {
   readonly records: number;
@@ -60,12 +63,10 @@ async function measureChain(directory: string, place: Place | undefined): Promis
     bytes += behind;
     oldest ??= await timeAt(path, start);
   }
-  return {
-    records,
-    bytes,
-    oldestMs: oldest === undefined ? undefined : Date.parse(oldest),
-    isUnknown: isUnknown || oldest === undefined,
-  };
+  const oldestMs = oldest === undefined ? undefined : Date.parse(oldest);
+  // Of a record from the future nobody knows how old it is: the clock was ahead, and was set back.
+  const isAgeKnown = oldestMs !== undefined && oldestMs <= Date.now() + AHEAD_MS;
+  return { records, bytes, oldestMs, isUnknown: isUnknown || !isAgeKnown };
 }
 
 /** One that ends where it was shipped to is not read. */
