@@ -14,7 +14,11 @@ import { central, logged, type TestData, testData, until, writeRecords } from ".
 type Deliver = (batch: Batch, signal: AbortSignal) => Promise<void> | void;
 
 /** A sink that is a list, and a shipper to it. */
-function stand(data: TestData, deliver: Deliver = () => undefined, more: { once?: boolean; deliveryMs?: number } = {}) {
+function stand(
+  data: TestData,
+  deliver: Deliver = () => undefined,
+  { sinkMs, ...more }: { once?: boolean; deliveryMs?: number; sinkMs?: number } = {},
+) {
   const kept: string[] = [];
   const batches: Batch[] = [];
   const news: SinkNews[] = [];
@@ -22,6 +26,7 @@ function stand(data: TestData, deliver: Deliver = () => undefined, more: { once?
   const sink: Sink = {
     target: "a list",
     maxBatch: { records: 100, bytes: 1_000_000 },
+    ...(sinkMs !== undefined && { deliveryMs: sinkMs }),
     deliver: async (batch, signal) => {
       running += 1;
       try {
@@ -312,6 +317,31 @@ test("a delivery has a time limit", async () => {
     ({ state }) => state === "failing",
   );
   expect(status.lastError?.message).toBe("`a list` did not confirm within 0.05 s");
+});
+
+test("what took longer than the sink allows is tried with half as many records, and more again with each that arrive", async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 12);
+  const { batches, kept } = stand(
+    data,
+    ({ entries }, signal) => {
+      if (entries.length <= 3) return;
+      return new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    },
+    { sinkMs: 100 },
+  );
+  await until(
+    () => kept.length,
+    (it) => it === 12,
+  );
+  const sizes = batches.map((it) => it.entries.length);
+  expect(sizes.slice(0, 6)).toEqual([12, 6, 3, 4, 2, 3]);
+  expect(kept).toEqual(await ids(data));
+  const { lastError } = await until(
+    () => central(data),
+    (it) => it.lastError !== undefined,
+  );
+  expect(lastError?.message).toBe("`a list` did not confirm within 0.1 s");
 });
 
 test("who ships once gives up on a receiver that stays away", async () => {

@@ -40,7 +40,7 @@ export interface ShipperOptions {
   readonly tell: (news: SinkNews) => void;
   /** Ends by itself when the receiver has everything, after a few failures in a row, or when another process ships. */
   readonly once?: boolean;
-  /** In place of 60 s. */
+  /** In place of what the sink says, or of 60 s. */
   readonly deliveryMs?: number;
 }
 
@@ -136,7 +136,7 @@ export class Shipper implements AsyncDisposable {
 
   /** Until shipping is to end; the lock is held. @throws what is wrong with the sink, its folder or the log's, for another try */
   async #ship(): Promise<void> {
-    const { open, auditDirectory, directory, deliveryMs = DELIVERY_MS } = this.#options;
+    const { open, auditDirectory, directory, deliveryMs: givenMs } = this.#options;
     this.#holdsLock = true;
     try {
       const before = await readReport(directory);
@@ -146,6 +146,7 @@ export class Shipper implements AsyncDisposable {
       const sink = await open();
       await using _ = { [Symbol.asyncDispose]: () => this.#dispose(sink) };
       this.#target = sink.target;
+      const deliveryMs = givenMs ?? sink.deliveryMs ?? DELIVERY_MS;
       const signal = this.#givingUp.signal;
       const voyage = new Voyage({ auditDirectory, directory, cursor, sink, health: this.#health, deliveryMs, signal });
       this.#voyage = voyage;

@@ -125,7 +125,7 @@ export class Voyage {
       if (!this.#options.signal.aborted) this.#failed(error, turn, batch.entries.length);
       return false;
     }
-    turn.succeeded();
+    turn.delivered();
     this.#options.health.succeeded();
     await this.#move(chain, place);
     return true;
@@ -147,7 +147,7 @@ export class Voyage {
       const isNew = !after && (await listSegments(directory)).length === 0;
       return isNew ? undefined : { damage: `${chain}/head is ${head}` };
     }
-    const max = { ...sink.maxBatch, records: turn.repeat ?? sink.maxBatch.records };
+    const max = { ...sink.maxBatch, records: turn.repeat ?? Math.min(turn.most, sink.maxBatch.records) };
     const options = { auditDirectory, chain, after, max };
     // What the head does not name may be in no file tomorrow: a group that could not be synced is cut off again.
     if (head.seq > (after?.seq ?? -1)) return await nextBatch({ ...options, upToSeq: head.seq });
@@ -165,7 +165,8 @@ export class Voyage {
 
   #failed(error: unknown, turn: Turn, records: number): void {
     const retryAfterMs = error instanceof DeliveryFailed ? error.retryAfterMs : undefined;
-    turn.failed(records, retryAfterMs);
+    if (error instanceof DeliveryFailed && error.isLate) turn.late(records);
+    else turn.failed(records, retryAfterMs);
     if (retryAfterMs !== undefined) this.#quietUntilMs = performance.now() + waitMs(1, retryAfterMs, 0);
     this.#options.health.failed(error);
   }
@@ -180,7 +181,8 @@ export class Voyage {
       if (!limit.aborted) throw error;
       // There are never two deliveries at a time.
       await settled(delivering, LET_GO_MS, signal);
-      throw new DeliveryFailed(`\`${sink.target}\` did not confirm within ${deliveryMs / 1000} s`, { cause: error });
+      const late = `\`${sink.target}\` did not confirm within ${deliveryMs / 1000} s`;
+      throw new DeliveryFailed(late, { isLate: true, cause: error });
     }
   }
 }

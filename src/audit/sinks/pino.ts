@@ -58,6 +58,7 @@ export async function openPinoSink({ target, options, timeoutSeconds }: PinoSett
   return {
     target,
     maxBatch: MAX_BATCH,
+    deliveryMs: timeoutSeconds * 1000,
     deliver({ entries }, signal) {
       delivering = deliver(entries, AbortSignal.any([signal, closing.signal]));
       return delivering;
