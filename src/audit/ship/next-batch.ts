@@ -42,7 +42,6 @@ export async function nextBatch(options: NextBatchOptions): Promise<NextBatch | 
   // Listed before it is read: a segment that has a successor gets no more records.
   const segments = await listSegments(directory);
   const last = segments.at(-1);
-  if (last === undefined && !after) return undefined;
   const [oldest = 1] = segments;
   const changed = after && (await problemAt(directory, after));
   if (changed !== undefined) return damaged(chain, changed);

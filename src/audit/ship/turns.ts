@@ -73,9 +73,14 @@ export class Turn {
     this.damage = undefined;
   }
 
+  /** Damage was seen since it was last found sound. */
+  get isDoubtful(): boolean {
+    return this.#sightings > 0;
+  }
+
   /** It is to be looked at once more before anybody can say whether it is damaged. */
   get isSuspect(): boolean {
-    return this.#sightings > 0 && this.damage === undefined;
+    return this.isDoubtful && this.damage === undefined;
   }
 
   mayCheckEnd(nowMs: number): boolean {

@@ -101,7 +101,7 @@ export class Voyage {
 
   async #take(chain: string): Promise<boolean> {
     const turn = this.#turn(chain);
-    let next: NextBatch | Damage | undefined;
+    let next: NextBatch | Damage | "sound" | undefined;
     try {
       next = await this.#next(chain, turn);
     } catch (error) {
@@ -109,8 +109,9 @@ export class Voyage {
       this.#options.health.failed(error);
       return false;
     }
-    if (next === undefined) {
+    if (next === undefined || next === "sound") {
       turn.succeeded();
+      if (next === "sound") turn.sound();
       return false;
     }
     if ("damage" in next) {
@@ -138,14 +139,15 @@ export class Voyage {
     this.#cursor = cursor;
   }
 
-  async #next(chain: string, turn: Turn): Promise<NextBatch | Damage | undefined> {
+  /** `"sound"`: there is nothing to ship, nor damage; undefined: as far as was looked, which is not so far each time. */
+  async #next(chain: string, turn: Turn): Promise<NextBatch | Damage | "sound" | undefined> {
     const { auditDirectory, sink } = this.#options;
     const directory = join(auditDirectory, chain);
     const after = this.#cursor.get(chain);
     const head = await readHead(directory);
     if (typeof head === "string") {
       const isNew = !after && (await listSegments(directory)).length === 0;
-      return isNew ? undefined : { damage: `${chain}/head is ${head}` };
+      return isNew ? "sound" : { damage: `${chain}/head is ${head}` };
     }
     const max = { ...sink.maxBatch, records: turn.repeat ?? Math.min(turn.most, sink.maxBatch.records) };
     const options = { auditDirectory, chain, after, max };
@@ -154,13 +156,14 @@ export class Voyage {
     const mayCheckEnd = turn.mayCheckEnd(performance.now());
     const isAtEnd = mayCheckEnd && (await endsAt(directory, after));
     // A log that was put back from an older copy has its gateway as any other.
-    if (after && (!isAt(head, after) || (mayCheckEnd && !isAtEnd))) {
+    if (after && (!isAt(head, after) || turn.isDoubtful || (mayCheckEnd && !isAtEnd))) {
       const changed = await problemAt(directory, after);
       if (changed !== undefined) return damaged(chain, changed);
     }
-    if (!mayCheckEnd || isAtEnd || isHeld(directory, 0)) return undefined;
+    if (isAtEnd) return "sound";
+    if (!mayCheckEnd || isHeld(directory, 0)) return undefined;
     // A gateway that died, or a computer that lost its power, may have left the head behind the log: that is how the next one finds it.
-    return await nextBatch({ ...options, upToSeq: Number.POSITIVE_INFINITY });
+    return (await nextBatch({ ...options, upToSeq: Number.POSITIVE_INFINITY })) ?? "sound";
   }
 
   #failed(error: unknown, turn: Turn, records: number): void {
