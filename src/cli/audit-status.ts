@@ -86,7 +86,8 @@ function sinkLines({
     `  ${counted(delivered, "record")} confirmed${lastSuccess === undefined ? "" : `, the last at ${lastSuccess}`}; ${who}`,
   ];
   if (lastError) {
-    const row = lastError.failures > 0 ? `, ${lastError.failures} in a row` : ", and it succeeded since";
+    const since = lastSuccess !== undefined && lastSuccess > lastError.time ? ", and it succeeded since" : "";
+    const row = lastError.failures > 0 ? `, ${lastError.failures} in a row` : since;
     lines.push(`  last error at ${lastError.time}${row}: ${oneLine(lastError.message, 500)}`);
   }
   for (const { problem } of stopped) {

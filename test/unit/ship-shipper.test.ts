@@ -359,6 +359,27 @@ test("who ships once gives up on a receiver that stays away", async () => {
   expect(await central(data)).toMatchObject({ state: "failing", lag: { records: 1 }, lastError: { failures: 5 } });
 });
 
+test("a restart does not make a sink that fails look as if it did not", async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 1);
+  const fails = () => {
+    throw new DeliveryFailed("away");
+  };
+  await stand(data, fails, { once: true }).shipper.ended;
+  const deaf = stand(data, () => new Promise<void>(() => undefined));
+  await until(
+    () => deaf.batches.length,
+    (it) => it === 1,
+  );
+  const failing = { state: "failing", lastError: { message: "away", failures: 5 } };
+  expect(await central(data)).toMatchObject(failing);
+  await deaf.shipper[Symbol.asyncDispose]();
+  await deaf.shipper.ended;
+  expect(await central(data)).toMatchObject(failing);
+  await stand(data, undefined, { once: true }).shipper.ended;
+  expect(await central(data)).toMatchObject({ state: "current", lastError: { failures: 0 } });
+});
+
 test("records of many segments are shipped over their boundaries", async () => {
   const data = testData();
   for (let n = 0; n < 5; n += 1) await writeRecords(data.auditDirectory, 600);

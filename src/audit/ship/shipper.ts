@@ -68,6 +68,8 @@ export class Shipper implements AsyncDisposable {
   #target: string | undefined;
   /** Times in a row that the sink could not be opened, or files not be read or written. */
   #ownFailures = 0;
+  /** Failures in a row of who shipped before, until something is confirmed or there is nothing to deliver; undefined: not read yet. */
+  #failuresBefore: number | undefined;
   #holdsLock = false;
   #backlog: Backlog | undefined;
   #reporting: Promise<void> = Promise.resolve();
@@ -142,6 +144,7 @@ export class Shipper implements AsyncDisposable {
       const before = await readReport(directory);
       this.#notes = before?.notes ?? [];
       this.#health.remember(before);
+      this.#failuresBefore ??= before?.failures ?? 0;
       const cursor = await this.#loadCursor();
       const sink = await open();
       await using _ = { [Symbol.asyncDispose]: () => this.#dispose(sink) };
@@ -167,6 +170,7 @@ export class Shipper implements AsyncDisposable {
       }
       const moved = await voyage.round();
       this.#ownFailures = 0;
+      if (moved || !(voyage.isUnsettled || this.#givingUp.signal.aborted)) this.#failuresBefore = 0;
       this.#review();
       if (this.#givingUp.signal.aborted || (isDraining && !moved)) return;
       // Not while other chains go on.
@@ -242,7 +246,7 @@ export class Shipper implements AsyncDisposable {
     const report: Report = {
       version: 1,
       pid: process.pid,
-      failures: this.#failures,
+      failures: this.#failures + (this.#failuresBefore ?? 0),
       stopped: (this.#voyage?.stopped ?? []).slice(0, MAX_STOPPED),
       notes: this.#notes,
       ...(this.#target !== undefined && { target: this.#target }),
