@@ -67,7 +67,9 @@ export async function nextBatch(options: NextBatchOptions): Promise<NextBatch | 
         if (isFull && entries.length > 0) return give();
         entries.push({ record, text: line.bytes.toString("utf8") });
         bytes += line.bytes.length;
-        place = { segment, start: line.offset, end: line.end, seq: record.seq, hash: record.hash };
+        const first = after ? after.first : entries[0]?.record.seq;
+        const { seq, hash } = record;
+        place = { segment, start: line.offset, end: line.end, seq, ...(first && { first }), hash };
       }
     }
   }

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { isMissing } from "../../lib/error.ts";
 import { parseJson } from "../../lib/json.ts";
 import { tryLock } from "../../lib/lock.ts";
-import { type Cursor, readCursor, replaceFile } from "./cursor.ts";
+import { type Cursor, confirmed, readCursor, replaceFile } from "./cursor.ts";
 import { measureBacklog } from "./lag.ts";
 
 /** Below a sink's folder. */
@@ -76,7 +76,7 @@ export async function statusOf(
     target,
     state: stateOf({ isBehind: records > 0 || isUnknown, failures, stopped: stopped.length }),
     lag: { records, bytes, seconds: isUnknown ? null : seconds },
-    delivered: [...cursor.values()].reduce((sum, { seq }) => sum + seq + 1, 0),
+    delivered: [...cursor.values()].reduce((sum, place) => sum + confirmed(place), 0),
     lastSuccess,
     lastError: lastError && { ...lastError, failures },
     stopped,

@@ -6,7 +6,7 @@ import { listChains, listSegments } from "../files.ts";
 import { readHead } from "../head.ts";
 import { type Batch, DeliveryFailed, type Sink } from "../sinks/sink.ts";
 import { waitMs } from "./backoff.ts";
-import { type Cursor, type Place, writeCursor } from "./cursor.ts";
+import { type Cursor, confirmed, type Place, writeCursor } from "./cursor.ts";
 import type { Health } from "./health.ts";
 import { type Damage, damaged, type NextBatch, nextBatch } from "./next-batch.ts";
 import { endsAt, isAt, problemAt } from "./standing.ts";
@@ -73,9 +73,9 @@ export class Voyage {
   async round(): Promise<boolean> {
     const { auditDirectory, signal } = this.#options;
     const chains = await listChains(auditDirectory);
-    for (const [chain, { seq }] of this.#cursor) {
+    for (const [chain, place] of this.#cursor) {
       if (!chains.includes(chain))
-        this.#turn(chain).damaged(`${chain}, of which ${seq + 1} records were shipped, is missing`);
+        this.#turn(chain).damaged(`${chain}, of which ${confirmed(place)} records were shipped, is missing`);
     }
     // Gone before anything of it was shipped.
     for (const chain of this.#turns.keys()) {
