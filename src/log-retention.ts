@@ -58,8 +58,8 @@ export function keepToRetention(ports: LogRetentionPorts): AsyncDisposable {
 
 async function keepOnce(ports: LogRetentionPorts, signal: AbortSignal): Promise<void> {
   const { config, audit, signer, gateway, hide, log } = ports;
-  const { auditDirectory, dataDirectory } = config;
-  const { isShipped, slowest } = await readShipped(dataDirectory, ports.sinks);
+  const { auditDirectory } = config;
+  const { isShipped, slowest } = await readShipped(config, ports.sinks);
   const results = applyRetention({
     ...{ auditDirectory, signer, gateway, hide, own: audit, why: "retention", signal },
     beforeMs: await oldMs(ports),

@@ -97,7 +97,8 @@ function sinkLines({
     ...(state === "unreached" ? [`  ${UNREACHED}`] : []),
   ];
   if (lastError) {
-    const row = lastError.failures > 0 ? `, ${lastError.failures} in a row` : ", and it succeeded since";
+    const since = lastSuccess !== undefined && lastSuccess > lastError.time ? ", and it succeeded since" : "";
+    const row = lastError.failures > 0 ? `, ${lastError.failures} in a row` : since;
     lines.push(`  last error at ${lastError.time}${row}: ${oneLine(lastError.message, 500)}`);
   }
   for (const { problem } of stopped) {

@@ -97,7 +97,8 @@ async function truncate(context: TruncateContext, options: Options): Promise<voi
 async function shippedOf(context: LoggingContext, { config, dataDir, unshipped = false }: Options): Promise<Shipped> {
   const sinks = (await context.sinks(config)).filter((it) => !unshipped || it.type === "postgres");
   const names = sinks.map((it) => it.name);
-  return await readShipped(context.dataDirectory(dataDir), names, unshipped ? "alone" : "with others");
+  const places = { dataDirectory: context.dataDirectory(dataDir), auditDirectory: context.directory(dataDir) };
+  return await readShipped(places, names, unshipped ? "alone" : "with others");
 }
 
 /** A trial makes no key: what there is none of has signed nothing. */

@@ -12,10 +12,11 @@ import { readSavedCheckpoints } from "../../src/audit/proof/saved.ts";
 import { openSigner } from "../../src/audit/proof/signer.ts";
 import { followLog, readChain, tailLog } from "../../src/audit/read.ts";
 import type { AuditRecord } from "../../src/audit/record.ts";
-import { writeCursor } from "../../src/audit/ship/cursor.ts";
+import { confirmed, type Place, writeCursor } from "../../src/audit/ship/cursor.ts";
 import { measureBacklog } from "../../src/audit/ship/lag.ts";
 import { type NextBatch, nextBatch } from "../../src/audit/ship/next-batch.ts";
 import { sinkDirectory } from "../../src/audit/ship/shipping.ts";
+import { statusOf } from "../../src/audit/ship/status.ts";
 import { compareStore } from "../../src/audit/sinks/compare-store.ts";
 import type { Store } from "../../src/audit/sinks/postgres-read.ts";
 import { verifyStore } from "../../src/audit/sinks/verify-store.ts";
@@ -121,26 +122,44 @@ test("a receiver that has nothing begins with the first record that is there, an
   const [first] = recordsOf(log.chain);
   const next = (await ship(undefined)) as NextBatch;
   expect(next.batch.entries.map((it) => it.record.seq)).toEqual([0, 1, 2, 3].map((it) => (first?.seq ?? 0) + it));
-  expect(((await ship(next.place)) as NextBatch).batch.entries[0].record.seq).toBe((first?.seq ?? 0) + 4);
+  const behind = (await ship(next.place)) as NextBatch;
+  expect(behind.batch.entries[0].record.seq).toBe((first?.seq ?? 0) + 4);
+  expect([early, next, behind].map((it) => confirmed(it.place))).toEqual([4, 4, 8]);
+  const sink = sinkDirectory(log.data, "central");
+  mkdirSync(sink, { recursive: true });
+  await writeCursor(sink, new Map([[chain, behind.place]]));
+  const status = await statusOf("central", { directory: sink, auditDirectory: log.directory });
+  expect(status.delivered).toBe(8);
+  expect(status.delivered + status.lag.records).toBe(recordsOf(log.chain).length);
   const { records, isUnknown } = await measureBacklog(log.directory, new Map());
   expect({ records, isUnknown }).toEqual({ records: recordsOf(log.chain).length, isUnknown: false });
   expect(await ship(early.place)).toEqual({ damage: expect.stringContaining("remove `cursor.json`") });
   expect(last?.seq).toBeGreaterThan(4);
 });
 
+const placesOf = (log: { data: string; directory: string }) => ({
+  dataDirectory: log.data,
+  auditDirectory: log.directory,
+});
+
+/** Of the first record of a segment. */
+function placeAt(chain: string, name = ""): Place {
+  const [line = ""] = readFileSync(join(chain, name), "utf8").split("\n");
+  const { seq, hash } = JSON.parse(line) as AuditRecord;
+  return { segment: Number.parseInt(name, 10), start: 0, end: Buffer.byteLength(line) + 1, seq, hash };
+}
+
 test("what a receiver has not confirmed stays, and so does all of it for one that has no cursor or a damaged one", async () => {
   const log = await makeSignedLog(12);
   const chain = basename(log.chain);
   const names = segments(log.chain);
-  const shipped = async () => (await readShipped(log.data, ["central"])).isShipped;
+  const shipped = async () => (await readShipped(placesOf(log), ["central"])).isShipped;
   expect(await truncate(log, { isShipped: await shipped() })).toEqual([{ chain, kept: "unshipped" }]);
   const place = sinkDirectory(log.data, "central");
   mkdirSync(place, { recursive: true });
   writeFileSync(join(place, "cursor.json"), "{");
   expect(await truncate(log, { isShipped: await shipped() })).toEqual([{ chain, kept: "unshipped" }]);
-  const at = recordsOf(log.chain, names[2])[1];
-  const cursor = { segment: 3, start: 0, end: 1, seq: at?.seq ?? 0, hash: at?.hash ?? "" };
-  await writeCursor(place, new Map([[chain, cursor]]));
+  await writeCursor(place, new Map([[chain, placeAt(log.chain, names[2])]]));
   const [result] = await truncate(log, { isShipped: await shipped() });
   expect(result?.removed?.segments).toEqual([1, 2]);
   expect(readdirSync(log.chain)).not.toContain("000002.jsonl");
@@ -150,18 +169,41 @@ test("what a receiver has not confirmed stays, and so does all of it for one tha
 test("what a receiver of other settings has not confirmed stays as well, and a person is told whose folder to remove", async () => {
   const log = await makeSignedLog(12);
   const chain = basename(log.chain);
-  const [first] = recordsOf(log.chain);
   const place = sinkDirectory(log.data, "central");
   mkdirSync(place, { recursive: true });
   mkdirSync(sinkDirectory(log.data, "never-shipped"));
-  const cursor = { segment: 1, start: 0, end: 1, seq: first?.seq ?? 0, hash: first?.hash ?? "" };
-  await writeCursor(place, new Map([[chain, cursor]]));
-  const { isShipped, slowest } = await readShipped(log.data, []);
+  await writeCursor(place, new Map([[chain, placeAt(log.chain, segments(log.chain)[0])]]));
+  const { isShipped, slowest } = await readShipped(placesOf(log), []);
   expect(await truncate(log, { isShipped })).toEqual([{ chain, kept: "unshipped" }]);
   expect(slowest(chain)).toEqual(["central"]);
   rmSync(place, { recursive: true });
-  const retired = await readShipped(log.data, []);
+  const retired = await readShipped(placesOf(log), []);
   expect((await truncate(log, { isShipped: retired.isShipped }))[0]?.removed).toBeDefined();
+});
+
+test("what came into the place of what a receiver has confirmed stays, however far its cursor is", async () => {
+  const log = await makeSignedLog(12);
+  const chain = basename(log.chain);
+  const sink = sinkDirectory(log.data, "central");
+  mkdirSync(sink, { recursive: true });
+  const last = placeAt(log.chain, segments(log.chain).at(-1));
+  const { isShipped } = await readShipped(placesOf(log), ["central"]);
+  expect(isShipped(chain, 1)).toBe(false);
+  for (const [is, place] of [
+    [true, last],
+    [false, { ...last, hash: "0".repeat(64) }],
+    [false, { ...last, segment: 999 }],
+  ] as const) {
+    await writeCursor(
+      sink,
+      new Map([
+        [chain, place],
+        ["chain-0mwplkhc8c2b36263ab4f8dbd", last],
+      ]),
+    );
+    const shipped = await readShipped(placesOf(log), ["central"]);
+    expect([place, shipped.isShipped(chain, 1)]).toEqual([place, is]);
+  }
 });
 
 /** What a central store gives back. */

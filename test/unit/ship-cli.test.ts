@@ -108,6 +108,21 @@ test("a receiver that stays away makes both end with 1, and the reason", { timeo
   );
 });
 
+test("a sink that failed is said to have succeeded since only when it has", async () => {
+  const { data, audit } = await stand();
+  await writeRecords(data.auditDirectory, 1);
+  mkdirSync(data.sinkDirectory, { recursive: true });
+  const report = { version: 1, pid: 1, failures: 0, stopped: [], notes: [] };
+  const lastError = { message: "away", time: "2026-01-02T00:00:00.000Z" };
+  for (const [lastSuccess, since] of [
+    ["2026-01-01T00:00:00.000Z", ""],
+    ["2026-01-03T00:00:00.000Z", ", and it succeeded since"],
+  ] as const) {
+    writeFileSync(join(data.sinkDirectory, "status.json"), JSON.stringify({ ...report, lastSuccess, lastError }));
+    expect((await audit("status")).stdout).toContain(`last error at 2026-01-02T00:00:00.000Z${since}: away\n`);
+  }
+});
+
 test("a sink that nobody configured is named as such", async () => {
   const { audit } = await stand();
   const other = await audit("ship", "--once", "--sink", "other");

@@ -1,6 +1,6 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
 import type { SinkNews } from "../../src/audit/ship/health.ts";
 import { Shipper } from "../../src/audit/ship/shipper.ts";
@@ -14,7 +14,11 @@ import { central, logged, type TestData, testData, until, writeRecords } from ".
 type Deliver = (batch: Batch, signal: AbortSignal) => Promise<void> | void;
 
 /** A sink that is a list, and a shipper to it. */
-function stand(data: TestData, deliver: Deliver = () => undefined, more: { once?: boolean; deliveryMs?: number } = {}) {
+function stand(
+  data: TestData,
+  deliver: Deliver = () => undefined,
+  { sinkMs, ...more }: { once?: boolean; deliveryMs?: number; sinkMs?: number } = {},
+) {
   const kept: string[] = [];
   const batches: Batch[] = [];
   const news: SinkNews[] = [];
@@ -22,6 +26,7 @@ function stand(data: TestData, deliver: Deliver = () => undefined, more: { once?
   const sink: Sink = {
     target: "a list",
     maxBatch: { records: 100, bytes: 1_000_000 },
+    ...(sinkMs !== undefined && { deliveryMs: sinkMs }),
     deliver: async (batch, signal) => {
       running += 1;
       try {
@@ -191,6 +196,42 @@ test("a chain that was shipped and is gone is told of", async () => {
   expect(stopped[0]?.problem).toMatch(/^chain-\w+, of which 3 records were shipped, is missing$/);
 });
 
+test("a log that was put back from an older copy is damage, also while its gateway writes", {
+  timeout: 60_000,
+}, async () => {
+  const ways: [string, number, (chain: string, head: string) => void][] = [
+    ["shorter", 2, () => undefined],
+    ["as long, and another", 5, () => undefined],
+    ["longer, and another", 9, () => undefined],
+    ["with the head alone as it was", 2, (chain, head) => writeFileSync(join(chain, "head"), head)],
+  ];
+  for (const [what, more, change] of ways) {
+    const [data, copy] = [testData(), join(testData().dataDirectory, "copy")];
+    await writeRecords(data.auditDirectory, 3);
+    cpSync(data.auditDirectory, copy, { recursive: true, filter: (it) => !it.endsWith("/lock") });
+    await writeRecords(data.auditDirectory, 5);
+    await stand(data, undefined, { once: true }).shipper.ended;
+    const head = readFileSync(join(onlyChain(data.auditDirectory), "head"), "utf8");
+    rmSync(data.auditDirectory, { recursive: true });
+    cpSync(copy, data.auditDirectory, { recursive: true });
+    await using log = await openAuditLog({ directory: data.auditDirectory, gateway: "gw-other" });
+    for (let n = 0; n < more; n += 1) await log.append(event({ n: 100 + n }));
+    change(onlyChain(data.auditDirectory), head);
+    const { kept, shipper } = stand(data);
+    const { stopped } = await until(
+      () => central(data),
+      ({ state }) => state === "stopped",
+    );
+    expect([what, stopped]).toEqual([
+      what,
+      [{ chain: log.chain, problem: expect.stringContaining("record 7, which was shipped, is not there any more") }],
+    ]);
+    expect([what, kept, shipper.lag()]).toEqual([what, [], undefined]);
+    await shipper[Symbol.asyncDispose]();
+    expect([what, (await central(data)).lag.seconds]).toEqual([what, null]);
+  }
+});
+
 test("with a damaged cursor everything is shipped again, and the status says so", async () => {
   const data = testData();
   await writeRecords(data.auditDirectory, 3);
@@ -223,6 +264,7 @@ test("what the head does not name yet is not shipped while its gateway lives, an
   const ofDead = stand(copy, undefined, { once: true });
   await ofDead.shipper.ended;
   expect(ofDead.kept).toEqual(await ids(copy));
+  expect(await central(copy)).toMatchObject({ state: "current", lag: { records: 0, seconds: 0 } });
   expect(kept).toHaveLength(1);
   await log[Symbol.asyncDispose]();
 });
@@ -277,6 +319,31 @@ test("a delivery has a time limit", async () => {
   expect(status.lastError?.message).toBe("`a list` did not confirm within 0.05 s");
 });
 
+test("what took longer than the sink allows is tried with half as many records, and more again with each that arrive", async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 12);
+  const { batches, kept } = stand(
+    data,
+    ({ entries }, signal) => {
+      if (entries.length <= 3) return;
+      return new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    },
+    { sinkMs: 100 },
+  );
+  await until(
+    () => kept.length,
+    (it) => it === 12,
+  );
+  const sizes = batches.map((it) => it.entries.length);
+  expect(sizes.slice(0, 6)).toEqual([12, 6, 3, 4, 2, 3]);
+  expect(kept).toEqual(await ids(data));
+  const { lastError } = await until(
+    () => central(data),
+    (it) => it.lastError !== undefined,
+  );
+  expect(lastError?.message).toBe("`a list` did not confirm within 0.1 s");
+});
+
 test("who ships once gives up on a receiver that stays away", async () => {
   const data = testData();
   await writeRecords(data.auditDirectory, 1);
@@ -290,6 +357,27 @@ test("who ships once gives up on a receiver that stays away", async () => {
   await shipper.ended;
   expect(batches).toHaveLength(5);
   expect(await central(data)).toMatchObject({ state: "failing", lag: { records: 1 }, lastError: { failures: 5 } });
+});
+
+test("a restart does not make a sink that fails look as if it did not", async () => {
+  const data = testData();
+  await writeRecords(data.auditDirectory, 1);
+  const fails = () => {
+    throw new DeliveryFailed("away");
+  };
+  await stand(data, fails, { once: true }).shipper.ended;
+  const deaf = stand(data, () => new Promise<void>(() => undefined));
+  await until(
+    () => deaf.batches.length,
+    (it) => it === 1,
+  );
+  const failing = { state: "failing", lastError: { message: "away", failures: 5 } };
+  expect(await central(data)).toMatchObject(failing);
+  await deaf.shipper[Symbol.asyncDispose]();
+  await deaf.shipper.ended;
+  expect(await central(data)).toMatchObject(failing);
+  await stand(data, undefined, { once: true }).shipper.ended;
+  expect(await central(data)).toMatchObject({ state: "current", lastError: { failures: 0 } });
 });
 
 test("records of many segments are shipped over their boundaries", async () => {
@@ -373,6 +461,18 @@ test("how far behind it is is unknown where the log can't say, not nothing", asy
   await stand(data, undefined, { once: true }).shipper.ended;
   rmSync(onlyChain(data.auditDirectory), { recursive: true });
   expect(await central(data)).toMatchObject({ state: "behind", lag: { seconds: null } });
+});
+
+test("of records that a clock wrote which was ahead, nobody knows how long they wait", async () => {
+  const data = testData();
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 3_600_000 });
+  onTestFinished(() => void vi.useRealTimers());
+  await using ahead = await openAuditLog({ directory: data.auditDirectory, gateway: "gw-ahead" });
+  await ahead.append(event({ n: 1 }));
+  vi.useRealTimers();
+  // Another chain, of which it is known, does not make it so.
+  await writeRecords(data.auditDirectory, 2);
+  expect(await central(data)).toMatchObject({ state: "behind", lag: { records: 3, seconds: null } });
 });
 
 test("who ships once waits a moment for a lock that somebody only looks at", async () => {

@@ -17,6 +17,8 @@ const placeSchema = z.strictObject({
   start: whole,
   end: whole,
   seq: whole,
+  /** Of the first record that was shipped, where the chain's beginning had been removed before; left out: 0. */
+  first: z.int().min(1).exactOptional(),
   hash: z.string().regex(/^[0-9a-f]{64}$/),
 });
 const cursorSchema = z.strictObject({
@@ -26,6 +28,11 @@ const cursorSchema = z.strictObject({
 
 /** The last record of a chain that a receiver has confirmed. */
 export type Place = z.infer<typeof placeSchema>;
+/** How many records of the chain a receiver has confirmed, each counted once. */
+export function confirmed({ seq, first = 0 }: Place): number {
+  return seq + 1 - first;
+}
+
 /** By chain. One that has none has had nothing shipped. */
 export type Cursor = ReadonlyMap<string, Place>;
 

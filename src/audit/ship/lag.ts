@@ -3,7 +3,12 @@ import { join } from "node:path";
 import { recordsBefore, timeAt } from "../extent.ts";
 import { listChains, listSegments, segmentName } from "../files.ts";
 import { readHead } from "../head.ts";
+import type { Position } from "../line.ts";
 import type { Cursor, Place } from "./cursor.ts";
+import { endsAt, isAt, problemAt } from "./standing.ts";
+
+/** By so much clocks are set back and nobody minds. */
+const AHEAD_MS = 5_000;
 
 /** What of the log a receiver has not confirmed. */
 export interface Backlog {
@@ -39,7 +44,10 @@ export async function measureBacklog(auditDirectory: string, cursor: Cursor): Pr
 async function measureChain(directory: string, place: Place | undefined): Promise<Backlog> {
   const head = await readHead(directory);
   // One that is being made has neither.
-  const isUnknown = typeof head === "string" && (place !== undefined || (await listSegments(directory)).length > 0);
+  const hasNoHead = typeof head === "string" && (place !== undefined || (await listSegments(directory)).length > 0);
+  // Put back from an older copy, it may stand behind what was shipped, or be another log that was longer all the same.
+  const wasReplaced = typeof head !== "string" && place && (await isReplaced(directory, head, place));
+  const isUnknown = hasNoHead || wasReplaced === true;
   const [first] = await listSegments(directory);
   const shipped = place?.seq ?? (first === undefined ? -1 : (await recordsBefore(directory, first)) - 1);
   const records = typeof head === "string" ? 0 : Math.max(0, head.seq - shipped);
@@ -55,10 +63,14 @@ async function measureChain(directory: string, place: Place | undefined): Promis
     bytes += behind;
     oldest ??= await timeAt(path, start);
   }
-  return {
-    records,
-    bytes,
-    oldestMs: oldest === undefined ? undefined : Date.parse(oldest),
-    isUnknown: oldest === undefined,
-  };
+  const oldestMs = oldest === undefined ? undefined : Date.parse(oldest);
+  // Of a record from the future nobody knows how old it is: the clock was ahead, and was set back.
+  const isAgeKnown = oldestMs !== undefined && oldestMs <= Date.now() + AHEAD_MS;
+  return { records, bytes, oldestMs, isUnknown: isUnknown || !isAgeKnown };
+}
+
+/** One that ends where it was shipped to is not read. */
+async function isReplaced(directory: string, head: Position, place: Place): Promise<boolean> {
+  if (isAt(head, place) && (await endsAt(directory, place))) return false;
+  return (await problemAt(directory, place)) !== undefined;
 }

@@ -1,19 +1,15 @@
 import { join } from "node:path";
 import { printable } from "../../lib/text.ts";
 import { type Continuity, continuity } from "../continuity.ts";
-import { listSegments, openForReading, readLines, segmentName } from "../files.ts";
-import { GENESIS_HASH, MAX_LINE_BYTES, readLine } from "../line.ts";
+import { listSegments, readLines, segmentName } from "../files.ts";
+import { GENESIS_HASH } from "../line.ts";
 import type { Entry } from "../read.ts";
 import type { Batch, Sink } from "../sinks/sink.ts";
 import type { Place } from "./cursor.ts";
+import { problemAt } from "./standing.ts";
 
 /** Of what is said about a damage. */
 const MAX_CHARS = 500;
-
-/** Records went unshipped, as a person wanted it, or the cursor is of an older copy. */
-const HOW_TO_GO_ON =
-  "the log was truncated before all of it was shipped; to go on with what is left, end what ships and remove `cursor.json` of this sink: " +
-  "what is left is shipped again, with the same ids; a store in PostgreSQL takes no chain with a gap, and needs another `schema`";
 
 export interface NextBatch {
   readonly batch: Batch;
@@ -46,9 +42,8 @@ export async function nextBatch(options: NextBatchOptions): Promise<NextBatch | 
   // Listed before it is read: a segment that has a successor gets no more records.
   const segments = await listSegments(directory);
   const last = segments.at(-1);
-  if (last === undefined && !after) return undefined;
   const [oldest = 1] = segments;
-  const changed = after && (await problemAt(directory, after, oldest));
+  const changed = after && (await problemAt(directory, after));
   if (changed !== undefined) return damaged(chain, changed);
   const from = after ?? { seq: -1, hash: GENESIS_HASH };
   // To a receiver that has nothing, what is left of a chain whose beginning was removed goes; whether it was by rule, `verifyLog` says.
@@ -72,7 +67,9 @@ export async function nextBatch(options: NextBatchOptions): Promise<NextBatch | 
         if (isFull && entries.length > 0) return give();
         entries.push({ record, text: line.bytes.toString("utf8") });
         bytes += line.bytes.length;
-        place = { segment, start: line.offset, end: line.end, seq: record.seq, hash: record.hash };
+        const first = after ? after.first : entries[0]?.record.seq;
+        const { seq, hash } = record;
+        place = { segment, start: line.offset, end: line.end, seq, ...(first && { first }), hash };
       }
     }
   }
@@ -88,25 +85,6 @@ export async function nextBatch(options: NextBatchOptions): Promise<NextBatch | 
   }
 }
 
-/** What is wrong with the record that was shipped last; undefined: it stands where it stood. */
-async function problemAt(directory: string, place: Place, oldest: number): Promise<string | undefined> {
-  const name = segmentName(place.segment);
-  const size = place.end - place.start;
-  if (size < 1 || size > MAX_LINE_BYTES + 1) return "the cursor is not at a record";
-  const where = `${name}, byte ${place.start}`;
-  try {
-    await using file = await openForReading(join(directory, name));
-    const { bytesRead, buffer } = await file.read(Buffer.alloc(size), 0, size, place.start);
-    const read = bytesRead === size && buffer[size - 1] === 10 ? readLine(buffer.subarray(0, size - 1)) : undefined;
-    if (read?.sound && read.record.seq === place.seq && read.record.hash === place.hash) return undefined;
-    return `${where}: record ${place.seq}, which was shipped, is not there any more: the log was cut or replaced`;
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
-    const missing = `${name}, of which record ${place.seq} was shipped, is missing`;
-    return place.segment < oldest ? `${missing}: ${HOW_TO_GO_ON}` : missing;
-  }
-}
-
 function soundLine(check: Continuity, bytes: Buffer) {
   const { record, findings } = check.check(readLine(bytes));
   const [finding] = findings;
@@ -114,7 +92,8 @@ function soundLine(check: Continuity, bytes: Buffer) {
   return { record };
 }
 
-function damaged(chain: string, problem: string): Damage {
+/** The chain, and what is wrong with it, for people. */
+export function damaged(chain: string, problem: string): Damage {
   // A key of a damaged line may stand in it.
   return { damage: printable(`${chain}/${problem}`, MAX_CHARS) };
 }

@@ -40,7 +40,7 @@ export interface ShipperOptions {
   readonly tell: (news: SinkNews) => void;
   /** Ends by itself when the receiver has everything, after a few failures in a row, or when another process ships. */
   readonly once?: boolean;
-  /** In place of 60 s. */
+  /** In place of what the sink says, or of 60 s. */
   readonly deliveryMs?: number;
 }
 
@@ -68,6 +68,8 @@ export class Shipper implements AsyncDisposable {
   #target: string | undefined;
   /** Times in a row that the sink could not be opened, or files not be read or written. */
   #ownFailures = 0;
+  /** Failures in a row of who shipped before, until something is confirmed or there is nothing to deliver; undefined: not read yet. */
+  #failuresBefore: number | undefined;
   #holdsLock = false;
   #backlog: Backlog | undefined;
   #reporting: Promise<void> = Promise.resolve();
@@ -136,16 +138,18 @@ export class Shipper implements AsyncDisposable {
 
   /** Until shipping is to end; the lock is held. @throws what is wrong with the sink, its folder or the log's, for another try */
   async #ship(): Promise<void> {
-    const { open, auditDirectory, directory, deliveryMs = DELIVERY_MS } = this.#options;
+    const { open, auditDirectory, directory, deliveryMs: givenMs } = this.#options;
     this.#holdsLock = true;
     try {
       const before = await readReport(directory);
       this.#notes = before?.notes ?? [];
       this.#health.remember(before);
+      this.#failuresBefore ??= before?.failures ?? 0;
       const cursor = await this.#loadCursor();
       const sink = await open();
       await using _ = { [Symbol.asyncDispose]: () => this.#dispose(sink) };
       this.#target = sink.target;
+      const deliveryMs = givenMs ?? sink.deliveryMs ?? DELIVERY_MS;
       const signal = this.#givingUp.signal;
       const voyage = new Voyage({ auditDirectory, directory, cursor, sink, health: this.#health, deliveryMs, signal });
       this.#voyage = voyage;
@@ -166,6 +170,7 @@ export class Shipper implements AsyncDisposable {
       }
       const moved = await voyage.round();
       this.#ownFailures = 0;
+      if (moved || !(voyage.isUnsettled || this.#givingUp.signal.aborted)) this.#failuresBefore = 0;
       this.#review();
       if (this.#givingUp.signal.aborted || (isDraining && !moved)) return;
       // Not while other chains go on.
@@ -241,7 +246,7 @@ export class Shipper implements AsyncDisposable {
     const report: Report = {
       version: 1,
       pid: process.pid,
-      failures: this.#failures,
+      failures: this.#failures + (this.#failuresBefore ?? 0),
       stopped: (this.#voyage?.stopped ?? []).slice(0, MAX_STOPPED),
       notes: this.#notes,
       ...(this.#target !== undefined && { target: this.#target }),

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { isMissing } from "../../lib/error.ts";
 import { parseJson } from "../../lib/json.ts";
 import { tryLock } from "../../lib/lock.ts";
-import { type Cursor, readCursor, replaceFile } from "./cursor.ts";
+import { type Cursor, confirmed, readCursor, replaceFile } from "./cursor.ts";
 import { measureBacklog } from "./lag.ts";
 
 /** Below a sink's folder. */
@@ -72,7 +72,7 @@ export async function statusOf(
   const { target, lastSuccess, lastError, failures = 0, stopped = [], notes = [] } = report ?? {};
   const damaged =
     found === "damaged" ? ["its cursor is damaged: everything will be shipped again, with the same ids"] : [];
-  const delivered = [...cursor.values()].reduce((sum, { seq }) => sum + seq + 1, 0);
+  const delivered = [...cursor.values()].reduce((sum, place) => sum + confirmed(place), 0);
   const isBehind = records > 0 || isUnknown;
   const isConfirmed = delivered > 0 || lastSuccess !== undefined;
   return {

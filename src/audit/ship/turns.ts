@@ -14,6 +14,8 @@ export class Turn {
   failures = 0;
   /** How many records the one that failed had: it is tried again with the same ones. */
   repeat: number | undefined;
+  /** No batch has more records: fewer since one took too long. */
+  most = Number.POSITIVE_INFINITY;
   /** Why nothing more can be shipped. */
   damage: string | undefined;
   #sightings = 0;
@@ -30,6 +32,12 @@ export class Turn {
     this.#endCheckMs = 0;
   }
 
+  /** A receiver that was slow once is given more each time; one that is slow for good loses little time in trying. */
+  delivered(): void {
+    this.succeeded();
+    this.most = Math.ceil(this.most * 1.25);
+  }
+
   /** Delivered, or there is nothing to deliver. */
   succeeded(): void {
     this.failures = 0;
@@ -43,11 +51,19 @@ export class Turn {
     this.#notBeforeMs = performance.now() + waitMs(this.failures, retryAfterMs);
   }
 
+  /** As `failed`, since its time was over: as many at once may never fit into it. */
+  late(records: number): void {
+    this.failed(undefined, undefined);
+    this.most = Math.max(1, Math.floor(records / 2));
+  }
+
   /** Nothing of it is to be delivered now, so no delivery fails either. */
   damaged(problem: string): void {
     this.succeeded();
     this.#sightings += 1;
     if (this.#sightings >= SIGHTINGS) this.damage = problem;
+    // The next look is a whole one.
+    this.#endCheckMs = 0;
     this.#notBeforeMs = performance.now() + (this.damage === undefined ? SECOND_LOOK_MS : RECHECK_MS);
   }
 
@@ -57,9 +73,14 @@ export class Turn {
     this.damage = undefined;
   }
 
+  /** Damage was seen since it was last found sound. */
+  get isDoubtful(): boolean {
+    return this.#sightings > 0;
+  }
+
   /** It is to be looked at once more before anybody can say whether it is damaged. */
   get isSuspect(): boolean {
-    return this.#sightings > 0 && this.damage === undefined;
+    return this.isDoubtful && this.damage === undefined;
   }
 
   mayCheckEnd(nowMs: number): boolean {

@@ -1,15 +1,15 @@
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { abortable, deadline } from "../../lib/deadline.ts";
 import { isHeld } from "../chain.ts";
-import { listChains, listSegments, segmentName } from "../files.ts";
+import { listChains, listSegments } from "../files.ts";
 import { readHead } from "../head.ts";
 import { type Batch, DeliveryFailed, type Sink } from "../sinks/sink.ts";
 import { waitMs } from "./backoff.ts";
-import { type Cursor, type Place, writeCursor } from "./cursor.ts";
+import { type Cursor, confirmed, type Place, writeCursor } from "./cursor.ts";
 import type { Health } from "./health.ts";
-import { type Damage, type NextBatch, nextBatch } from "./next-batch.ts";
+import { type Damage, damaged, type NextBatch, nextBatch } from "./next-batch.ts";
+import { endsAt, isAt, problemAt } from "./standing.ts";
 import { Turn } from "./turns.ts";
 
 /** What a driver may take to let go of a delivery that was aborted. */
@@ -73,9 +73,9 @@ export class Voyage {
   async round(): Promise<boolean> {
     const { auditDirectory, signal } = this.#options;
     const chains = await listChains(auditDirectory);
-    for (const [chain, { seq }] of this.#cursor) {
+    for (const [chain, place] of this.#cursor) {
       if (!chains.includes(chain))
-        this.#turn(chain).damaged(`${chain}, of which ${seq + 1} records were shipped, is missing`);
+        this.#turn(chain).damaged(`${chain}, of which ${confirmed(place)} records were shipped, is missing`);
     }
     // Gone before anything of it was shipped.
     for (const chain of this.#turns.keys()) {
@@ -101,7 +101,7 @@ export class Voyage {
 
   async #take(chain: string): Promise<boolean> {
     const turn = this.#turn(chain);
-    let next: NextBatch | Damage | undefined;
+    let next: NextBatch | Damage | "sound" | undefined;
     try {
       next = await this.#next(chain, turn);
     } catch (error) {
@@ -109,8 +109,9 @@ export class Voyage {
       this.#options.health.failed(error);
       return false;
     }
-    if (next === undefined) {
+    if (next === undefined || next === "sound") {
       turn.succeeded();
+      if (next === "sound") turn.sound();
       return false;
     }
     if ("damage" in next) {
@@ -125,7 +126,7 @@ export class Voyage {
       if (!this.#options.signal.aborted) this.#failed(error, turn, batch.entries.length);
       return false;
     }
-    turn.succeeded();
+    turn.delivered();
     this.#options.health.succeeded();
     await this.#move(chain, place);
     return true;
@@ -138,28 +139,37 @@ export class Voyage {
     this.#cursor = cursor;
   }
 
-  async #next(chain: string, turn: Turn): Promise<NextBatch | Damage | undefined> {
+  /** `"sound"`: there is nothing to ship, nor damage; undefined: as far as was looked, which is not so far each time. */
+  async #next(chain: string, turn: Turn): Promise<NextBatch | Damage | "sound" | undefined> {
     const { auditDirectory, sink } = this.#options;
     const directory = join(auditDirectory, chain);
     const after = this.#cursor.get(chain);
     const head = await readHead(directory);
     if (typeof head === "string") {
       const isNew = !after && (await listSegments(directory)).length === 0;
-      return isNew ? undefined : { damage: `${chain}/head is ${head}` };
+      return isNew ? "sound" : { damage: `${chain}/head is ${head}` };
     }
-    const max = { ...sink.maxBatch, records: turn.repeat ?? sink.maxBatch.records };
+    const max = { ...sink.maxBatch, records: turn.repeat ?? Math.min(turn.most, sink.maxBatch.records) };
     const options = { auditDirectory, chain, after, max };
     // What the head does not name may be in no file tomorrow: a group that could not be synced is cut off again.
     if (head.seq > (after?.seq ?? -1)) return await nextBatch({ ...options, upToSeq: head.seq });
-    if (!turn.mayCheckEnd(performance.now()) || (await endsAt(directory, after)) || isHeld(directory, 0))
-      return undefined;
+    const mayCheckEnd = turn.mayCheckEnd(performance.now());
+    const isAtEnd = mayCheckEnd && (await endsAt(directory, after));
+    // A log that was put back from an older copy has its gateway as any other.
+    if (after && (!isAt(head, after) || turn.isDoubtful || (mayCheckEnd && !isAtEnd))) {
+      const changed = await problemAt(directory, after);
+      if (changed !== undefined) return damaged(chain, changed);
+    }
+    if (isAtEnd) return "sound";
+    if (!mayCheckEnd || isHeld(directory, 0)) return undefined;
     // A gateway that died, or a computer that lost its power, may have left the head behind the log: that is how the next one finds it.
-    return await nextBatch({ ...options, upToSeq: Number.POSITIVE_INFINITY });
+    return (await nextBatch({ ...options, upToSeq: Number.POSITIVE_INFINITY })) ?? "sound";
   }
 
   #failed(error: unknown, turn: Turn, records: number): void {
     const retryAfterMs = error instanceof DeliveryFailed ? error.retryAfterMs : undefined;
-    turn.failed(records, retryAfterMs);
+    if (error instanceof DeliveryFailed && error.isLate) turn.late(records);
+    else turn.failed(records, retryAfterMs);
     if (retryAfterMs !== undefined) this.#quietUntilMs = performance.now() + waitMs(1, retryAfterMs, 0);
     this.#options.health.failed(error);
   }
@@ -174,17 +184,10 @@ export class Voyage {
       if (!limit.aborted) throw error;
       // There are never two deliveries at a time.
       await settled(delivering, LET_GO_MS, signal);
-      throw new DeliveryFailed(`\`${sink.target}\` did not confirm within ${deliveryMs / 1000} s`, { cause: error });
+      const late = `\`${sink.target}\` did not confirm within ${deliveryMs / 1000} s`;
+      throw new DeliveryFailed(late, { isLate: true, cause: error });
     }
   }
-}
-
-/** Whether there is nothing behind a place, nor less than there was. */
-async function endsAt(directory: string, place: Place | undefined): Promise<boolean> {
-  const last = (await listSegments(directory)).at(-1);
-  if (last === undefined) return place === undefined;
-  const { size } = await stat(join(directory, segmentName(last)));
-  return place ? last === place.segment && size === place.end : size === 0;
 }
 
 async function settled(promise: Promise<unknown>, withinMs: number, signal: AbortSignal): Promise<void> {

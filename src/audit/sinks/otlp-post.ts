@@ -83,7 +83,8 @@ export function createPost(
       // Whoever mends the file of authorities need not start the gateway anew.
       trusted = undefined;
       if (error instanceof DeliveryFailed) throw error;
-      if (limit.aborted) throw new DeliveryFailed(`\`${url.host}\` did not answer within ${TIMEOUT_MS / 1_000} s`);
+      const late = `\`${url.host}\` did not answer within ${TIMEOUT_MS / 1_000} s`;
+      if (limit.aborted) throw new DeliveryFailed(late, { isLate: true });
       // A server's certificate has a say in it.
       const message = `\`${url.host}\` did not answer: ${printable(hide(messageOf(error)), 300)}`;
       throw new DeliveryFailed(message, { cause: error });

@@ -65,6 +65,7 @@ export async function openPinoSink(
   return {
     target,
     maxBatch: MAX_BATCH,
+    deliveryMs: timeoutSeconds * 1000,
     deliver({ entries }, signal) {
       delivering = deliver(entries, AbortSignal.any([signal, closing.signal]));
       return delivering;

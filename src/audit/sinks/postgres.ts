@@ -1,4 +1,5 @@
 import { deadline } from "../../lib/deadline.ts";
+import { codeOf } from "../../lib/error.ts";
 import { GENESIS_HASH, MAX_LINE_BYTES } from "../line.ts";
 import type { Entry } from "../read.ts";
 import { connectToStore, type StoreConnection } from "./postgres-connection.ts";
@@ -12,6 +13,8 @@ import { type Batch, DeliveryFailed, type Sink, type SinkPorts } from "./sink.ts
 const MAX_BATCH = { records: 1_000, bytes: 16 * MAX_LINE_BYTES };
 /** A delivery that takes longer, with its connection and all, has failed; ms. The server's own limits are shorter, so that it ends first. */
 const DELIVERY_MS = 90_000;
+/** SQLSTATE of a statement that the server gave up. */
+const TOO_LONG = "57014";
 /** Numbers and hashes of a batch's records are the most that is asked for: some 200 KB. */
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
 
@@ -37,6 +40,7 @@ export async function openPostgresSink(settings: PostgresSettings, ports: SinkPo
 class PostgresSink implements Sink {
   readonly target: string;
   readonly maxBatch = MAX_BATCH;
+  readonly deliveryMs = DELIVERY_MS;
   readonly #settings: PostgresSettings;
   readonly #ports: SinkPorts;
   readonly #days: PartitionDays;
@@ -66,7 +70,10 @@ class PostgresSink implements Sink {
       this.#connection = undefined;
       signal.throwIfAborted();
       if (error instanceof DeliveryFailed) throw error;
-      throw new DeliveryFailed(failureText(error, this.#settings, this.#ports.hide), { cause: error });
+      throw new DeliveryFailed(failureText(error, this.#settings, this.#ports.hide), {
+        isLate: codeOf(error) === TOO_LONG,
+        cause: error,
+      });
     }
   }
 

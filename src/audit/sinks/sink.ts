@@ -11,13 +11,16 @@ export interface Batch {
 
 /**
  * Where records go besides the log: a driver for one kind of receiver. It keeps no queue and tries nothing again by itself; `ship/` calls it
- * for one batch after the other, in order, never for two at a time, and again with the same records until it succeeds.
+ * for one batch after the other, in order, never for two at a time, and again with the same records until it succeeds, or with the first half of
+ * them when it took too long.
  */
 export interface Sink extends AsyncDisposable {
   /** To whom it delivers, for people: host and port, never a secret. */
   readonly target: string;
   /** A batch never has more records than this, nor more bytes of lines unless it is a single record. */
   readonly maxBatch: { readonly records: number; readonly bytes: number };
+  /** How long a delivery may take, with its connection and all, before the signal aborts; left out: 60 s. */
+  readonly deliveryMs?: number;
   /**
    * Resolves when the receiver has said that it keeps all records of the batch. When it rejects, any part may have arrived: the id of a record,
    * `<chain>/<seq>`, and its hash travel with it so that a receiver can tell what it has already.
@@ -30,13 +33,20 @@ export interface Sink extends AsyncDisposable {
 export class DeliveryFailed extends GatewayError {
   /** How long the receiver asked to be left alone. */
   readonly retryAfterMs: number | undefined;
+  /** Its time was over; fewer records may take less. */
+  readonly isLate: boolean;
 
   constructor(
     message: string,
-    { retryAfterMs, cause }: { readonly retryAfterMs?: number; readonly cause?: unknown } = {},
+    {
+      retryAfterMs,
+      isLate = false,
+      cause,
+    }: { readonly retryAfterMs?: number; readonly isLate?: boolean; readonly cause?: unknown } = {},
   ) {
     super("SINK_FAILED", message, { cause });
     this.retryAfterMs = retryAfterMs;
+    this.isLate = isLate;
   }
 }
 

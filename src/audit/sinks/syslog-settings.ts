@@ -53,7 +53,7 @@ export const syslogSchema = z.strictObject({
     .default("glovebox"),
   /** A record that makes a longer message is sent in parts; bytes. */
   maxMessageBytes: z.int().min(MIN_MESSAGE_BYTES).max(1_048_576).default(MESSAGE_BYTES),
-  /** How long a delivery may make no progress. */
+  /** How long a delivery may take. */
   timeoutSeconds: z.int().min(1).max(600).default(60),
 });
 export type SyslogSettings = z.infer<typeof syslogSchema>;

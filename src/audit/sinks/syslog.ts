@@ -40,6 +40,7 @@ export async function openSyslogSink(settings: SyslogSettings, ports: SinkPorts)
   return {
     target,
     maxBatch: MAX_BATCH,
+    deliveryMs: timeoutSeconds * 1000,
     async deliver(batch, outer) {
       const signal = AbortSignal.any([outer, closing.signal]);
       signal.throwIfAborted();
