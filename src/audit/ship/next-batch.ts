@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { printable } from "../../lib/text.ts";
 import { type Continuity, continuity } from "../continuity.ts";
 import { listSegments, readLines, segmentName } from "../files.ts";
-import { GENESIS_HASH } from "../line.ts";
+import { GENESIS_HASH, readLine } from "../line.ts";
 import type { Entry } from "../read.ts";
 import type { Batch, Sink } from "../sinks/sink.ts";
 import type { Place } from "./cursor.ts";
