@@ -63,6 +63,8 @@ export default defineConfig({
     pool: "forks",
     testTimeout: 60_000,
     hookTimeout: 300_000,
+    // What comes about comes late on a busy computer; a second is the default.
+    expect: { poll: { timeout: 60_000 } },
     reporters: ["default", "./test/support/summary-reporter.ts"],
   },
 });

@@ -21,7 +21,8 @@ test("a person looks at what an agent built, also when the sandbox sleeps, until
 }, async () => {
   using data = testData();
   await using agent = await connect(data, ["--spares", "0", "--policy", sleepyDevelopment(data)]);
-  await agent.call("writeFile", { path: "/workspace/index.html", content: "<h1>built</h1>" });
+  const written = await agent.call("writeFile", { path: "/workspace/index.html", content: "<h1>built</h1>" });
+  expect(written.isError, written.text).toBe(false);
   // Not a process of the session, which would keep it awake.
   const started = await agent.call("exec", {
     argv: ["sh", "-c", `(setsid python3 -m http.server 8000 --bind 127.0.0.1 > /dev/null 2>&1 &); ${LISTENS}`],

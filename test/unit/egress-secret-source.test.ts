@@ -7,6 +7,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { readSecret } from "../../src/egress/secret-source.ts";
 import { GatewayError } from "../../src/errors.ts";
 import type { SecretSource } from "../../src/policy/secret.ts";
+import { eventually } from "../support/eventually.ts";
 
 const VALUE = "sv-4f1c09d2e7";
 const never = new AbortController().signal;
@@ -134,7 +135,7 @@ async function gone(file: string): Promise<void> {
   expect(pid).toBeGreaterThan(1);
   // Where the first process of a container buries nobody, a dead one stays as a zombie.
   const state = () => spawnSync("ps", ["-o", "stat=", "-p", `${pid}`]).stdout.toString();
-  await vi.waitFor(() => expect(state()).toMatch(/^(?:Z|$)/));
+  await eventually(() => expect(state()).toMatch(/^(?:Z|$)/));
 }
 
 test("a command that takes too long is ended with all that it started", async () => {

@@ -6,6 +6,7 @@ import type { Target } from "../../src/egress/gate.ts";
 import { Traffic } from "../../src/egress/traffic.ts";
 import type { Verdict } from "../../src/policy/verdict.ts";
 import { onlyChain, recordsOf, scratch } from "../support/audit.ts";
+import { eventually } from "../support/eventually.ts";
 
 const target: Target = { host: "example.org", port: 443, scheme: "https" };
 const verdict: Verdict = { permitted: true, reason: "", policies: ["profile.yaml#egress.allow.1"] };
@@ -123,12 +124,12 @@ test("[G5] nothing is let through when the audit log can't be written; a refusal
   const passage = await traffic.open(target, verdict);
   traffic.refuse(target, "no policy grants it");
   passage.close();
-  await vi.waitFor(() => expect(recordsOf(onlyChain(directory))).toHaveLength(3));
+  await eventually(() => expect(recordsOf(onlyChain(directory))).toHaveLength(3));
   rmSync(onlyChain(directory), { recursive: true });
   await expect(traffic.open(target, verdict)).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
   await expect(traffic.open(target, verdict)).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
   expect(traffic.refuse(target, "no policy grants it")).toBe("`example.org:443` blocked: no policy grants it");
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect(logged).toMatchObject([
       { sessionId: "ses-1", event: "connection-refused", err: { code: "AUDIT_UNWRITABLE" } },
     ]),

@@ -13,6 +13,7 @@ import { openSandbox, restoreSandbox, type SandboxPorts } from "../../src/sessio
 import { createSessions, type SessionsPorts } from "../../src/session/sessions.ts";
 import { Snapshots } from "../../src/session/snapshots.ts";
 import { closedEgress } from "../support/capability-context.ts";
+import { eventually } from "../support/eventually.ts";
 
 /** Life and death of sessions, on a stand-in for the machine: the real one is tested in contract/ and e2e/. */
 const ada = { id: "local:ada", client: { name: "t", version: "1" }, transport: "stdio" as const };
@@ -295,12 +296,12 @@ test("a restoring that is cancelled leaves the session as it is, and nothing of 
   const caller = new AbortController();
   const restoring = sessions.snapshots.restore({ principal: ada, snapshot: "a", signal: caller.signal, progress });
   restoring.catch(() => undefined);
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect(readdirSync(join(made.stateDirectory, "gateways", "gw-test", "machines"))).toHaveLength(2),
   );
   caller.abort(new GatewayError("CANCELLED"));
   await expect(restoring).rejects.toMatchObject({ code: "CANCELLED" });
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect(readdirSync(join(made.stateDirectory, "gateways", "gw-test", "machines"))).toHaveLength(1),
   );
   expect(sessions.status(ada)).toMatchObject({ state: "ready" });
@@ -331,7 +332,7 @@ test("a second restoring of a session waits for the first to end, and a reset in
   made.gate = gate.promise;
   const first = sessions.snapshots.restore(options);
   first.catch(() => undefined);
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect(readdirSync(join(made.stateDirectory, "gateways", "gw-test", "machines"))).toHaveLength(2),
   );
   await expect(sessions.snapshots.restore(options)).rejects.toMatchObject({ code: "STILL_PREPARING" });
@@ -339,7 +340,7 @@ test("a second restoring of a session waits for the first to end, and a reset in
   gate.resolve();
   await expect(first).rejects.toMatchObject({ code: "SESSION_CLOSED" });
   expect(await reset).toMatchObject({ sessionId, state: "ready" });
-  await vi.waitFor(() => expect(made.machines.filter((it) => !it.disposed)).toHaveLength(1));
+  await eventually(() => expect(made.machines.filter((it) => !it.disposed)).toHaveLength(1));
   expect(made.machines.find((it) => !it.disposed)?.from).toBeUndefined();
 });
 
@@ -435,8 +436,8 @@ test("a session that nobody calls is written to disk, takes no machine, and goes
   await vi.advanceTimersByTimeAsync(60_000);
   expect([machines[0]?.paused, machines[0]?.disposed]).toEqual([true, false]);
   await vi.advanceTimersByTimeAsync(90_000);
-  await vi.waitFor(() => expect(machines[0]?.disposed).toBe(true));
-  await vi.waitFor(() => expect(sessions.status(ada)).toMatchObject({ state: "ready", detail: "asleep on disk" }));
+  await eventually(() => expect(machines[0]?.disposed).toBe(true));
+  await eventually(() => expect(sessions.status(ada)).toMatchObject({ state: "ready", detail: "asleep on disk" }));
   expect(machines).toHaveLength(1);
 
   const [again, other] = await Promise.all([call(), call()]);
@@ -457,7 +458,7 @@ test("a profile whose sessions hibernate before others are paused is taken at it
   await using sessions = createSessions(made.ports);
   await sessions.open({ principal: ada, signal, progress });
   await vi.advanceTimersByTimeAsync(20_000);
-  await vi.waitFor(() => expect(events(made.records)).toEqual(["session-opened", "session-hibernated"]));
+  await eventually(() => expect(events(made.records)).toEqual(["session-opened", "session-hibernated"]));
 });
 
 test("a hibernated session that can't be woken stays on disk for another try, and is closed with what was written", async () => {
@@ -466,7 +467,7 @@ test("a hibernated session that can't be woken stays on disk for another try, an
   const lease = () => sessions.lease(ada, undefined, "call").session(signal, progress);
   const { sessionId } = await sessions.open({ principal: ada, signal, progress });
   await vi.advanceTimersByTimeAsync(90_000);
-  await vi.waitFor(() => expect(sessions.list(ada)[0]?.detail).toBe("asleep on disk"));
+  await eventually(() => expect(sessions.list(ada)[0]?.detail).toBe("asleep on disk"));
   const wake = () => sessions.lease(ada, sessionId, "call").session(signal, progress);
   made.gate = Promise.reject(new GatewayError("HOST_BUSY"));
   made.gate.catch(() => undefined);
@@ -494,7 +495,7 @@ test("a session whose waking can't be recorded is not used [G5]", async () => {
   await using sessions = createSessions({ ...made.ports, audit });
   const { sessionId } = await sessions.open({ principal: ada, signal, progress });
   await vi.advanceTimersByTimeAsync(90_000);
-  await vi.waitFor(() => expect(events(made.records)).toContain("session-hibernated"));
+  await eventually(() => expect(events(made.records)).toContain("session-hibernated"));
   writable = false;
   for (let n = 0; n < 2; n += 1) {
     const lease = sessions.lease(ada, sessionId, "call");
@@ -518,7 +519,7 @@ test("a computer's clock that is put forward or back closes no session and keeps
     expect(leftMs).toBeLessThanOrEqual(60_000);
   }
   await vi.advanceTimersByTimeAsync(40_000);
-  await vi.waitFor(() => expect(sessions.list(ada)).toEqual([]));
+  await eventually(() => expect(sessions.list(ada)).toEqual([]));
 });
 
 test("an idle session is closed, one that is held or lately used is not", async () => {
@@ -532,7 +533,7 @@ test("an idle session is closed, one that is held or lately used is not", async 
   await vi.advanceTimersByTimeAsync(50_000);
   expect(sessions.list(ada)).toHaveLength(1);
   await vi.advanceTimersByTimeAsync(30_000);
-  await vi.waitFor(() => expect(sessions.list(ada)).toEqual([]));
+  await eventually(() => expect(sessions.list(ada)).toEqual([]));
   expect(machines[0]?.disposed).toBe(true);
 });
 
@@ -563,7 +564,7 @@ test("an inspection is recorded, wakes no session, prolongs none, and has a paus
   ]);
   expect(Date.parse(sessions.list(ada)[0]?.expiresAt ?? "")).toBeLessThanOrEqual(Date.parse(expiresAt) + 1);
   await vi.advanceTimersByTimeAsync(90_000);
-  await vi.waitFor(() => expect(sessions.list(ada)[0]?.detail).toBe("asleep on disk"));
+  await eventually(() => expect(sessions.list(ada)[0]?.detail).toBe("asleep on disk"));
   expect(await sessions.inspect(signal)).toEqual([{ sessionId, state: "hibernated", weaker: [] }]);
   expect(inspections(records).at(-1)?.facts).toEqual({ state: "hibernated" });
   expect(machines).toHaveLength(1);
@@ -588,7 +589,7 @@ test("a session that is confined less than it was made is on record, and ends as
   const { sessionId } = await sessions.open({ principal: ada, signal, progress });
   made.inspect = async () => ({ facts: {}, weaker: ["it is privileged"] });
   expect(await sessions.inspect(signal)).toEqual([{ sessionId, state: "inspected", weaker: ["it is privileged"] }]);
-  await vi.waitFor(() => expect(made.machines[0]?.disposed).toBe(true));
+  await eventually(() => expect(made.machines[0]?.disposed).toBe(true));
   expect(sessions.list(ada)[0]).toMatchObject({ state: "lost", detail: "an inspection found: it is privileged" });
   expect(made.records.slice(1)).toMatchObject([
     { event: "session-inspected", facts: { state: "inspected", weaker: ["it is privileged"] } },
@@ -611,7 +612,7 @@ test("a session that is confined less ends also when that can't be recorded", as
   made.inspect = async () => ({ facts: {}, weaker: ["it is privileged"] });
   writable = false;
   await expect(sessions.inspect(signal)).rejects.toMatchObject({ code: "AUDIT_UNWRITABLE" });
-  await vi.waitFor(() => expect(made.machines[0]?.disposed).toBe(true));
+  await eventually(() => expect(made.machines[0]?.disposed).toBe(true));
   writable = true;
 });
 
