@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, statfsSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { type AuditLog, openAuditLog } from "../../src/audit/log.ts";
 import { readSavedCheckpoints } from "../../src/audit/proof/saved.ts";
 import type { RecordBody } from "../../src/audit/record.ts";
@@ -9,6 +9,7 @@ import { verifyLog } from "../../src/audit/verify.ts";
 import { onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
 import { event, intent, outcome } from "../support/audit-bodies.ts";
 import { signedPlace } from "../support/audit-signed.ts";
+import { eventually } from "../support/eventually.ts";
 import { mountTmpfs } from "../support/file-system.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -175,7 +176,7 @@ test.runIf(isRoot)(
       });
       expect(await append(log, 0, 5)).toEqual(new Set(["written"]));
       for (let round = 1; round <= 3; round++) {
-        await vi.waitFor(() => expect(isSigning(audit)).toBe(false), 20_000);
+        await eventually(() => expect(isSigning(audit)).toBe(false));
         // Fails where it is the first to be told of an error of the round before.
         spawnSync("sync", ["--file-system", directory]);
         const ballast = fill(thin, 0);

@@ -1,6 +1,6 @@
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
 import { parseCheckpoint } from "../../src/audit/proof/checkpoint.ts";
 import { checkpointsOf } from "../../src/audit/proof/prove.ts";
@@ -11,6 +11,7 @@ import { verifyLog } from "../../src/audit/verify.ts";
 import { onlyChain, recordsOf, segments } from "../support/audit.ts";
 import { event } from "../support/audit-bodies.ts";
 import { forgetClose, makeSignedLog, rewriteHistory, signedPlace, writeCalls } from "../support/audit-signed.ts";
+import { eventually } from "../support/eventually.ts";
 
 const LATER_MS = Date.now() + 3_600_000;
 
@@ -85,7 +86,7 @@ test("a checkpoint that can't be written refuses nobody, and is tried again with
   await using log = await openAuditLog({ directory, gateway: "gw-test", signer: failing, checkpointMs: 5 });
   await log.append(event({ n: 1 }));
   const last = () => recordsOf(onlyChain(directory)).at(-1)?.body;
-  await vi.waitFor(() => expect(last()).toMatchObject({ event: "checkpoint" }), 20_000);
+  await eventually(() => expect(last()).toMatchObject({ event: "checkpoint" }));
   expect(failures).toBeLessThan(0);
   expect(await verifyLog(directory, { keys })).toMatchObject({ problemCount: 0, unproven: 0 });
 });
@@ -129,7 +130,7 @@ test("no checkpoint is shown that stands behind the head while a gateway writes 
     for (let n = 0; n < 3; n++) {
       await log.append(event({ n }));
       const count = n + 1;
-      await vi.waitFor(async () => expect((await checkpointsOf(chain)).checkpoints).toHaveLength(count), 20_000);
+      await eventually(async () => expect((await checkpointsOf(chain)).checkpoints).toHaveLength(count));
       heads.push(readFileSync(head));
     }
     // As it is between a write and its sync.

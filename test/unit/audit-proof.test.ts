@@ -32,6 +32,7 @@ import {
   signedPlace,
   writeCalls,
 } from "../support/audit-signed.ts";
+import { eventually } from "../support/eventually.ts";
 
 const LATER_MS = Date.now() + 3_600_000;
 
@@ -157,7 +158,7 @@ test("a thousand records have a checkpoint, and fewer have one after a while", a
     await using log = await openAuditLog({ directory, gateway: "gw-test", signer });
     await Promise.all(Array.from({ length: 2_500 }, (_, n) => log.append(event({ n }))));
     // It follows the records that it covers, which are acknowledged before.
-    await vi.waitFor(() => expect(events(onlyChain(directory))).toContain("checkpoint"), 20_000);
+    await eventually(() => expect(events(onlyChain(directory))).toContain("checkpoint"));
     const found = events(onlyChain(directory));
     expect(found.length - found.lastIndexOf("checkpoint")).toBeLessThan(1_500);
   }
@@ -165,12 +166,9 @@ test("a thousand records have a checkpoint, and fewer have one after a while", a
   const before = events(chain).length;
   await using log = await openAuditLog({ directory, gateway: "gw-test", signer, checkpointMs: 20 });
   await log.append(event({ lonely: true }));
-  await vi.waitFor(
-    () => expect(events(chain).slice(before)).toEqual(["audit-key", "process-ended", "checkpoint"]),
-    20_000,
-  );
+  await eventually(() => expect(events(chain).slice(before)).toEqual(["audit-key", "process-ended", "checkpoint"]));
   await log.append(event({ again: true }));
-  await vi.waitFor(() => expect(events(chain).at(-1)).toBe("checkpoint"), 20_000);
+  await eventually(() => expect(events(chain).at(-1)).toBe("checkpoint"));
   expect(await verifyLog(directory, { keys })).toMatchObject({ problemCount: 0, unproven: 0 });
 });
 

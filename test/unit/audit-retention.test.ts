@@ -9,6 +9,7 @@ import { keepToRetention, type LogRetentionPorts } from "../../src/log-retention
 import { onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
 import { event } from "../support/audit-bodies.ts";
 import { makeSignedLog, type SignedLog, signedPlace } from "../support/audit-signed.ts";
+import { eventually } from "../support/eventually.ts";
 
 const ENTRY = join(import.meta.dirname, "..", "..", "bin", "glovebox.js");
 const DAY_MS = 86_400_000;
@@ -46,7 +47,7 @@ async function keep(place: SignedLog, recordDays: number | undefined, sinks: rea
   } as unknown as LogRetentionPorts;
   await audit.append(event({ now: true }));
   await using _ = keepToRetention(ports);
-  if (message !== undefined) await vi.waitFor(() => expect(said).toEqual([message]), 20_000);
+  if (message !== undefined) await eventually(() => expect(said).toEqual([message]));
 }
 
 test("a gateway removes what is older than the policy says, from its own chain, soon after it has started", async () => {

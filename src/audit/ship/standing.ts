@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { isMissing } from "../../lib/error.ts";
 import { listSegments, openForReading, segmentName } from "../files.ts";
 import { MAX_LINE_BYTES, type Position, readLine } from "../line.ts";
 import type { Place } from "./cursor.ts";
@@ -38,7 +39,7 @@ export async function problemAt(directory: string, place: Place): Promise<string
     if (read?.sound && read.record.seq === place.seq && read.record.hash === place.hash) return undefined;
     return `${where}: record ${place.seq}, which was shipped, is not there any more: the log was cut or replaced`;
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+    if (!isMissing(error)) throw error;
     const missing = `${name}, of which record ${place.seq} was shipped, is missing`;
     const [oldest = 1] = await listSegments(directory);
     return place.segment < oldest ? `${missing}: ${HOW_TO_GO_ON}` : missing;
