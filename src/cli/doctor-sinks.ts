@@ -1,10 +1,6 @@
-import { createPrivateKey, X509Certificate } from "node:crypto";
-import { constants } from "node:fs";
-import { open, readFile } from "node:fs/promises";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import type { SecureContextOptions } from "node:tls";
 import { openSink } from "../audit/sinks/open.ts";
+import { certificatesIn, keyIn } from "../audit/sinks/pem-files.ts";
 import type { SinkSettings } from "../audit/sinks/settings.ts";
 import type { SinkPorts } from "../audit/sinks/sink.ts";
 import { asGatewayError, GatewayError } from "../errors.ts";
@@ -118,36 +114,6 @@ async function identityOf(settings: SinkSettings, ports: SinkPorts): Promise<Sec
   };
 }
 
-/** @throws GatewayError CONFIG_INVALID */
-async function certificatesIn(file: string): Promise<string> {
-  try {
-    const text = await readFile(expanded(file), "utf8");
-    new X509Certificate(text);
-    return text;
-  } catch (cause) {
-    throw new GatewayError("CONFIG_INVALID", `there is no certificate to be read in \`${file}\`${codeIn(cause)}`, {
-      cause,
-    });
-  }
-}
-
-/** @throws GatewayError CONFIG_INVALID, also when others may use it */
-async function keyIn(file: string): Promise<string> {
-  try {
-    await using opened = await open(expanded(file), constants.O_RDONLY | constants.O_NONBLOCK);
-    const { mode } = await opened.stat();
-    if ((mode & (constants.S_IRWXO | constants.S_IWGRP)) !== 0) {
-      throw new GatewayError("CONFIG_INVALID", `others may use the key in \`${file}\`: run \`chmod g-w,o=\` on it`);
-    }
-    const text = await opened.readFile("utf8");
-    createPrivateKey(text);
-    return text;
-  } catch (cause) {
-    if (cause instanceof GatewayError) throw cause;
-    throw new GatewayError("CONFIG_INVALID", `there is no key to be read in \`${file}\`${codeIn(cause)}`, { cause });
-  }
-}
-
 async function reachIn(timeoutMs: number, attempt: (signal: AbortSignal) => Promise<void>): Promise<void> {
   const signal = deadline(timeoutMs);
   try {
@@ -165,13 +131,4 @@ function faultOf(error: unknown, type: SinkSettings["type"]): Problem {
       ? `look at its address, its certificate and the network`
       : `mend the settings of the \`${type}\` sink, or the file`;
   return { status: "fail", text: message, fix };
-}
-
-function codeIn(error: unknown): string {
-  const code = codeOf(error);
-  return code === undefined ? "" : ` (${code})`;
-}
-
-function expanded(file: string): string {
-  return file.startsWith("~/") ? join(homedir(), file.slice(2)) : file;
 }

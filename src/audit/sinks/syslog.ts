@@ -1,10 +1,7 @@
-import { createPrivateKey, X509Certificate } from "node:crypto";
-import { constants } from "node:fs";
-import { open, readFile } from "node:fs/promises";
-import { homedir, hostname } from "node:os";
-import { join } from "node:path";
+import { hostname } from "node:os";
 import { GatewayError } from "../../errors.ts";
 import { messageOf } from "../../lib/error.ts";
+import { certificatesIn, keyIn } from "./pem-files.ts";
 import { type Batch, DeliveryFailed, type Sink, type SinkPorts } from "./sink.ts";
 import { sendAll, type TlsIdentity } from "./syslog-connection.ts";
 import { framed, type SyslogOrigin, syslogMessages } from "./syslog-message.ts";
@@ -60,37 +57,4 @@ export async function openSyslogSink(settings: SyslogSettings, ports: SinkPorts)
 
 function* messagesOf({ entries }: Batch, origin: SyslogOrigin): Generator<string> {
   for (const entry of entries) yield syslogMessages(entry, origin).map(framed).join("");
-}
-
-/** The text of a PEM file. @throws GatewayError CONFIG_INVALID */
-async function certificatesIn(file: string): Promise<string> {
-  try {
-    const text = await readFile(placeOf(file), "utf8");
-    // OpenSSL passes over what it can't read, and would trust nobody.
-    new X509Certificate(text);
-    return text;
-  } catch (cause) {
-    throw new GatewayError("CONFIG_INVALID", `there is no certificate to be read in \`${file}\``, { cause });
-  }
-}
-
-/** @throws GatewayError CONFIG_INVALID, also when others may read it */
-async function keyIn(file: string): Promise<string> {
-  try {
-    await using opened = await open(placeOf(file), constants.O_RDONLY | constants.O_NONBLOCK);
-    const { mode } = await opened.stat();
-    if ((mode & (constants.S_IROTH | constants.S_IWOTH | constants.S_IWGRP)) !== 0) {
-      throw new GatewayError("CONFIG_INVALID", `others may use the key in \`${file}\`: \`chmod 600\` it`);
-    }
-    const text = await opened.readFile("utf8");
-    createPrivateKey(text);
-    return text;
-  } catch (cause) {
-    if (cause instanceof GatewayError) throw cause;
-    throw new GatewayError("CONFIG_INVALID", `there is no key to be read in \`${file}\``, { cause });
-  }
-}
-
-function placeOf(file: string): string {
-  return file.startsWith("~/") ? join(homedir(), file.slice(2)) : file;
 }
