@@ -219,6 +219,26 @@ test("several processes that index at once double and miss nothing", async () =>
   expect(contents(index)).toEqual(await fresh(directory));
 }, 60_000);
 
+test("who looks at the path without the lock does not stand in the way of who makes the file anew", async () => {
+  const { path } = places();
+  (await openIndex(path))[Symbol.dispose]();
+  const look = `
+    import { DatabaseSync } from "node:sqlite";
+    for (let looked = false; ; ) {
+      try {
+        const database = new DatabaseSync(${JSON.stringify(path)});
+        database.prepare("SELECT name FROM sqlite_schema").all();
+        database.close();
+        if (!looked) console.log("looking");
+        looked = true;
+      } catch {}
+    }`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", look], { stdio: ["ignore", "pipe", "inherit"] });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  await once(child.stdout, "data");
+  for (let n = 0; n < 100; n++) (await openIndex(path, { rebuild: true }))[Symbol.dispose]();
+});
+
 test.each([
   [
     "no database",

@@ -1,4 +1,4 @@
-import { closeSync, lstatSync, mkdirSync, openSync, rmSync } from "node:fs";
+import { closeSync, lstatSync, mkdirSync, openSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -196,15 +196,19 @@ function discard(path: string): void {
   for (const end of ["", "-wal", "-shm", "-journal"]) rmSync(`${path}${end}`, { force: true });
 }
 
+/** Under another name first: whoever looks at the path meanwhile, without the lock, would stand in the way of what is being made. */
 function make(path: string): void {
+  const unfinished = `${path}.new`;
+  discard(unfinished);
   // SQLite gives its other files the mode of this one.
-  closeSync(openSync(path, "wx", 0o600));
-  const database = new DatabaseSync(path);
+  closeSync(openSync(unfinished, "wx", 0o600));
+  const database = new DatabaseSync(unfinished);
   try {
     database.exec(`PRAGMA journal_mode = WAL; BEGIN; ${TABLES} COMMIT`);
   } finally {
     database.close();
   }
+  renameSync(unfinished, path);
 }
 
 async function lock(path: string): Promise<Disposable> {
