@@ -253,7 +253,7 @@ print(s.makefile().read())`;
 s = socket.create_connection(("api.test", ${server.port}))
 s.sendall(b"GET / HTTP/1.1\\r\\nHost: api.test:${server.port}\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\nSec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\\r\\n\\r\\n")
 head = b""
-while b"first " not in head: head += s.recv(4096)
+while b"first " not in head: head += s.recv(4096) or exit("it was closed")
 s.sendall(b"hello")
 rest = b""
 while True:

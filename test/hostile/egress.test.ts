@@ -368,11 +368,17 @@ print(n)`,
     const before = process.memoryUsage().rss;
     const said = await python(
       `
-s = [socket.create_connection(("api.test", ${idle.port}), timeout=40) for i in range(200)]
-for it in s: it.sendall(b"GET / HTTP/1.1\\r\\nHost: api.test:${idle.port}\\r\\n\\r\\n")
+def ask():
+    it = socket.create_connection(("api.test", ${idle.port}), timeout=40)
+    it.sendall(b"GET / HTTP/1.1\\r\\nHost: api.test:${idle.port}\\r\\n\\r\\n")
+    return it
+s = [ask() for i in range(200)]
 def half(it):
     got = b""
-    while b"half:" not in got: got += it.recv(65536)
+    while b"half:" not in got:
+        part = it.recv(65536)
+        if not part: return 0
+        got += part
     return 1
 print(sum(half(it) for it in s))`,
       120_000,
