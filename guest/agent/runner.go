@@ -56,6 +56,11 @@ type runner struct {
 	mutex  sync.Mutex
 	nextID uint32
 	starts map[uint32]*started
+	// Starts that have no outcome yet; when the runner has last given one, or began to owe one; whether what was starting has been killed
+	// since.
+	waiting int
+	heard   time.Time
+	killed  bool
 }
 
 // started is a program from the request for it to its end.
@@ -97,17 +102,21 @@ func (r *runner) start(spec []byte, streams *streams) (*started, error) {
 	r.nextID++
 	id := r.nextID
 	r.starts[id] = program
+	if r.waiting == 0 {
+		r.hear()
+	}
+	r.waiting++
+	r.mutex.Unlock()
+	defer r.answered()
 	var request [8]byte
 	binary.NativeEndian.PutUint32(request[0:], id)
 	binary.NativeEndian.PutUint32(request[4:], streams.flags())
 	rights := syscall.UnixRights(append([]int{memory}, streams.childs...)...)
 	err = syscall.Sendmsg(r.socket, request[:], rights, nil, syscall.MSG_NOSIGNAL)
-	r.mutex.Unlock()
-	if err != nil {
-		r.forget(id)
-		return nil, err
+	if err == nil {
+		err = r.await(program)
 	}
-	if err := r.await(program); err != nil {
+	if err != nil {
 		r.forget(id)
 		return nil, err
 	}
@@ -119,26 +128,39 @@ func (r *runner) start(spec []byte, streams *streams) (*started, error) {
 func (r *runner) await(program *started) error {
 	wake := time.NewTicker(wakeInterval)
 	defer wake.Stop()
-	late := time.After(startDeadline)
-	overdue := false
 	for {
 		select {
 		case err := <-program.ready:
-			if err == nil && overdue {
-				program.kill()
-				return errStuck
-			}
 			return err
 		case <-wake.C:
-			r.signalStarting(syscall.SIGCONT)
-		case <-late:
-			if overdue {
-				endMachine(errors.New("the runner does not answer"))
-			}
-			overdue = true
-			r.signalStarting(syscall.SIGKILL)
-			late = time.After(killPatience)
+			r.urge()
 		}
+	}
+}
+
+// hear notes that the runner goes on.
+func (r *runner) hear() { r.heard, r.killed = time.Now(), false }
+
+func (r *runner) answered() {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.waiting--
+}
+
+// urge wakes what is starting, kills it when the runner has long been silent, and gives the machine up when that was of no use. The time
+// counts from the runner's last answer: one start after the other may be held up, and those that wait behind it have done nothing wrong.
+func (r *runner) urge() {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	silent := time.Since(r.heard)
+	switch {
+	case silent > startDeadline+killPatience:
+		endMachine(errors.New("the runner does not answer"))
+	case silent > startDeadline && !r.killed:
+		r.killed = true
+		r.signalStarting(syscall.SIGKILL)
+	default:
+		r.signalStarting(syscall.SIGCONT)
 	}
 }
 
@@ -209,6 +231,10 @@ func (r *runner) take(kind, id uint32, value, stage int32, sender int) error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	program, known := r.starts[id]
+	wasKilled := r.killed
+	if sender == r.pid {
+		r.hear()
+	}
 	if !known {
 		return nil // of a start that has failed: its process has ended as well
 	}
@@ -231,6 +257,9 @@ func (r *runner) take(kind, id uint32, value, stage int32, sender int) error {
 		var outcome error
 		if program.pid == 0 {
 			outcome = errKilled
+		} else if wasKilled {
+			outcome = errStuck
+			program.kill()
 		}
 		select {
 		case program.ready <- outcome:

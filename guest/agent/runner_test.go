@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestOnlyTheFirstProcessOfAContainerIsTheRunner(t *testing.T) {
@@ -68,6 +69,21 @@ func TestAProcessThatIsKilledBeforeItAnnouncesItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := <-program.ready; !errors.Is(err, errKilled) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestAStartThatIsKilledForBeingLate(t *testing.T) {
+	r, program := starting()
+	close(program.ended) // so that nothing is signalled here
+	r.heard, r.killed = time.Now().Add(-time.Hour), true
+	if err := r.take('S', 1, 0, 0, childPID); err != nil || !r.killed || time.Since(r.heard) < time.Hour {
+		t.Fatalf("a new process is no sign of the runner's: %v, %+v", err, r)
+	}
+	if err := r.take('R', 1, 0, 0, runnerPID); err != nil || r.killed || time.Since(r.heard) > time.Minute {
+		t.Fatalf("those that wait have their own time from now: %v, %+v", err, r)
+	}
+	if err := <-program.ready; !errors.Is(err, errStuck) {
 		t.Fatalf("got %v", err)
 	}
 }
