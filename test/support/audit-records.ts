@@ -206,7 +206,7 @@ export const anyBody: fc.Arbitrary<RecordBody> = fc
         callId,
         status: fc.constantFrom("ok", "error", "interrupted"),
         code: hostile,
-        durationMs: fc.double(),
+        durationMs: fc.double({ noNaN: true, noDefaultInfinity: true }),
         facts,
       })
       .map((it): RecordBody => ({ ...outcome(it.callId), ...it })),
