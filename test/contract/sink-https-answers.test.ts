@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, generateKeyPairSync } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import type { ServerResponse } from "node:http";
 import { hostname } from "node:os";
@@ -213,7 +213,20 @@ test("a sink's own authority counts instead of all others, and is read again aft
   await deliver();
   expect(receiver.deliveries).toHaveLength(1);
   const missing = await stand({ settings: { ca: "/nonexistent/ca.pem" } });
-  await expect(missing.deliver()).rejects.toThrow("`/nonexistent/ca.pem` cannot be read");
+  await expect(missing.deliver()).rejects.toThrow("no certificate to be read in `/nonexistent/ca.pem`");
+});
+
+test("a client's key that others may use is refused before anything is sent", async () => {
+  const [certificate, key] = [join(scratch(), "client.pem"), join(scratch(), "client.key")];
+  const { privateKey } = generateKeyPairSync("ed25519");
+  writeFileSync(certificate, authority.certificate);
+  writeFileSync(key, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o644 });
+  const { receiver, deliver } = await stand({ settings: { clientCertificate: { certificate, key } } });
+  await expect(deliver()).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    message: expect.stringContaining("others may use the key"),
+  });
+  expect(receiver.deliveries).toEqual([]);
 });
 
 test("Splunk gets events one behind the other, and only its code 0 is a yes", async () => {

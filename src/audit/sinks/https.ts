@@ -1,18 +1,13 @@
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
-import { GatewayError } from "../../errors.ts";
-import { messageOf } from "../../lib/error.ts";
 import { createOutbound, type Reply, type SendOutbound } from "../../lib/outbound.ts";
-import { printable } from "../../lib/text.ts";
 import { readWebhookKey, signWebhook, WEBHOOK_KEY_WANTED } from "../../lib/webhook-signature.ts";
 import { elasticsearchShape } from "./elasticsearch.ts";
 import { jsonShape } from "./https-json.ts";
 import type { HttpsSettings } from "./https-settings.ts";
 import { type HttpsShape, MAX_RECORDS } from "./https-shape.ts";
+import { certificatesIn, keyIn } from "./pem-files.ts";
 import { type Batch, DeliveryFailed, type Sink, type SinkPorts } from "./sink.ts";
 import { splunkShape } from "./splunk.ts";
 
@@ -144,10 +139,10 @@ function keyOf({ chain, entries }: Batch): string {
 
 async function openOutbound(settings: HttpsSettings, ports: SinkPorts, maxBytes: number): Promise<SendOutbound> {
   const { ca, clientCertificate } = settings;
-  const own = ca === undefined ? undefined : [await fileContent(ca)];
+  const own = ca === undefined ? undefined : [await certificatesIn(ca)];
   const identity = clientCertificate && {
-    cert: await fileContent(clientCertificate.certificate),
-    key: await fileContent(clientCertificate.key),
+    cert: await certificatesIn(clientCertificate.certificate),
+    key: await keyIn(clientCertificate.key),
   };
   return createOutbound({
     authorities: own ? async () => own : ports.authorities,
@@ -157,16 +152,6 @@ async function openOutbound(settings: HttpsSettings, ports: SinkPorts, maxBytes:
     identity,
     maxBytes,
   });
-}
-
-async function fileContent(path: string): Promise<string> {
-  try {
-    return await readFile(path.startsWith("~/") ? join(homedir(), path.slice(2)) : path, "utf8");
-  } catch (cause) {
-    throw new GatewayError("CONFIG_INVALID", `\`${printable(path)}\` cannot be read: ${printable(messageOf(cause))}`, {
-      cause,
-    });
-  }
 }
 
 /** `Retry-After`: seconds, or a date (RFC 9110 §10.2.3). */

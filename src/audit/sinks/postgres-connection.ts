@@ -1,13 +1,10 @@
-import { readFile, stat } from "node:fs/promises";
 import { Socket } from "node:net";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import type { ConnectionOptions } from "node:tls";
 import { Client, type CustomTypesConfig, type QueryResultRow, types } from "pg";
 import { GatewayError } from "../../errors.ts";
 import { abortable } from "../../lib/deadline.ts";
-import { messageOf } from "../../lib/error.ts";
+import { certificatesIn, keyIn } from "./pem-files.ts";
 import { guardClient } from "./postgres-guard.ts";
 import { isSocket, type PostgresSettings } from "./postgres-settings.ts";
 import type { SinkPorts } from "./sink.ts";
@@ -129,10 +126,10 @@ export async function connectToStore(
 }
 
 async function tlsOptions({ ca, clientCertificate }: PostgresSettings, ports: SinkPorts): Promise<ConnectionOptions> {
-  const own = ca === undefined ? [] : [await pem("ca", ca)];
+  const own = ca === undefined ? [] : [await certificatesIn(ca)];
   const identity = clientCertificate && {
-    cert: await pem("clientCertificate.certificate", clientCertificate.certificate),
-    key: await privateKey(clientCertificate.key),
+    cert: await certificatesIn(clientCertificate.certificate),
+    key: await keyIn(clientCertificate.key),
   };
   return {
     ca: [...(await ports.authorities()), ...own],
@@ -140,31 +137,6 @@ async function tlsOptions({ ca, clientCertificate }: PostgresSettings, ports: Si
     minVersion: "TLSv1.2",
     ...identity,
   };
-}
-
-async function privateKey(path: string): Promise<string> {
-  const { mode } = await stat(place(path)).catch((cause: unknown) => {
-    throw unreadable("clientCertificate.key", path, messageOf(cause), cause);
-  });
-  if ((mode & 0o007) !== 0)
-    throw unreadable("clientCertificate.key", path, "anybody may read it: run `chmod o= ` on it");
-  return pem("clientCertificate.key", path);
-}
-
-async function pem(key: string, path: string): Promise<string> {
-  const content = await readFile(place(path), "utf8").catch((cause: unknown) => {
-    throw unreadable(key, path, messageOf(cause), cause);
-  });
-  if (!content.includes("-----BEGIN ")) throw unreadable(key, path, "there is no PEM in it");
-  return content;
-}
-
-function place(path: string): string {
-  return path.startsWith("~/") ? join(homedir(), path.slice(2)) : path;
-}
-
-function unreadable(key: string, path: string, why: string, cause?: unknown): GatewayError {
-  return new GatewayError("CONFIG_INVALID", `${key}: \`${path}\` can't be used: ${why}`, { cause });
 }
 
 /** `pg` connects by itself; what is connected already it gets as a socket that says so when it is told to connect. */

@@ -150,11 +150,13 @@ EXCEPTION WHEN lock_not_available OR check_violation OR deadlock_detected THEN
 END $$;
 
 -- Retention, for the owner: drops the partitions of days before this one, and keeps how far each chain is dropped, so that what stays
--- still verifies. Answers the names of what it dropped.
+-- still verifies. From records_other goes what a chain has before its first record that stays, since times there may be wrong; of a
+-- chain that has no record of days that stay, what is older. Answers the names of what it dropped, or removed records from.
 CREATE OR REPLACE FUNCTION ${schema}.drop_before(day date) RETURNS SETOF text LANGUAGE plpgsql
-  SET search_path = pg_catalog, pg_temp SET lock_timeout = '${DROP_LOCK_TIMEOUT}' AS $$
+  SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '${DROP_LOCK_TIMEOUT}' AS $$
 DECLARE
   name text;
+  removed bigint;
 BEGIN
   FOR name IN
     SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -168,6 +170,23 @@ BEGIN
     EXECUTE format('DROP TABLE ${schema}.%I', name);
     RETURN NEXT name;
   END LOOP;
+  IF NOT EXISTS (SELECT FROM ${schema}.records_other) THEN RETURN; END IF;
+  ALTER TABLE ${schema}.records_other DISABLE TRIGGER append_only;
+  WITH kept AS (
+    SELECT chain, (SELECT min(r.seq) FROM ${schema}.records r
+      WHERE r.chain = o.chain AND r.time >= day AND r.time < current_date + ${DAYS_AHEAD + 1}) AS seq
+    FROM (SELECT DISTINCT chain FROM ${schema}.records_other) o
+  ), gone AS (
+    DELETE FROM ${schema}.records_other o USING kept k
+    WHERE o.chain = k.chain AND (o.seq < k.seq OR (k.seq IS NULL AND o.time < day)) RETURNING o.chain, o.seq, o.hash
+  ), moved AS (
+    UPDATE ${schema}.positions p SET dropped_seq = d.seq, dropped_hash = d.hash
+    FROM (SELECT DISTINCT ON (chain) chain, seq, hash FROM gone ORDER BY chain, seq DESC) d
+    WHERE p.chain = d.chain AND p.dropped_seq < d.seq
+  )
+  SELECT count(*) INTO removed FROM gone;
+  ALTER TABLE ${schema}.records_other ENABLE TRIGGER append_only;
+  IF removed > 0 THEN RETURN NEXT 'records_other'; END IF;
 END $$;
 
 REVOKE ALL ON SCHEMA ${schema} FROM PUBLIC;
