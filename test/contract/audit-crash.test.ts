@@ -58,9 +58,7 @@ function acknowledged(said: readonly string[]) {
   return { intents: of("intent"), outcomes: of("outcome") };
 }
 
-test("[G5] [G6] [G7] thirty kills at random points: whatever was acknowledged is there, every call ends once", {
-  timeout: 300_000,
-}, async () => {
+test("[G5] [G6] [G7] thirty kills at random points: whatever was acknowledged is there, every call ends once", async () => {
   const directory = scratch();
   const said: string[] = [];
   for (let round = 0; round < 30; round++) {
@@ -88,9 +86,7 @@ test("[G5] [G6] [G7] thirty kills at random points: whatever was acknowledged is
   expect(outcomes.filter((it) => it.status === "interrupted").length).toBeGreaterThan(0);
 });
 
-test("[G33] twenty kills of a writer that signs: each start goes on from what was signed, and all is proved in the end", {
-  timeout: 300_000,
-}, async () => {
+test("[G33] twenty kills of a writer that signs: each start goes on from what was signed, and all is proved in the end", async () => {
   const data = scratch();
   const [directory, keyFile] = [join(data, "audit"), join(data, "keys", "audit.key")];
   for (let round = 0; round < 20; round++) {

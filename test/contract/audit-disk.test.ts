@@ -131,9 +131,6 @@ function isSigning(audit: string): boolean {
 
 test.runIf(isRoot)(
   "[G5] [G33] a sync that fails is a refusal, what it lost is written anew, and nothing is signed that the disk itself has not got",
-  {
-    timeout: 60_000,
-  },
   async () => {
     // A disk that was promised more space than it has: writes succeed, and are lost when the kernel carries them out.
     const thin = mounted("size=8m");

@@ -32,9 +32,7 @@ async function runAndKill(directory: string, name: string, keyFile: string): Pro
   }
 }
 
-test("[G5] [G7] eight kills while old records are removed: what is left verifies, and says what is not there", {
-  timeout: 300_000,
-}, async () => {
+test("[G5] [G7] eight kills while old records are removed: what is left verifies, and says what is not there", async () => {
   const place = await signedPlace();
   const { directory, keyFile, keys } = place;
   let unfinished = 0;

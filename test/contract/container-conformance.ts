@@ -23,7 +23,7 @@ export function containerConformance(driver: "agent" | "engine"): void {
 
   beforeAll(async () => {
     sandbox = await open();
-  }, 300_000);
+  });
 
   afterAll(async () => {
     await sandbox?.[Symbol.asyncDispose]();

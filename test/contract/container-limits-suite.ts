@@ -37,7 +37,7 @@ while True:
     expect(await run.exit).toEqual({ by: "signal", exitCode: 137, signal: "SIGKILL" });
     await fine();
     await gone(get(), "bomb");
-  }, 300_000);
+  });
 
   test("a memory hog is ended and called so; what runs beside it goes on [G14]", async () => {
     const beside = await get().run(spec(["sleep", "600"]), forever);
@@ -48,7 +48,7 @@ while True:
     await beside.signal("SIGTERM");
     expect(await beside.exit).toMatchObject({ by: "signal", signal: "SIGTERM" });
     expect(await outputs).toEqual(["", ""]);
-  }, 120_000);
+  });
 
   test("a program that is killed is not called out of memory because another was", async () => {
     expect((await runToEnd(get(), ["sh", "-c", "kill -KILL $$"])).exit).toMatchObject({

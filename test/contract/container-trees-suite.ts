@@ -192,7 +192,7 @@ export function treesSuite(get: () => Container): void {
     }
     expect(files).toBe(2_000);
     expect(await shell("rm -r /workspace/trees/big; echo $?")).toBe("0\n");
-  }, 300_000);
+  });
 
   test("an aborted transfer rejects with the reason, and the sandbox is as good as before", async () => {
     const reason = new Error("enough");

@@ -41,7 +41,7 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "glovebox-secret-"));
   file = join(directory, "token");
   sandbox = await openTrustingSandbox(authority);
-}, 300_000);
+});
 afterAll(async () => {
   await sandbox?.[Symbol.asyncDispose]();
   await server?.[Symbol.asyncDispose]();
@@ -162,7 +162,7 @@ test("nothing in the sandbox holds the value: environment, files, the machine's 
   const { stdout } = await script(sandbox, search, environment);
   expect(stdout).toContain("glovebox-secret-API_TOKEN-");
   expect(stdout).not.toContain(VALUE);
-}, 120_000);
+});
 
 /** Looks through all the memory of a process: of a machine, that is the guest's too. */
 function memoryHolds(pid: number, text: string): boolean {

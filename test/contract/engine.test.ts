@@ -50,9 +50,7 @@ describe("the choice of acceleration", () => {
     expect(processesNaming(trial.directory)).toEqual([]);
   });
 
-  test("a /dev/kvm that a guest hangs on, or that is not there, is not used; the trial leaves no process", {
-    timeout: 90_000,
-  }, async () => {
+  test("a /dev/kvm that a guest hangs on, or that is not there, is not used; the trial leaves no process", async () => {
     // As this test's own user, so that the device can be opened wherever it exists.
     const qemu = { ...(await examineHost(never)), confinement: "none" as const };
     const trial = { image: await image(), directory: directory(), acceleration: "kvm" as const, groups: [] };
@@ -80,7 +78,7 @@ describe("the choice of acceleration", () => {
 });
 
 describe("what a dead gateway leaves", () => {
-  test("is found by its directory, and ended; other processes are left alone [G15]", { timeout: 200_000 }, async () => {
+  test("is found by its directory, and ended; other processes are left alone [G15]", async () => {
     const own = await spec();
     const engine = createQemuEngine({ cacheDirectory: scratch, templateDirectory: join(scratch, "templates"), log });
     const machine = await engine.open(own, { signal: AbortSignal.timeout(150_000), progress: () => undefined });
@@ -101,9 +99,7 @@ describe("what a dead gateway leaves", () => {
 });
 
 describe("failures", () => {
-  test("a kernel that does not boot is tried twice and reported with the end of its console", {
-    timeout: 120_000,
-  }, async () => {
+  test("a kernel that does not boot is tried twice and reported with the end of its console", async () => {
     const own = await spec();
     const broken = join(scratch, "broken-initramfs");
     writeFileSync(broken, Buffer.alloc(4096), { mode: 0o444 });

@@ -63,7 +63,7 @@ test("the tests of the guest agent pass, with the compiler that images are built
   for (const command of ["vet", "test"]) {
     execFileSync(join(goroot, "bin", "go"), [command, "."], { cwd: agent, env, encoding: "utf8" });
   }
-}, 300_000);
+});
 
 test("the machine's root holds the engine, its libraries and two programs of ours: no shell, nothing set-uid", async () => {
   const { root } = await openImageStore(BUILT).find("default");
@@ -221,9 +221,7 @@ const leftovers = (directory: string) =>
     (it) => it.startsWith("build-") && it !== "build.lock" && it !== "build.log",
   );
 
-test("an interrupted build ends with all that it started and leaves nothing half made", {
-  timeout: 60_000,
-}, async () => {
+test("an interrupted build ends with all that it started and leaves nothing half made", async () => {
   const directory = scratch({ withStages: false });
   await using build = startBuild(directory);
   await build.said(/step 1 of/);
@@ -238,9 +236,7 @@ test("an interrupted build ends with all that it started and leaves nothing half
   expect(await openImageStore(join(directory, "images")).list()).toEqual([]);
 });
 
-test("a killed build takes its programs with it, and the next one clears up and does not wait", {
-  timeout: 60_000,
-}, async () => {
+test("a killed build takes its programs with it, and the next one clears up and does not wait", async () => {
   const directory = scratch({ withStages: false });
   {
     await using build = startBuild(directory);

@@ -5,9 +5,7 @@ import { openImageStore } from "../../src/image/store.ts";
 import { inspectSandbox } from "../../src/inspect-sandbox.ts";
 import { openTestSandbox } from "../support/machine.ts";
 
-test("what somebody who has got hold of a machine's engine does with it is found from outside", {
-  timeout: 300_000,
-}, async () => {
+test("what somebody who has got hold of a machine's engine does with it is found from outside", async () => {
   await using it = await openTestSandbox();
   const { machine, container, profile } = it;
   const { agentImage: image } = await openImageStore(loadConfig({}, process.env).imageDirectory).find(profile.image);
@@ -32,7 +30,7 @@ test("what somebody who has got hold of a machine's engine does with it is found
   ]);
 });
 
-test("a machine that has ended has nothing to say", { timeout: 300_000 }, async () => {
+test("a machine that has ended has nothing to say", async () => {
   await using it = await openTestSandbox();
   const { machine, container, profile } = it;
   const spec = { hostname: it.hostname, image: `sha256:${"0".repeat(64)}`, profile };

@@ -169,7 +169,7 @@ describe.each(TRIED)("%s", (ecosystem) => {
   }
 
   const check = (name: string, body: () => Promise<void>) =>
-    test(name, { timeout: 300_000 }, async (context) => {
+    test(name, async (context) => {
       const why = obstacles.get(ecosystem);
       if (why !== undefined) context.skip(`${ecosystem}: ${why}`);
       await body();

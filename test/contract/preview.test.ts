@@ -66,7 +66,7 @@ beforeAll(async () => {
      until python3 -c 'import socket; socket.create_connection(("127.0.0.1", ${PORT}))' 2> /dev/null; do sleep 0.1; done`,
   );
   expect(started.code, started.stderr).toBe(0);
-}, 300_000);
+});
 afterAll(() => sandbox?.[Symbol.asyncDispose]());
 
 interface Answer {

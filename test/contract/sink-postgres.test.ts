@@ -426,9 +426,7 @@ describe.skipIf(!installed)("a central store in PostgreSQL", () => {
     );
   });
 
-  test("somebody who reads for long holds up no delivery: without a partition a record goes where there is a place", {
-    timeout: 120_000,
-  }, async () => {
+  test("somebody who reads for long holds up no delivery: without a partition a record goes where there is a place", async () => {
     const sink = await sinkOf();
     const chain = new TestChain(1);
     for (let n = 0; n < 2; n++) chain.add(event({ n }));
@@ -441,7 +439,7 @@ describe.skipIf(!installed)("a central store in PostgreSQL", () => {
     expect(await lines()).toEqual(chain.entries.map((it) => it.text));
   });
 
-  test("nor does a backlog of many days wait for that reader once for each of them", { timeout: 240_000 }, async () => {
+  test("nor does a backlog of many days wait for that reader once for each of them", async () => {
     const sink = await sinkOf();
     const chain = new TestChain(1);
     const DAYS = 60;

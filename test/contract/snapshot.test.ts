@@ -110,13 +110,13 @@ test("a machine goes on as if nothing had been, and another is as it was: disk, 
     printed += String(chunk);
   });
   counting.stderr.resume();
-  await expect.poll(() => printed.length, { timeout: 60_000 }).toBeGreaterThan(0);
+  await expect.poll(() => printed.length).toBeGreaterThan(0);
   const whileCounting = await save(original);
   const atSave = printed.trim().split("\n").length;
 
   await container.writeFile("/workspace/kept", Buffer.from("changed"), plain, forever);
   // Nothing is lost, nothing is doubled.
-  await expect.poll(() => printed.trim().split("\n").length, { timeout: 60_000 }).toBeGreaterThan(atSave + 20);
+  await expect.poll(() => printed.trim().split("\n").length).toBeGreaterThan(atSave + 20);
   const numbers = printed.trim().split("\n").map(Number);
   expect(numbers).toEqual(numbers.map((_, index) => index + 1));
 
@@ -128,7 +128,7 @@ test("a machine goes on as if nothing had been, and another is as it was: disk, 
   expect(Math.abs(Number(shown.at(-1)) - Date.now() / 1000)).toBeLessThan(5);
   const count = async () => Number((await runToEnd(copy.container, ["cat", "/workspace/count"])).stdout);
   const first = await count();
-  await expect.poll(count, { timeout: 60_000 }).toBeGreaterThan(first);
+  await expect.poll(count).toBeGreaterThan(first);
   await counting.signal("SIGKILL");
   await counting.exit;
 });
@@ -249,7 +249,7 @@ test("a machine that is killed while it is saved is lost, and the saving says so
   await new Promise((resolve) => setTimeout(resolve, 400));
   process.kill(victim.machine.facts.pid, "SIGKILL");
   await expect(saving).rejects.toMatchObject({ code: expect.stringMatching(/^(MACHINE_LOST|BOOT_FAILED)$/) });
-  await expect.poll(() => victim.machine.lost.aborted, { timeout: 5_000 }).toBe(true);
+  await expect.poll(() => victim.machine.lost.aborted).toBe(true);
 });
 
 test("savings that are under way, or wait, when the machine is disposed of say that it is gone", {

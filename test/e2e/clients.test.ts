@@ -36,7 +36,7 @@ function requireClient(command: string): void {
   if (!existsSync(join(BIN, command))) throw new Error(`${command} is not installed: run \`npm ci\` in test/clients`);
 }
 
-test("the inspector's command line lists the tools and runs a program", { timeout: 200_000 }, async () => {
+test("the inspector's command line lists the tools and runs a program", async () => {
   requireClient("mcp-inspector");
   using data = testData();
   const config = join(data.directory, "inspector.json");
@@ -54,7 +54,7 @@ test("the inspector's command line lists the tools and runs a program", { timeou
   expect(machinePids(data)).toEqual([]);
 });
 
-test("mcporter runs a program", { timeout: 200_000 }, async () => {
+test("mcporter runs a program", async () => {
   requireClient("mcporter");
   using data = testData();
   const call = ["call", "--stdio", SERVER.join(" "), "exec", "--args", '{"argv":["echo","from mcporter"]}'];
@@ -63,9 +63,7 @@ test("mcporter runs a program", { timeout: 200_000 }, async () => {
   expect(machinePids(data)).toEqual([]);
 });
 
-test("Claude Code, with a scripted model, writes a program, runs it, and is told why a call is denied", {
-  timeout: 250_000,
-}, async () => {
+test("Claude Code, with a scripted model, writes a program, runs it, and is told why a call is denied", async () => {
   requireClient("claude");
   using data = testData();
   await using model = await scriptedModel([

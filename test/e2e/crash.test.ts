@@ -4,9 +4,7 @@ import { expect, test } from "vitest";
 import { verifyLog } from "../../src/audit/verify.ts";
 import { auditRecords, connect, machinePids, processGone, testData } from "../support/gateway.ts";
 
-test("after kill -9 in the middle of a call the next start leaves nothing and records the interruption [G6] [G15]", {
-  timeout: 300_000,
-}, async () => {
+test("after kill -9 in the middle of a call the next start leaves nothing and records the interruption [G6] [G15]", async () => {
   using data = testData();
   const victim = await connect(data);
   await victim.call("exec", { argv: ["true"] });
@@ -40,9 +38,7 @@ test("after kill -9 in the middle of a call the next start leaves nothing and re
   expect(problems.problems).toEqual([]);
 });
 
-test("twenty kills at random points lose no record of an effect that a client saw [G5] [G6]", {
-  timeout: 300_000,
-}, async () => {
+test("twenty kills at random points lose no record of an effect that a client saw [G5] [G6]", async () => {
   using data = testData();
   const seen = new Set<string>();
   for (let round = 0; round < 20; round += 1) {
@@ -77,7 +73,7 @@ test("twenty kills at random points lose no record of an effect that a client sa
 });
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  test(`${signal} ends the server and its machines within five seconds`, { timeout: 150_000 }, async () => {
+  test(`${signal} ends the server and its machines within five seconds`, async () => {
     using data = testData();
     const agent = await connect(data);
     await agent.call("exec", { argv: ["sleep", "300"], background: true });

@@ -51,7 +51,7 @@ beforeAll(async () => {
     },
   });
   await client.call("exec", { argv: ["true"] }, { timeoutMs: 170_000 });
-}, 300_000);
+});
 afterAll(async () => {
   await client?.[Symbol.asyncDispose]();
   data?.[Symbol.dispose]();

@@ -15,9 +15,7 @@ import {
 /** The default policy, under which a session sleeps on disk as soon as it rests. */
 const sleepyPolicy = (data: TestData) => policyWith(data, "timeouts:\n  hibernateMs: 2000\n");
 
-test("a session that nobody calls takes no memory, and the next call finds files, memory and what ended before", {
-  timeout: 300_000,
-}, async () => {
+test("a session that nobody calls takes no memory, and the next call finds files, memory and what ended before", async () => {
   using data = testData();
   await using agent = await connect(data, ["--spares", "0", "--policy", sleepyPolicy(data)]);
   await agent.call("writeFile", { path: "/workspace/a", content: "on disk" });
@@ -71,9 +69,7 @@ test("a session that nobody calls takes no memory, and the next call finds files
   expect((await verifyLog(join(data.directory, "audit"))).problems).toEqual([]);
 });
 
-test("a gateway that is told to end while it writes a session to disk ends within seconds, and leaves nothing", {
-  timeout: 300_000,
-}, async () => {
+test("a gateway that is told to end while it writes a session to disk ends within seconds, and leaves nothing", async () => {
   using data = testData();
   await using agent = await connect(data, ["--spares", "0", "--policy", sleepyPolicy(data)]);
   await agent.call("exec", { argv: ["true"] });

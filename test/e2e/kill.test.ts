@@ -78,7 +78,7 @@ test("while a machine boots to become a template", { timeout: 400_000 }, async (
   expect(templates.filter((it) => !it.endsWith(".lock"))).toHaveLength(1);
 });
 
-test("while a session is opened as a copy", { timeout: 300_000 }, async () => {
+test("while a session is opened as a copy", async () => {
   using data = testData();
   // From the moment that its process is there: taking up the state, greeting, attesting.
   for (const ms of [0, 40, 100, 200, 300]) {
@@ -91,7 +91,7 @@ test("while a session is opened as a copy", { timeout: 300_000 }, async () => {
   await nothingIsLeft(data, 4);
 });
 
-test("while files go in and out", { timeout: 300_000 }, async () => {
+test("while files go in and out", async () => {
   using data = testData();
   const begun = () => auditRecords(data).filter(({ body }) => body.kind === "intent" && /File$/.test(body.tool)).length;
   for (const ms of [0, 30, 80]) {
@@ -108,9 +108,7 @@ test("while files go in and out", { timeout: 300_000 }, async () => {
   await nothingIsLeft(data, 3);
 });
 
-test("while its neighbour on the same data directory works, which nothing of it touches", {
-  timeout: 300_000,
-}, async () => {
+test("while its neighbour on the same data directory works, which nothing of it touches", async () => {
   using data = testData();
   await using neighbour = await connect(data, ["--spares", "0"]);
   await neighbour.call("writeFile", { path: "/workspace/a", content: "mine" });

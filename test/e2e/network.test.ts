@@ -48,7 +48,7 @@ resources: {memoryMiB: 1536}
   client = await connect(data, ["--policy", policy, "--trusted-ca", trusted, "--spares", "0"]);
   const prepared = await client.call("exec", { argv: ["true"] });
   expect(prepared.isError, prepared.text).toBe(false);
-}, 300_000);
+});
 afterAll(async () => {
   await client?.[Symbol.asyncDispose]();
   await server?.[Symbol.asyncDispose]();
@@ -133,7 +133,7 @@ test("a secret is used without being had: no result, log, record or file of the 
   expect(JSON.stringify(used.raw) + client.stderr()).not.toContain(SECRET);
   const written = filesBelow(data.directory).filter((it) => readFileSync(it).includes(SECRET));
   expect(written).toEqual([]);
-}, 300_000);
+});
 
 /** All that the gateway keeps, without what the tests share. */
 function filesBelow(directory: string): string[] {
@@ -153,7 +153,7 @@ describe.each(WAYS)("%s", (way, env) => {
     const refused = await shell("git clone -q https://example.org/x.git", env);
     expect(refused.result.exitCode).not.toBe(0);
     expect(refused.result.blocked?.[0]).toContain("`example.org:443` blocked: no policy grants it");
-  }, 300_000);
+  });
 
   // By the proxy `packages.test.ts` has package managers enough.
   if (way === "by the proxy") return;

@@ -58,7 +58,7 @@ packages:
   staged = await connect(data, ["--policy", other, "--spares", "0"]);
   await real.call("exec", { argv: ["true"] }, { timeoutMs: 170_000 });
   await staged.call("exec", { argv: ["true"] }, { timeoutMs: 170_000 });
-}, 300_000);
+});
 afterAll(async () => {
   await real?.[Symbol.asyncDispose]();
   await staged?.[Symbol.asyncDispose]();
@@ -139,9 +139,7 @@ registryTest("apt: a program, by the tool, without root", apt, async () => {
   expect(ran.result.stdout.split("\n")[0]).toBe("0");
 });
 
-test("what has entered is told of in sessionStatus, and is a bill of materials from the audit log", {
-  timeout: 300_000,
-}, async (context) => {
+test("what has entered is told of in sessionStatus, and is a bill of materials from the audit log", async (context) => {
   if (!npm) context.skip("no registry of npm answers on this computer");
   const status = await real.call("sessionStatus");
   expect(status.result.network.packages).toContain("pkg:npm/is-odd@3.0.1");
@@ -154,9 +152,7 @@ test("what has entered is told of in sessionStatus, and is a bill of materials f
   );
 });
 
-test("a version that policy forbids is neither resolved to nor had by a lockfile, by the tool nor by hand [G24]", {
-  timeout: 300_000,
-}, async () => {
+test("a version that policy forbids is neither resolved to nor had by a lockfile, by the tool nor by hand [G24]", async () => {
   const refused = await install(staged, "npm", [{ name: "sound", version: "2.0.0" }]);
   expect(refused.result).toMatchObject({ installed: false });
   expect(refused.text).toContain("published less than 72 hours ago, or nobody knows when; 1.0.0 would do");
@@ -189,9 +185,7 @@ test("a version that policy forbids is neither resolved to nor had by a lockfile
   expect(locked.result.blocked?.[0]).toContain("`npm:sound@2.0.0` blocked: it was published less than 72 hours ago");
 });
 
-test("no other way leads to a registry: not its own address, not past the proxy, not by another protocol [G24]", {
-  timeout: 300_000,
-}, async () => {
+test("no other way leads to a registry: not its own address, not past the proxy, not by another protocol [G24]", async () => {
   const { url, port } = registry;
   const file = `${url}sound/-/sound-2.0.0.tgz`;
   const tries = [
@@ -207,7 +201,7 @@ test("no other way leads to a registry: not its own address, not past the proxy,
   expect(registry.requests.filter((it) => it.includes("sound-2.0.0"))).toEqual([]);
 });
 
-test("a file that was tampered with is not installed, and the reason is told [G25]", { timeout: 300_000 }, async () => {
+test("a file that was tampered with is not installed, and the reason is told [G25]", async () => {
   const bent = await install(staged, "npm", [{ name: "bent" }]);
   expect(bent.result).toMatchObject({ installed: false });
   expect(bent.text).toContain("its sha512 is not the one that its registry promises");
@@ -217,9 +211,7 @@ test("a file that was tampered with is not installed, and the reason is told [G2
   );
 });
 
-test("explainPolicy tells what a call would be decided, and a bundle without packages has no such tool", {
-  timeout: 300_000,
-}, async () => {
+test("explainPolicy tells what a call would be decided, and a bundle without packages has no such tool", async () => {
   const asked = await real.call("explainPolicy", {
     tool: "installPackage",
     arguments: { ecosystem: "cargo", packages: [{ name: "serde" }] },

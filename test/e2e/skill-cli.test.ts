@@ -129,7 +129,7 @@ test("what a gateway refuses is refused, and nothing is begun for it", async () 
   const broken = start("skills/broken");
   expect(await broken.ended).toBe(1);
   expect(broken.printed.stdout).toMatch(/^skills\/broken\/tests\.yaml:2:15: the skill has no `none`/m);
-}, 180_000);
+});
 
 test("what could not be answered exits with 2", async () => {
   for (const [args, message] of [
@@ -144,7 +144,7 @@ test("what could not be answered exits with 2", async () => {
       stderr: expect.stringContaining(message),
     });
   }
-}, 240_000);
+});
 
 test("what is asked to end ends its machines", async () => {
   symlinkSync(join(SHIPPED, "git-repo"), join(data.directory, "linked"));
@@ -154,4 +154,4 @@ test("what is asked to end ends its machines", async () => {
   expect(await ended).toBe(2);
   expect(printed.stderr).toContain("SHUTTING_DOWN: the tests were stopped (SIGTERM)");
   for (const pid of machinePids(data)) await processGone(pid);
-}, 240_000);
+});

@@ -75,7 +75,7 @@ describe("under policies/capabilities-only", () => {
     const used = await agent.call("useSkill", { name: "sqlite-query" });
     expect(used.result).toMatchObject({ skill: "sqlite-query", missing: [] });
     expect(used.text).toContain("# SQLite");
-    await expect.poll(() => changes, { timeout: 60_000 }).toBe(1);
+    await expect.poll(() => changes).toBe(1);
     expect(await listed()).toContain("sqlite-query_query");
   });
 

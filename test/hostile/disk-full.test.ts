@@ -31,7 +31,6 @@ const release = (directory: string) => rmSync(join(directory, "ballast"));
 
 test.runIf(isRoot)(
   "no room on the host: a new sandbox and a snapshot are refused and say what to do, open ones go on; with room all works again",
-  { timeout: 300_000 },
   async () => {
     const data = testData();
     onTestFinished(() => data[Symbol.dispose]());
@@ -53,7 +52,6 @@ test.runIf(isRoot)(
 
 test.runIf(isRoot)(
   "no room for the audit log: calls are refused and nothing runs; with room they are taken again [G5]",
-  { timeout: 300_000 },
   async () => {
     const data = testData();
     onTestFinished(() => data[Symbol.dispose]());
@@ -80,7 +78,6 @@ test.runIf(isRoot)(
 
 test.runIf(isRoot)(
   "a sandbox whose disk can't grow on the host sees errors, or is lost; its neighbour and the log see nothing [G6] [G14]",
-  { timeout: 300_000 },
   async () => {
     const data = testData();
     onTestFinished(() => data[Symbol.dispose]());

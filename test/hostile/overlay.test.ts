@@ -14,9 +14,7 @@ function overlays({ directory }: TestData): string[] {
     .map((it) => join(it, "data.qcow2"));
 }
 
-test("a disk that is destroyed under a running sandbox is its errors or its end; the neighbour and the gateway go on [G14]", {
-  timeout: 300_000,
-}, async () => {
+test("a disk that is destroyed under a running sandbox is its errors or its end; the neighbour and the gateway go on [G14]", async () => {
   using data = testData();
   await using agent = await connect(data, ["--spares", "0"]);
   await agent.call("writeFile", { path: "/workspace/a", content: "x".repeat(3_000_000) });

@@ -45,9 +45,7 @@ async function answers(make: Make, path: string) {
   return await agent.call(tool, args);
 }
 
-test("`..` is resolved before the decision: a path out of the workspace is decided as what it is", {
-  timeout: 120_000,
-}, async () => {
+test("`..` is resolved before the decision: a path out of the workspace is decided as what it is", async () => {
   for (const path of ["/workspace/../etc/hosts", "../etc/hosts", "/workspace/./real/../../etc/hosts", "//etc//hosts"]) {
     const [, write] = FILE_TOOLS;
     if (!write) throw new Error("no tool");
@@ -64,7 +62,7 @@ test.each([
   "/workspace/dir/link-outside",
   "/workspace/dir/link-loop",
   "/workspace/dir/dangling",
-])("a symbolic link in the path is refused by every file tool: %s", { timeout: 120_000 }, async (path) => {
+])("a symbolic link in the path is refused by every file tool: %s", async (path) => {
   for (const make of ALL_TOOLS) {
     const answer = await answers(make, path);
     expect(answer.isError, `${make(path)[0]} ${answer.text}`).toBe(true);
@@ -78,7 +76,7 @@ test("writing through a hard link leaves the other name's content alone", async 
   expect((await agent.call("readFile", { path: "/workspace/real/secret.txt" })).text).toContain("secret");
 });
 
-test("pipes, sockets, devices and directories are not files", { timeout: 120_000 }, async () => {
+test("pipes, sockets, devices and directories are not files", async () => {
   for (const path of ["/workspace/dir/fifo", "/workspace/dir/sock", "/workspace/dir", "/dev/zero", "/proc/self/mem"]) {
     for (const make of FILE_TOOLS) {
       const answer = await answers(make, path);
@@ -103,9 +101,7 @@ test("NUL, lone surrogates and overlong paths are bad arguments that name the fi
   }
 });
 
-test("hostile file names are listed whole, cannot forge entries, and reach no terminal raw", {
-  timeout: 90_000,
-}, async () => {
+test("hostile file names are listed whole, cannot forge entries, and reach no terminal raw", async () => {
   const code = `
 import os
 os.makedirs(b'/workspace/names', exist_ok=True)

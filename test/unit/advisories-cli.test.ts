@@ -103,7 +103,7 @@ function peakOf(pid: number): number {
   return Number(kibibytes) * 1_024;
 }
 
-test("fifty thousand records are imported in the memory of a few", { timeout: 180_000 }, async () => {
+test("fifty thousand records are imported in the memory of a few", async () => {
   const data = scratch();
   const details = "what it does, at length. ".repeat(100);
   const zipOf = (from: number, count: number) => {
@@ -139,9 +139,7 @@ test("fifty thousand records are imported in the memory of a few", { timeout: 18
   expect(store.about("npm", "package-49999", "1.0.0")).toEqual([{ id: "MAL-49999", malicious: true }]);
 });
 
-test("an import that is killed or interrupted leaves what was known, and the next one works", {
-  timeout: 120_000,
-}, async () => {
+test("an import that is killed or interrupted leaves what was known, and the next one works", async () => {
   const data = scratch();
   const folder = writeRecords(scratch(), [osv("MAL-1", "npm", "x")]);
   expect(advisories(data, "import", folder).status).toBe(0);

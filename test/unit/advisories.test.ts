@@ -233,9 +233,7 @@ test("an import takes the place of the ecosystems that it has, and of no other",
   expect(after.about("pip", "x", "1").map((it) => it.id)).toEqual(["GHSA-both", "PYSEC-1"]);
   expect(after.imported("pip")).toEqual(first);
   // Who had the old state open takes the new one up.
-  await expect
-    .poll(() => advisories.about("npm", "x", "1.0.0").map((it) => it.id), { timeout: 10_000 })
-    .toEqual(["GHSA-both", "NPM-2"]);
+  await expect.poll(() => advisories.about("npm", "x", "1.0.0").map((it) => it.id)).toEqual(["GHSA-both", "NPM-2"]);
 
   const few = [writeRecords(scratch(), [osv("OWN-1", "PyPI", "y")])];
   await importFrom(few, file);
@@ -338,7 +336,7 @@ test("without a file nothing is known; a damaged one is refused, when it is open
 
   const records = Array.from({ length: 2_000 }, (_, n) => osv(`MAL-${n}`, "npm", `package-${n}`));
   await importFrom([writeRecords(scratch(), records)], file);
-  await expect.poll(() => nothing.about("npm", "package-7", "1.0.0"), { timeout: 10_000 }).toHaveLength(1);
+  await expect.poll(() => nothing.about("npm", "package-7", "1.0.0")).toHaveLength(1);
 
   const whole = readFileSync(file);
   const damaged = (change: (bytes: Buffer) => Buffer) => {
@@ -365,13 +363,11 @@ test("without a file nothing is known; a damaged one is refused, when it is open
   writeFileSync(bad, whole);
   truncateSync(bad, statSync(bad).size - 4_096);
   renameSync(bad, file);
-  await expect
-    .poll(() => tried(() => nothing.about("npm", "package-7", "1.0.0")), { timeout: 10_000 })
-    .toBe("ADVISORIES_INVALID");
+  await expect.poll(() => tried(() => nothing.about("npm", "package-7", "1.0.0"))).toBe("ADVISORIES_INVALID");
   // Importing again mends it.
   const report = await importFrom([writeRecords(scratch(), records)], file);
   expect(report.replacedDamaged).toBe(true);
-  await expect.poll(() => tried(() => nothing.about("npm", "package-7", "1.0.0")), { timeout: 10_000 }).toBe("MAL-7");
+  await expect.poll(() => tried(() => nothing.about("npm", "package-7", "1.0.0"))).toBe("MAL-7");
 });
 
 function tried(ask: () => readonly { id: string }[]): unknown {

@@ -165,9 +165,7 @@ test("following reads each record once, over new segments and in chains that are
   expect(seen.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, n) => n));
 });
 
-test("tail --follow prints what another process writes; a reader that goes away ends it quietly", {
-  timeout: 60_000,
-}, async () => {
+test("tail --follow prints what another process writes; a reader that goes away ends it quietly", async () => {
   const data = await dataDirectory();
   const child = spawn(process.execPath, [ENTRY, "audit", "tail", "-n", "1", "--follow", "--data-dir", data], {
     stdio: ["ignore", "pipe", "pipe"],

@@ -72,7 +72,7 @@ test("a follower has what a gateway writes, in a thread of its own, and lives th
   await following[Symbol.asyncDispose]();
   expect(made[0]?.threadId).toBe(-1);
   expect(log.warned).toEqual([]);
-}, 90_000);
+});
 
 test("a thread that dies is made again, and goes on from what is written", async () => {
   const { directory, path } = places();
@@ -86,7 +86,7 @@ test("a thread that dies is made again, and goes on from what is written", async
   }
   await hasAll(path, directory);
   expect(log.warned).toEqual(Array(3).fill("the thread that indexes the audit log has died, and is made again"));
-}, 90_000);
+});
 
 test("whoever ends it while it works waits for it no longer than it takes, and nothing is half", async () => {
   const { directory, path } = places();
@@ -104,7 +104,7 @@ test("whoever ends it while it works waits for it no longer than it takes, and n
   using index = await openIndex(path);
   await catchUp(index, directory);
   expect(contents(index)).toEqual(await fresh(directory));
-}, 90_000);
+});
 
 test("a file that is damaged is made anew by the thread, and that is said", async () => {
   const { directory, path } = places();
@@ -119,7 +119,7 @@ test("a file that is damaged is made anew by the thread, and that is said", asyn
   await using _following = followIndex({ path, auditDirectory: directory, log, intervalMs: 5 });
   await vi.waitFor(() => expect(log.informed).toEqual([{ why: expect.stringMatching(/damaged/) }]), WAIT_MS);
   await hasAll(path, directory);
-}, 90_000);
+});
 
 test("a follower that can't write warns, tries again ever later, and goes on when it can", async () => {
   const { directory, root } = places();
@@ -132,4 +132,4 @@ test("a follower that can't write warns, tries again ever later, and goes on whe
   expect(new Set(log.warned)).toEqual(new Set(["the index of the audit log was not brought up to date"]));
   rmSync(join(root, "file"));
   await hasAll(path, directory);
-}, 90_000);
+});

@@ -70,7 +70,7 @@ test("what the index answers is what a look at every record finds", async () => 
     ),
     { numRuns: 12 },
   );
-}, 120_000);
+});
 
 test("pages put together are the whole, in either order, while a gateway goes on writing", async () => {
   const root = scratch();

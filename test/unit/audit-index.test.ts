@@ -199,7 +199,7 @@ test("whoever is killed while it indexes leaves an index that goes on to the sam
   using index = await openIndex(path);
   await catchUp(index, directory);
   expect(contents(index)).toEqual(await fresh(directory));
-}, 60_000);
+});
 
 test("several processes that index at once double and miss nothing", async () => {
   const { directory, path } = places();
@@ -217,7 +217,7 @@ test("several processes that index at once double and miss nothing", async () =>
   using index = await openIndex(path);
   expect((await catchUp(index, directory)).records).toBe(0);
   expect(contents(index)).toEqual(await fresh(directory));
-}, 60_000);
+});
 
 test("who looks at the path without the lock does not stand in the way of who makes the file anew", async () => {
   const { path } = places();

@@ -43,7 +43,7 @@ async function reopen(directory: string): Promise<Recovery | undefined> {
   return found;
 }
 
-test("[G6] a record torn at any byte is moved aside, recorded, and the log goes on", { timeout: 120_000 }, async () => {
+test("[G6] a record torn at any byte is moved aside, recorded, and the log goes on", async () => {
   const { directory, chain, path, whole, lastStart, head } = await dyingLog();
   for (let end = lastStart + 1; end < whole.length; end++) {
     const copy = scratch();

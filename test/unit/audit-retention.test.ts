@@ -116,9 +116,7 @@ function audit(data: string, ...args: string[]) {
   });
 }
 
-test("at the command line: what would go, what goes, and what verification says then", {
-  timeout: 120_000,
-}, async () => {
+test("at the command line: what would go, what goes, and what verification says then", async () => {
   const log = await makeSignedLog(10);
   const chain = basename(log.chain);
   writeFileSync(join(log.data, "glovebox.yaml"), "{}\n");

@@ -210,7 +210,7 @@ function sbom(data: string, ...args: string[]) {
   return spawnSync(process.execPath, command, { encoding: "utf8", env: { ...process.env, NO_COLOR: "1" } });
 }
 
-test("the command prints the bill or writes it to a file", { timeout: 60_000 }, async () => {
+test("the command prints the bill or writes it to a file", async () => {
   const { data } = await twoSessions();
   const printed = sbom(data, "--session", "ses-2");
   expect([printed.status, printed.stderr]).toEqual([0, ""]);
@@ -229,9 +229,7 @@ test("the command prints the bill or writes it to a file", { timeout: 60_000 }, 
   expect([nowhere.status, nowhere.stderr]).toEqual([1, expect.stringContaining("cannot be written")]);
 });
 
-test("an unknown session names those that have packages; a damaged log gives no bill [G7]", {
-  timeout: 60_000,
-}, async () => {
+test("an unknown session names those that have packages; a damaged log gives no bill [G7]", async () => {
   const { data, audit } = await twoSessions();
   const unknown = sbom(data, "--session", "ses-9\u001b[2J");
   expect([unknown.status, unknown.stdout]).toEqual([1, ""]);

@@ -133,7 +133,7 @@ test("however much a call did, how it ended is told", async () => {
   expect(text).toMatch(/there is more than is told/);
 });
 
-test("a story that is cut says so, and as JSON is whole", { timeout: 60_000 }, async () => {
+test("a story that is cut says so, and as JSON is whole", async () => {
   const data = scratch();
   const directory = join(data, "audit");
   const connections = Array.from({ length: 600 }, (_, n) => [

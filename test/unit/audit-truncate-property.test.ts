@@ -29,9 +29,7 @@ const step = fc.oneof(
 
 const FIRST = { do: "append", calls: 3 } as const;
 
-test("[G7] [G34] whatever is appended, removed, cut short and restarted, the rest verifies, is indexed, and is missed when it goes", {
-  timeout: 120_000,
-}, async () => {
+test("[G7] [G34] whatever is appended, removed, cut short and restarted, the rest verifies, is indexed, and is missed when it goes", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 12 }), async (steps) => {
       const { directory, signer, keys } = await signedPlace();

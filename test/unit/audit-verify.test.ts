@@ -34,7 +34,7 @@ test("an untouched log verifies, as a directory, as a chain and file by file", a
   expect(await verifyLog(scratch())).toMatchObject({ chains: 0, records: 0, problemCount: 0 });
 });
 
-test("[G7] every flipped byte of a log is found, at its line", { timeout: 120_000 }, async () => {
+test("[G7] every flipped byte of a log is found, at its line", async () => {
   const { directory, chain } = await makeLog(2);
   for (const name of segments(chain)) {
     const path = join(chain, name);

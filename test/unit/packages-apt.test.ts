@@ -282,7 +282,7 @@ describe("an index", () => {
     );
   });
 
-  test("that is a bomb is refused", { timeout: 60_000 }, async () => {
+  test("that is a bomb is refused", async () => {
     const line = gzipSync(Buffer.alloc(64 * 1024 * 1024, "x"));
     await expect(read(line)).rejects.toMatchObject({ code: "REGISTRY_MALFORMED" });
     const lines = gzipSync(Buffer.alloc(32 * 1024 * 1024, "Package: x\n"));

@@ -205,7 +205,7 @@ it("what a path means never leaves its folder", () => {
   );
 });
 
-test("the real repository: versions in order, with digests", { timeout: 60_000 }, async ({ skip }) => {
+test("the real repository: versions in order, with digests", async ({ skip }) => {
   const root = centralOf();
   if (root === undefined) return skip("Maven is not here");
   const desk = realDesk(root);

@@ -194,7 +194,7 @@ func main() {
 `;
 
 describe.skipIf(GOROOT === "" || !existsSync(MOD))("go: golang.org/x/mod", () => {
-  test("paths, versions, their order, and how they are escaped", { timeout: 120_000 }, async () => {
+  test("paths, versions, their order, and how they are escaped", async () => {
     const folder = await mkdtemp(join(tmpdir(), "glovebox-go-"));
     try {
       await cp(MOD, folder, { recursive: true });

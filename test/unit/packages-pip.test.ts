@@ -266,7 +266,7 @@ test("pip of the sandbox is told where the index is", () => {
   expect(pipRegistry.environment("https://packages.test/pip/")).not.toHaveProperty("PIP_TRUSTED_HOST");
 });
 
-test("the real index: versions in order, with times and digests", { timeout: 60_000 }, async ({ skip }) => {
+test("the real index: versions in order, with times and digests", async ({ skip }) => {
   const [url] = await registryUrls("pip");
   if (url === undefined) return skip("pip has no index here");
   const desk = realDesk(url.endsWith("/") ? url : `${url}/`);

@@ -249,7 +249,7 @@ test("the convenient form decides as it is documented, and as the Cedar that it 
     ),
     { numRuns: 60 },
   );
-}, 60_000);
+});
 
 test("a rule about requests to a range has those of addresses read, and of no name", () => {
   const { allow } = egressSchema.parse({
@@ -299,4 +299,4 @@ test("where requests have to be read, the proxy is told before there is one", ()
     }),
     { numRuns: 40 },
   );
-}, 60_000);
+});

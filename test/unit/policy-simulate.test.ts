@@ -68,7 +68,7 @@ test("of ten thousand calls, those are found that were decided otherwise, and no
   expect(new Set(changes.map((it) => it.past.callId))).toEqual(new Set([...planted].map((it) => `call-${it}`)));
   expect(tally).toMatchObject({ decided: total, changed: planted.size, withoutUsage: 0 });
   expect(reading).toMatchObject({ decisions: total, damaged: 0, passedOver: new Map() });
-}, 120_000);
+});
 
 test("whichever are planted, and in whichever policy they differ", async () => {
   await fc.assert(

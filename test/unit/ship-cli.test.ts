@@ -91,7 +91,7 @@ test("where the log can't say how far behind a sink is, the status says that it 
   expect((await audit("status", "--prometheus")).stdout).toContain('glovebox_sink_lag_seconds{sink="central"} +Inf\n');
 });
 
-test("a receiver that stays away makes both end with 1, and the reason", { timeout: 60_000 }, async () => {
+test("a receiver that stays away makes both end with 1, and the reason", async () => {
   const { data, receiver, audit } = await stand();
   await writeRecords(data.auditDirectory, 4);
   await receiver.stop();

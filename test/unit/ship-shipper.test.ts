@@ -145,7 +145,7 @@ test("an outage is told once when it begins and once when it is over", async () 
   );
 });
 
-test("damage stops its chain, with the place, and no other; put right, it goes on", { timeout: 60_000 }, async () => {
+test("damage stops its chain, with the place, and no other; put right, it goes on", async () => {
   const data = testData();
   await writeRecords(data.auditDirectory, 30);
   const damaged = onlyChain(data.auditDirectory);
@@ -196,9 +196,7 @@ test("a chain that was shipped and is gone is told of", async () => {
   expect(stopped[0]?.problem).toMatch(/^chain-\w+, of which 3 records were shipped, is missing$/);
 });
 
-test("a log that was put back from an older copy is damage, also while its gateway writes", {
-  timeout: 60_000,
-}, async () => {
+test("a log that was put back from an older copy is damage, also while its gateway writes", async () => {
   const ways: [string, number, (chain: string, head: string) => void][] = [
     ["shorter", 2, () => undefined],
     ["as long, and another", 5, () => undefined],
