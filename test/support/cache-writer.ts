@@ -25,7 +25,7 @@ async function work(): Promise<never> {
     const content = contentOf(number);
     const hex = createHash("sha256").update(content).digest("hex");
     const key = { algorithm: "sha256", hex } as const;
-    const cached = await cache.open(key, AbortSignal.timeout(60_000));
+    const cached = await cache.open(key, AbortSignal.timeout(120_000));
     if (cached) {
       const pieces: Buffer[] = await cached.read().toArray();
       if (!Buffer.concat(pieces).equals(content)) say("wrong");

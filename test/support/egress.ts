@@ -72,7 +72,7 @@ export async function attachEgress(machine: TestSandbox["machine"], settings: Eg
       use: settings.use ?? (async () => new DisposableStack()),
     },
   );
-  await egress.attach(machine, AbortSignal.timeout(10_000));
+  await egress.attach(machine, AbortSignal.timeout(120_000));
   return {
     egress,
     replacePolicy: async (profile, cedar) => policy.replace(alone(await bundleWith(profile, cedar), "test")),
@@ -114,7 +114,10 @@ export const WAYS = [
 /** A sandbox whose programs trust the servers of the test. */
 export async function openTrustingSandbox({ certificate }: SessionAuthority): Promise<TestSandbox> {
   const sandbox = await openTestSandbox();
-  await sandbox.machine.trust({ known: { all: certificate, extra: certificate }, own: "" }, AbortSignal.timeout(9_000));
+  await sandbox.machine.trust(
+    { known: { all: certificate, extra: certificate }, own: "" },
+    AbortSignal.timeout(120_000),
+  );
   return sandbox;
 }
 
@@ -131,7 +134,7 @@ export async function script(
   sandbox: TestSandbox,
   source: string,
   env: Readonly<Record<string, string>> = {},
-  timeoutMs = 60_000,
+  timeoutMs = 120_000,
 ): Promise<Ran> {
   runs += 1;
   const spec = { run: `run-${runs}`, argv: ["bash", "-c", source] as const, cwd: "/workspace", env, stdin: false };

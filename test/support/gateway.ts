@@ -124,7 +124,7 @@ export async function connect(
     client,
     pid,
     stderr: () => stderr,
-    call: async (name, args = {}, { signal, onProgress, timeoutMs = 150_000 } = {}) => {
+    call: async (name, args = {}, { signal, onProgress, timeoutMs = 280_000 } = {}) => {
       const options = {
         timeout: timeoutMs,
         resetTimeoutOnProgress: true,

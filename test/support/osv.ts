@@ -45,5 +45,5 @@ export function writeRecords(folder: string, records: readonly (Osv | string)[])
 }
 
 export function importFrom(paths: readonly string[], file: string, strict = false): Promise<ImportReport> {
-  return importAdvisories(paths, file, { namingOf, strict, signal: AbortSignal.timeout(60_000) });
+  return importAdvisories(paths, file, { namingOf, strict, signal: AbortSignal.timeout(120_000) });
 }

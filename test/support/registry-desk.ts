@@ -37,7 +37,7 @@ export function fakeDesk(
 /** A desk in front of a real registry. What is delivered is fetched, and checked against what the registry promises. */
 export function realDesk(root: string, permits: Decide = () => true): Desk & DeskLog {
   const desk = deskOf(root, permits, async (url, { method = "GET", accept = "*/*" } = {}) => {
-    const response = await fetch(url, { method, headers: { accept }, signal: AbortSignal.timeout(20_000) });
+    const response = await fetch(url, { method, headers: { accept }, signal: AbortSignal.timeout(120_000) });
     const [contentType = ""] = (response.headers.get("content-type") ?? "").split(";");
     const body = Buffer.from(await response.arrayBuffer());
     const headers = Object.fromEntries(response.headers);

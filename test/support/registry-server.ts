@@ -39,7 +39,7 @@ interface Upstream {
 }
 
 async function fetchOne(url: string, method: string): Promise<Upstream | undefined> {
-  const answer = await fetch(url, { method, signal: AbortSignal.timeout(60_000) });
+  const answer = await fetch(url, { method, signal: AbortSignal.timeout(120_000) });
   if (answer.status === 404 || answer.status === 410) return undefined;
   if (!answer.ok) throw new Error(`status ${answer.status} of ${url}`);
   const body = Buffer.from(await answer.arrayBuffer());

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Certificates, makeCertificates } from "./certificates.ts";
 import { joinParts, parseSyslog, type SyslogMessage } from "./syslog-parse.ts";
 
-const START_MS = 30_000;
+const START_MS = 120_000;
 
 export interface RsyslogOptions {
   /** Only who has a certificate of this name may send. */

@@ -87,7 +87,7 @@ test("the receiver on the page receives: its terminal's answers are the webhook'
     ["y", "allow"],
     ["n", "deny"],
   ] as const) {
-    const asked = channel.ask(questionOf(), AbortSignal.timeout(4_000));
+    const asked = channel.ask(questionOf(), AbortSignal.timeout(60_000));
     for (let line = ""; !line.includes("cwd"); ) line = (await printed.next()).value ?? "cwd";
     receiver.stdin.write(`${typed}\n`);
     expect(await asked).toMatchObject({ verdict, scope: "call", approver: "webhook:grace" });

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Worker } from "node:worker_threads";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { catchUp } from "../../src/audit/index/catch-up.ts";
 import { followIndex } from "../../src/audit/index/follow.ts";
 import { openIndex } from "../../src/audit/index/open.ts";
@@ -9,8 +9,7 @@ import { openAuditLog } from "../../src/audit/log.ts";
 import { scratch } from "../support/audit.ts";
 import { intent } from "../support/audit-bodies.ts";
 import { contents, count, fresh, writeCalls } from "../support/audit-index.ts";
-
-const WAIT_MS = 30_000;
+import { eventually } from "../support/eventually.ts";
 
 function places() {
   const root = scratch();
@@ -41,10 +40,10 @@ function recordingLog() {
 
 async function hasAll(path: string, directory: string): Promise<void> {
   const whole = await fresh(directory);
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     using index = await openIndex(path);
     expect(contents(index)).toEqual(whole);
-  }, WAIT_MS);
+  });
 }
 
 test("a follower has what a gateway writes, in a thread of its own, and lives through the file's loss", async () => {
@@ -58,10 +57,10 @@ test("a follower has what a gateway writes, in a thread of its own, and lives th
     const writing = (async () => {
       for (let n = 0; n < 60; n++) await writer.append(intent(`call-${n}`));
     })();
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       using index = await openIndex(path);
       expect(count(index)).toBeGreaterThan(0);
-    }, WAIT_MS);
+    });
     await writing;
   }
   await hasAll(path, directory);
@@ -81,7 +80,7 @@ test("a thread that dies is made again, and goes on from what is written", async
   const log = recordingLog();
   await using _following = followIndex({ path, auditDirectory: directory, log, intervalMs: 5 });
   for (let n = 0; n < 3; n++) {
-    await vi.waitFor(() => expect(made).toHaveLength(n + 1), WAIT_MS);
+    await eventually(() => expect(made).toHaveLength(n + 1));
     await made[n]?.terminate();
   }
   await hasAll(path, directory);
@@ -96,7 +95,7 @@ test("whoever ends it while it works waits for it no longer than it takes, and n
     const log = recordingLog();
     {
       await using _following = followIndex({ path, auditDirectory: directory, log, intervalMs: 1 });
-      await vi.waitFor(() => expect(made).toHaveLength(1), WAIT_MS);
+      await eventually(() => expect(made).toHaveLength(1));
     }
     expect(made.map((it) => it.threadId)).toEqual([-1]);
     expect(log.warned).toEqual([]);
@@ -117,7 +116,7 @@ test("a file that is damaged is made anew by the thread, and that is said", asyn
   writeFileSync(path, bytes.fill(0xa5, 4_096 * 2, 4_096 * 10));
   const log = recordingLog();
   await using _following = followIndex({ path, auditDirectory: directory, log, intervalMs: 5 });
-  await vi.waitFor(() => expect(log.informed).toEqual([{ why: expect.stringMatching(/damaged/) }]), WAIT_MS);
+  await eventually(() => expect(log.informed).toEqual([{ why: expect.stringMatching(/damaged/) }]));
   await hasAll(path, directory);
 });
 
@@ -128,7 +127,7 @@ test("a follower that can't write warns, tries again ever later, and goes on whe
   const log = recordingLog();
   const path = join(root, "file", "index.sqlite");
   await using _following = followIndex({ path, auditDirectory: directory, log, intervalMs: 1 });
-  await vi.waitFor(() => expect(log.warned.length).toBeGreaterThan(10), WAIT_MS);
+  await eventually(() => expect(log.warned.length).toBeGreaterThan(10));
   expect(new Set(log.warned)).toEqual(new Set(["the index of the audit log was not brought up to date"]));
   rmSync(join(root, "file"));
   await hasAll(path, directory);

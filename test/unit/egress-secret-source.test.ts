@@ -149,7 +149,7 @@ test("so is one whose caller gives up, with the caller's reason", async () => {
   const caller = new AbortController();
   const reading = read(command(family(file)), caller.signal);
   reading.catch(() => undefined);
-  await vi.waitFor(async () => expect(await readFile(file, "utf8")).not.toBe(""), { timeout: 5000 });
+  await eventually(async () => expect(await readFile(file, "utf8")).not.toBe(""));
   caller.abort(new Error("given up"));
   await expect(reading).rejects.toThrow("given up");
   await gone(file);
