@@ -1,36 +1,24 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type AuditLog, openAuditLog } from "../src/audit/log.ts";
+import { openAuditLog } from "../src/audit/log.ts";
 import { openSigner } from "../src/audit/proof/signer.ts";
 import { Shipper } from "../src/audit/ship/shipper.ts";
 import { openSink } from "../src/audit/sinks/open.ts";
 import { sinkSchema } from "../src/audit/sinks/settings.ts";
-import type { Sink } from "../src/audit/sinks/sink.ts";
-import { newId } from "../src/lib/id.ts";
-import { makeCertificates } from "../test/support/certificates.ts";
+import type { Batch, Sink } from "../src/audit/sinks/sink.ts";
 import { postgresPrograms, startPostgres } from "../test/support/postgres.ts";
 import { makeStore, portsFor, settingsFor } from "../test/support/postgres-store.ts";
-import { record } from "./audit.ts";
+import { startReceiver } from "./receiving.ts";
 import { type Row, row } from "./row.ts";
+import { call, watched } from "./shipping.ts";
 
 const CALLS_PER_SECOND = 2_000;
 const SECONDS = 60;
 /** How often calls are begun. */
 const STEP_MS = 10;
 const ALONE = 40;
-
-/** A call's two records, the second when the first is on disk. */
-async function call(log: AuditLog): Promise<void> {
-  const callId = newId("call");
-  await log.append({ ...record(), callId });
-  const facts = { exitCode: 0, endedBy: "exit", stdoutBytes: 812, stderrBytes: 0 };
-  await log.append({ kind: "outcome", callId, status: "ok", durationMs: 41, facts });
-}
 
 /**
  * How old records are when a receiver has confirmed them, while 2,000 calls a second are written for a minute, beside one call at a time with
@@ -40,13 +28,13 @@ export async function benchLoggingLag(): Promise<Row[]> {
   return [...(await lagTo("HTTPS", withHttps)), ...(await lagTo("PostgreSQL", withPostgres))];
 }
 
-type WithReceiver = (directory: string, use: (open: () => Promise<Sink>) => Promise<void>) => Promise<void>;
+type WithReceiver = (use: (open: () => Promise<Sink>) => Promise<void>) => Promise<void>;
 
 async function lagTo(name: string, withReceiver: WithReceiver): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), "glovebox-bench-lag-"));
   const rows: Row[] = [];
   try {
-    await withReceiver(directory, async (open) => {
+    await withReceiver(async (open) => {
       const auditDirectory = join(directory, "audit");
       const signer = await openSigner(join(directory, "keys", "audit.key"), "bench");
       await using log = await openAuditLog({ directory: auditDirectory, gateway: "gw-bench", signer });
@@ -54,7 +42,7 @@ async function lagTo(name: string, withReceiver: WithReceiver): Promise<Row[]> {
       await using _shipper = new Shipper({
         auditDirectory,
         directory: join(directory, "sinks", "central"),
-        open: async () => timing(await open(), agesMs),
+        open: async () => watched(await open(), (batch) => noteAges(batch, agesMs)),
         hide: (text) => text,
         tell: (news) => console.error(news),
       });
@@ -76,18 +64,10 @@ async function lagTo(name: string, withReceiver: WithReceiver): Promise<Row[]> {
   return rows;
 }
 
-/** The sink, noting how old each record is when it is confirmed. */
-function timing(sink: Sink, agesMs: number[]): Sink {
-  return {
-    target: sink.target,
-    maxBatch: sink.maxBatch,
-    deliver: async (batch, signal) => {
-      await sink.deliver(batch, signal);
-      const nowMs = Date.now();
-      for (const it of batch.entries) agesMs.push(nowMs - Date.parse(it.record.time));
-    },
-    [Symbol.asyncDispose]: () => sink[Symbol.asyncDispose](),
-  };
+/** Notes how old each record is when it is confirmed. */
+function noteAges({ entries }: Batch, agesMs: number[]): void {
+  const nowMs = Date.now();
+  for (const it of entries) agesMs.push(nowMs - Date.parse(it.record.time));
 }
 
 /** Begins so many a second, whatever becomes of them; says how many had ended when the time was up. */
@@ -113,23 +93,14 @@ async function atRate(run: () => Promise<void>): Promise<number> {
   return inTime;
 }
 
-const withHttps: WithReceiver = async (directory, use) => {
-  const certificates = await makeCertificates(directory);
-  const receiver = new URL("https-receiver.ts", import.meta.url).pathname;
-  const files = [join(directory, "server.pem"), join(directory, "server.key")];
-  const child = spawn(process.execPath, [receiver, ...files], { stdio: ["pipe", "pipe", "inherit"] });
-  try {
-    const [port] = await once(createInterface(child.stdout), "line");
-    const settings = sinkSchema.parse({ name: "central", type: "https", url: `https://localhost:${port}/` });
-    const authorities = async () => [readFileSync(certificates.ca, "utf8")];
-    const ports = { authorities, secret: () => async () => "", hide: (text: string) => text, version: "0.0.0" };
-    await use(() => openSink(settings, ports));
-  } finally {
-    child.stdin.end();
-  }
+const withHttps: WithReceiver = async (use) => {
+  using receiver = await startReceiver("https");
+  const url = `https://localhost:${receiver.port}/`;
+  const settings = sinkSchema.parse({ name: "central", type: "https", url });
+  await use(() => openSink(settings, receiver.ports));
 };
 
-const withPostgres: WithReceiver = async (_directory, use) => {
+const withPostgres: WithReceiver = async (use) => {
   // Where no server is installed, nothing is measured.
   if (postgresPrograms() === undefined) return;
   await using postgres = await startPostgres({ durable: true });
