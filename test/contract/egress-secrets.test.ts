@@ -69,7 +69,7 @@ secrets:
 }
 
 const curl = (path: string, more = "", host = "api.test") =>
-  `curl -sS -m 20 -D - ${more} "https://${host}:${server.port}${path}" -H "Authorization: Bearer $API_TOKEN"`;
+  `curl -sS -m 90 -D - ${more} "https://${host}:${server.port}${path}" -H "Authorization: Bearer $API_TOKEN"`;
 
 test("a bound host gets the value; the sandbox has a placeholder, and sees no value come back [G21]", async () => {
   await using net = await attach();

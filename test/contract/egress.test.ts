@@ -59,7 +59,7 @@ function granted(): Promise<TestEgress> {
 
 /** Each a script that prints a line a URL: what it was answered, or `failed`. One process for all: an emulated machine takes seconds to start it. */
 const CLIENTS: Readonly<Record<string, (...urls: string[]) => string>> = {
-  curl: (...urls) => urls.map((url) => `curl -sS --fail -m 20 -w '\\n' '${url}' || echo failed`).join("\n"),
+  curl: (...urls) => urls.map((url) => `curl -sS --fail -m 90 -w '\\n' '${url}' || echo failed`).join("\n"),
   "Python's urllib": (...urls) => `python3 -c 'import urllib.request
 for url in ${JSON.stringify(urls)}:
     try: print(urllib.request.urlopen(url, timeout=20).read().decode())
@@ -120,7 +120,7 @@ test("a refusal is told in the answer itself where the program speaks HTTP", asy
 describe("a host pattern", () => {
   test("of everything below a domain is not that domain, nor another that ends in the same letters", async () => {
     await using net = await attachEgress(sandbox.machine, { profile: profileOf(`*.api.test:${plain.port}`) });
-    const get = (host: string) => script(sandbox, `curl -sS --fail -m 20 http://${host}:${plain.port}/`);
+    const get = (host: string) => script(sandbox, `curl -sS --fail -m 90 http://${host}:${plain.port}/`);
     expect((await get("sub.api.test")).code).toBe(0);
     for (const host of ["api.test", "xapi.test", "api.test.example.org"]) expect((await get(host)).code).not.toBe(0);
     expect(net.egress.refusalsSince(0)).toHaveLength(3);
@@ -128,7 +128,7 @@ describe("a host pattern", () => {
 
   test("says the port: another one is refused", async () => {
     await using net = await granted();
-    await script(sandbox, `curl -sS -m 20 http://api.test:${plain.port + 1}/`, DIRECT);
+    await script(sandbox, `curl -sS -m 90 http://api.test:${plain.port + 1}/`, DIRECT);
     expect(net.egress.refusalsSince(0)[0]?.text).toBe(`\`api.test:${plain.port + 1}\` blocked: no policy grants it`);
   });
 });
@@ -137,7 +137,7 @@ describe("the floor", () => {
   test("a granted name that leads to this computer is refused, unless the policy says that it may [G20]", async () => {
     const profile = profileOf(`other.test:${plain.port}`);
     await using net = await attachEgress(sandbox.machine, { profile });
-    const { stdout } = await script(sandbox, `curl -sS -m 20 http://other.test:${plain.port}/`);
+    const { stdout } = await script(sandbox, `curl -sS -m 90 http://other.test:${plain.port}/`);
     expect(stdout).toContain("127.0.0.1: the gateway's own loopback");
     expect(net.egress.refusalsSince(0)).toHaveLength(1);
     expect(plain.requests.filter((it) => it.headers.host?.startsWith("other"))).toEqual([]);
@@ -340,7 +340,7 @@ except OSError:
 
   test("a policy that reads requests is obeyed by sessions that were open before it", async () => {
     await using net = await attachEgress(sandbox.machine, { profile: profileOf(`api.test:${secure.port}`), authority });
-    const get = `curl -sS -m 20 https://api.test:${secure.port}/`;
+    const get = `curl -sS -m 90 https://api.test:${secure.port}/`;
     expect((await script(sandbox, `${get}a`)).stdout).toBe("secure /a");
     const onlyB = `@id("b") @reason("only /b") forbid (principal, action == Glovebox::Action::"connect", resource)
       when { context has path && !(context.path in Glovebox::Path::"/b") };`;
@@ -366,7 +366,7 @@ describe("what policy leaves to a person", () => {
     };
     const profile = profileOf(`api.test:${port}`, `sub.api.test:${port}`);
     await using net = await attachEgress(sandbox.machine, { profile, cedar: ASK, authority, approvals });
-    const get = (host: string) => script(sandbox, `curl -sS -m 20 ${scheme}://${host}:${port}/x`);
+    const get = (host: string) => script(sandbox, `curl -sS -m 90 ${scheme}://${host}:${port}/x`);
     expect((await get("sub.api.test")).stdout).toBe(`${scheme === "http" ? "plain" : "secure"} /x`);
     expect(questions).toEqual([]);
     expect((await get("api.test")).stdout).toBe(`${scheme === "http" ? "plain" : "secure"} /x`);
@@ -384,7 +384,7 @@ describe("what policy leaves to a person", () => {
     const profile = profileOf(`api.test:${plain.port}`);
     await using net = await attachEgress(sandbox.machine, { profile, cedar: ASK, authority, approvals });
     const before = plain.requests.length;
-    const { stdout } = await script(sandbox, `curl -sS -m 20 http://api.test:${plain.port}/x`);
+    const { stdout } = await script(sandbox, `curl -sS -m 90 http://api.test:${plain.port}/x`);
     expect(stdout).toContain("Ada said no.");
     expect(plain.requests).toHaveLength(before);
     expect(net.events("connection-refused")).toHaveLength(1);

@@ -71,7 +71,7 @@ describe("the choice of acceleration", () => {
     expect(verdict).toMatchObject({ acceleration: "tcg", warning: expect.stringContaining("emulated") });
     const secondMs = performance.now();
     expect(await chooseAcceleration(qemu, options, never)).toEqual(verdict);
-    expect(performance.now() - secondMs).toBeLessThan(2_000);
+    expect(performance.now() - secondMs).toBeLessThan(5_000);
     writeFileSync(cacheFile, readFileSync(cacheFile, "utf8").replace(/[0-9a-f]{64}/, "0".repeat(64)));
     expect((await chooseAcceleration(qemu, options, never)).acceleration).toBe("tcg");
   });

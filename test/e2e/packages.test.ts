@@ -189,12 +189,12 @@ test("no other way leads to a registry: not its own address, not past the proxy,
   const { url, port } = registry;
   const file = `${url}sound/-/sound-2.0.0.tgz`;
   const tries = [
-    `curl -sS -m 20 -o young.tgz -w '%{http_code}\\n' ${file}`,
-    `curl -sS -m 20 --noproxy '*' -o young2.tgz -w '%{http_code}\\n' ${file}`,
-    `curl -sS -m 20 -p -x http://127.0.0.1:3128 -o young3.tgz -w '%{http_code}\\n' ${file}`,
-    `curl -sS -m 20 -X POST -o /dev/null -w '%{http_code}\\n' ${url}-/npm/v1/security/audits`,
-    `curl -sS -m 20 -o /dev/null -w '%{http_code}\\n' -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==' ${url}`,
-    `curl -sS -m 20 -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:${port}/sound/-/sound-2.0.0.tgz'`,
+    `curl -sS -m 90 -o young.tgz -w '%{http_code}\\n' ${file}`,
+    `curl -sS -m 90 --noproxy '*' -o young2.tgz -w '%{http_code}\\n' ${file}`,
+    `curl -sS -m 90 -p -x http://127.0.0.1:3128 -o young3.tgz -w '%{http_code}\\n' ${file}`,
+    `curl -sS -m 90 -X POST -o /dev/null -w '%{http_code}\\n' ${url}-/npm/v1/security/audits`,
+    `curl -sS -m 90 -o /dev/null -w '%{http_code}\\n' -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==' ${url}`,
+    `curl -sS -m 90 -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:${port}/sound/-/sound-2.0.0.tgz'`,
   ];
   const { result } = await shell(staged, `${tries.join("; ")}; grep -l 'too young' young*.tgz`);
   expect(result.stdout.trim().split("\n").slice(0, 5)).toEqual(["403", "403", "403", "405", "400"]);

@@ -23,7 +23,7 @@ let net: TestEgress;
 /** In the sandbox: sends bytes somewhere, and says what came back or which error. */
 const TALK = `
 import socket, ssl, sys, json
-def talk(host, port, data, tls=None, first=b"", wait=8):
+def talk(host, port, data, tls=None, first=b"", wait=30):
     try:
         s = socket.create_connection((host, port), timeout=wait)
         if first:
@@ -295,7 +295,7 @@ print(talk("127.0.0.1", 3128, b"GET http://api.test:${plain.port}/one HTTP/1.1\\
     net = await attachEgress(sandbox.machine, {
       profile: `egress: {hosts: {api.test: 127.0.0.1, other.test: 127.0.0.1}, private: [api.test, other.test], allow: ["api.test:${server.port}"]}`,
     });
-    const { stdout } = await script(sandbox, `curl -sS -L -m 20 http://api.test:${server.port}/`);
+    const { stdout } = await script(sandbox, `curl -sS -L -m 90 http://api.test:${server.port}/`);
     expect(stdout).toContain(`\`other.test:${plain.port}\` blocked: no policy grants it`);
   });
 });
@@ -330,7 +330,7 @@ for i in range(60):
 print("alive", alive)`,
       120_000,
     );
-    const other = await script(sandbox, `curl -sS -m 20 http://api.test:${plain.port}/meanwhile`);
+    const other = await script(sandbox, `curl -sS -m 90 http://api.test:${plain.port}/meanwhile`);
     expect(other.stdout).toBe("REACHED plain /meanwhile");
     expect((await slow).trim()).toBe("alive 0");
   });
@@ -350,7 +350,7 @@ print(n)`,
       60_000,
     );
     await new Promise((resolve) => setTimeout(resolve, 3_000));
-    const other = await script(sandbox, `curl -sS -m 30 http://api.test:${plain.port}/meanwhile`);
+    const other = await script(sandbox, `curl -sS -m 90 http://api.test:${plain.port}/meanwhile`);
     expect(other.stdout).toBe("REACHED plain /meanwhile");
     expect(Number(await storm)).toBeGreaterThan(200);
     expect(net.records.length - records).toBeLessThan(200);

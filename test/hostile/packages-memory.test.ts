@@ -37,7 +37,7 @@ test("a file that comes byte by byte takes the memory of its bytes", async () =>
   for await (const piece of check) received.push(piece as Buffer);
   expect(Buffer.concat(received).equals(content)).toBe(true);
   expect((highest - before) / MIB).toBeLessThan(64);
-  expect(performance.now() - startedMs).toBeLessThan(20_000);
+  expect(performance.now() - startedMs).toBeLessThan(60_000);
 });
 
 test("versions without number are refused, and thousands are decided in turns with what others wait for", async () => {

@@ -361,7 +361,7 @@ test.each([
     return performance.now() - startedMs;
   };
   time(20_000);
-  expect(Math.min(time(200_000), time(200_000))).toBeLessThan(3_000);
+  expect(Math.min(time(200_000), time(200_000))).toBeLessThan(10_000);
 });
 
 describe("names of a policy", () => {

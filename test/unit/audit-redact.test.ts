@@ -291,7 +291,7 @@ test.each(hostile)("time is linear in the length of a run of %j", (unit) => {
   };
   time(20_000);
   // Quadratic would be many seconds here; linear is a few milliseconds, whatever else the machine does.
-  expect(Math.min(time(200_000), time(200_000))).toBeLessThan(2_000);
+  expect(Math.min(time(200_000), time(200_000))).toBeLessThan(10_000);
 });
 
 test("names that hold secrets", () => {
