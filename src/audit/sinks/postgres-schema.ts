@@ -108,6 +108,10 @@ CREATE TABLE IF NOT EXISTS ${schema}.positions (
 
 CREATE OR REPLACE FUNCTION ${schema}.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+  -- Others may not delete at all; the owner could as well switch this off.
+  IF TG_OP = 'DELETE' AND TG_TABLE_NAME = 'records_other' AND current_setting('glovebox.retention', true) = 'on' THEN
+    RETURN OLD;
+  END IF;
   RAISE EXCEPTION 'the audit store is append-only: % on % is refused', TG_OP, TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';
 END $$;
 CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR DELETE ON ${schema}.records
@@ -150,14 +154,17 @@ EXCEPTION WHEN lock_not_available OR check_violation OR deadlock_detected THEN
 END $$;
 
 -- Retention, for the owner: drops the partitions of days before this one, and keeps how far each chain is dropped, so that what stays
--- still verifies. From records_other goes what a chain has before its first record that stays, since times there may be wrong; of a
--- chain that has no record of days that stay, what is older. Answers the names of what it dropped, or removed records from.
+-- still verifies. From records_other goes what stands behind what was dropped; and of what was received before that day, since times there
+-- may be wrong, what a chain has before its first record that stays, or, where none stays, what is older. Answers the names of what it
+-- dropped, or removed records from. Gateways wait for it, having locked positions first as well.
 CREATE OR REPLACE FUNCTION ${schema}.drop_before(day date) RETURNS SETOF text LANGUAGE plpgsql
-  SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '${DROP_LOCK_TIMEOUT}' AS $$
+  SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '${DROP_LOCK_TIMEOUT}'
+  SET glovebox.retention = 'on' AS $$
 DECLARE
   name text;
   removed bigint;
 BEGIN
+  LOCK TABLE ${schema}.positions IN EXCLUSIVE MODE;
   FOR name IN
     SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
     WHERE i.inhparent = '${schema}.records'::regclass AND c.relname ~ '^records_[0-9]{8}$'
@@ -170,22 +177,22 @@ BEGIN
     EXECUTE format('DROP TABLE ${schema}.%I', name);
     RETURN NEXT name;
   END LOOP;
-  IF NOT EXISTS (SELECT FROM ${schema}.records_other) THEN RETURN; END IF;
-  ALTER TABLE ${schema}.records_other DISABLE TRIGGER append_only;
   WITH kept AS (
     SELECT chain, (SELECT min(r.seq) FROM ${schema}.records r
-      WHERE r.chain = o.chain AND r.time >= day AND r.time < current_date + ${DAYS_AHEAD + 1}) AS seq
+      WHERE r.chain = o.chain AND r.time >= day AND r.time < current_date + ${DAYS_AHEAD + 1}) AS seq,
+      (SELECT p.dropped_seq FROM ${schema}.positions p WHERE p.chain = o.chain) AS dropped
     FROM (SELECT DISTINCT chain FROM ${schema}.records_other) o
   ), gone AS (
     DELETE FROM ${schema}.records_other o USING kept k
-    WHERE o.chain = k.chain AND (o.seq < k.seq OR (k.seq IS NULL AND o.time < day)) RETURNING o.chain, o.seq, o.hash
+    WHERE o.chain = k.chain AND (o.seq <= k.dropped
+      OR (o.received < day AND (o.seq < k.seq OR (k.seq IS NULL AND o.time < day))))
+    RETURNING o.chain, o.seq, o.hash
   ), moved AS (
     UPDATE ${schema}.positions p SET dropped_seq = d.seq, dropped_hash = d.hash
     FROM (SELECT DISTINCT ON (chain) chain, seq, hash FROM gone ORDER BY chain, seq DESC) d
     WHERE p.chain = d.chain AND p.dropped_seq < d.seq
   )
   SELECT count(*) INTO removed FROM gone;
-  ALTER TABLE ${schema}.records_other ENABLE TRIGGER append_only;
   IF removed > 0 THEN RETURN NEXT 'records_other'; END IF;
 END $$;
 
