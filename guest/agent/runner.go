@@ -56,11 +56,12 @@ type runner struct {
 	mutex  sync.Mutex
 	nextID uint32
 	starts map[uint32]*started
-	// Starts that have no outcome yet; when the runner has last given one, or began to owe one; whether what was starting has been killed
-	// since.
+	// Starts that have no outcome yet; when the runner has last given one, or began to owe one; when what was starting has been killed since,
+	// if it has; and when it was last urged.
 	waiting int
 	heard   time.Time
-	killed  bool
+	killed  time.Time
+	urged   time.Time
 }
 
 // started is a program from the request for it to its end.
@@ -139,7 +140,7 @@ func (r *runner) await(program *started) error {
 }
 
 // hear notes that the runner goes on.
-func (r *runner) hear() { r.heard, r.killed = time.Now(), false }
+func (r *runner) hear() { r.heard, r.killed = time.Now(), time.Time{} }
 
 func (r *runner) answered() {
 	r.mutex.Lock()
@@ -152,12 +153,17 @@ func (r *runner) answered() {
 func (r *runner) urge() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	silent := time.Since(r.heard)
+	// Once for all that wait: it looks at every child of the runner.
+	if time.Since(r.urged) < wakeInterval/2 {
+		return
+	}
+	r.urged = time.Now()
 	switch {
-	case silent > startDeadline+killPatience:
+	// Time may have leapt, where the machine stood still: the runner has its patience from the kill on.
+	case !r.killed.IsZero() && time.Since(r.killed) > killPatience:
 		endMachine(errors.New("the runner does not answer"))
-	case silent > startDeadline && !r.killed:
-		r.killed = true
+	case r.killed.IsZero() && time.Since(r.heard) > startDeadline:
+		r.killed = r.urged
 		r.signalStarting(syscall.SIGKILL)
 	default:
 		r.signalStarting(syscall.SIGCONT)
@@ -231,7 +237,7 @@ func (r *runner) take(kind, id uint32, value, stage int32, sender int) error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	program, known := r.starts[id]
-	wasKilled := r.killed
+	wasKilled := !r.killed.IsZero()
 	if sender == r.pid {
 		r.hear()
 	}

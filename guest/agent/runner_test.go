@@ -76,11 +76,11 @@ func TestAProcessThatIsKilledBeforeItAnnouncesItself(t *testing.T) {
 func TestAStartThatIsKilledForBeingLate(t *testing.T) {
 	r, program := starting()
 	close(program.ended) // so that nothing is signalled here
-	r.heard, r.killed = time.Now().Add(-time.Hour), true
-	if err := r.take('S', 1, 0, 0, childPID); err != nil || !r.killed || time.Since(r.heard) < time.Hour {
+	r.heard, r.killed = time.Now().Add(-time.Hour), time.Now()
+	if err := r.take('S', 1, 0, 0, childPID); err != nil || r.killed.IsZero() || time.Since(r.heard) < time.Hour {
 		t.Fatalf("a new process is no sign of the runner's: %v, %+v", err, r)
 	}
-	if err := r.take('R', 1, 0, 0, runnerPID); err != nil || r.killed || time.Since(r.heard) > time.Minute {
+	if err := r.take('R', 1, 0, 0, runnerPID); err != nil || !r.killed.IsZero() || time.Since(r.heard) > time.Minute {
 		t.Fatalf("those that wait have their own time from now: %v, %+v", err, r)
 	}
 	if err := <-program.ready; !errors.Is(err, errStuck) {
