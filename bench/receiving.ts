@@ -25,7 +25,11 @@ export async function startReceiver(kind: "https" | "tls"): Promise<Receiver> {
   const program = new URL("receiver.ts", import.meta.url).pathname;
   const files = [join(directory, "server.pem"), join(directory, "server.key")];
   const child = fork(program, [kind, ...files], { serialization: "advanced" });
-  const [port] = await once(child, "message");
+  const died = once(child, "exit").then(() => {
+    throw new GatewayError("INTERNAL", "the receiver does not start");
+  });
+  const [port] = await Promise.race([once(child, "message"), died]);
+  died.catch(() => undefined);
   return {
     port: Number(port),
     certificates,
