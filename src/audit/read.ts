@@ -8,6 +8,7 @@ import type { AuditRecord } from "./record.ts";
 /** How far back in a chain, over all its segments, its latest records are looked for. */
 export const MAX_TAIL_BYTES = 16 * 1024 * 1024;
 const FOLLOW_MS = 250;
+const ALL = () => true;
 
 /** A sound record, and its line as it stands in the log. */
 export interface Entry {
@@ -24,12 +25,16 @@ interface Cursor {
 export type Cursors = Map<string, Cursor>;
 
 /**
- * The records of a chain in order, those whose line `mayMatter` says so. Damage and half-written lines are passed over:
- * `verifyLog` is what reports them. Memory is bounded, and a gateway may be writing.
+ * The records of a chain in order, those whose line `mayMatter` says so. Damage and half-written lines are passed over, and the former told:
+ * `verifyLog` is what reports it. Memory is bounded, and a gateway may be writing.
  */
-export async function* readChain(chainDirectory: string, mayMatter: (line: Buffer) => boolean): AsyncGenerator<Entry> {
+export async function* readChain(
+  chainDirectory: string,
+  mayMatter: (line: Buffer) => boolean,
+  onDamaged?: () => void,
+): AsyncGenerator<Entry> {
   for (const segment of await listSegments(chainDirectory)) {
-    yield* readFrom(chainDirectory, { segment, offset: 0 }, mayMatter);
+    yield* readFrom(chainDirectory, { segment, offset: 0 }, mayMatter, onDamaged);
   }
 }
 
@@ -39,6 +44,8 @@ interface Tail {
   readonly cursors: Cursors;
   /** A chain has more than was looked at, and may have some of the latest. */
   readonly isCut: boolean;
+  /** Lines that were passed over. */
+  readonly damaged: number;
 }
 
 /** The latest `count` records of all chains by time. Of each chain at most `maxBytes` are looked at, and held. */
@@ -46,22 +53,30 @@ export async function tailLog(directory: string, count: number, maxBytes = MAX_T
   const cursors: Cursors = new Map();
   let entries: Entry[] = [];
   let isCut = false;
+  let damaged = 0;
+  const onDamaged = () => {
+    damaged += 1;
+  };
   for (const chain of await listChains(directory)) {
     const chainDirectory = join(directory, chain);
     const own: Entry[] = [];
     const tail = await findTail(chainDirectory, count, maxBytes);
     isCut ||= tail.isCut;
     for (const cursor of tail.starts) {
-      for await (const entry of readFrom(chainDirectory, cursor)) own.push(entry);
+      for await (const entry of readFrom(chainDirectory, cursor, ALL, onDamaged)) own.push(entry);
       cursors.set(chain, cursor);
     }
     entries = merged(entries, own).slice(-count);
   }
-  return { entries, cursors, isCut };
+  return { entries, cursors, isCut, damaged };
 }
 
 /** What is written from the cursors on, in every chain and in those that are yet to be made, until `signal` aborts. */
-export async function* followLog(directory: string, cursors: Cursors, signal?: AbortSignal): AsyncGenerator<Entry> {
+export async function* followLog(
+  directory: string,
+  cursors: Cursors,
+  { signal, onDamaged }: { readonly signal?: AbortSignal; readonly onDamaged?: () => void } = {},
+): AsyncGenerator<Entry> {
   while (!signal?.aborted) {
     for (const chain of await listChains(directory)) {
       const chainDirectory = join(directory, chain);
@@ -71,7 +86,7 @@ export async function* followLog(directory: string, cursors: Cursors, signal?: A
       for (const segment of await listSegments(chainDirectory)) {
         if (segment < cursor.segment) continue;
         if (segment > cursor.segment) Object.assign(cursor, { segment, offset: 0 });
-        yield* readFrom(chainDirectory, cursor);
+        yield* readFrom(chainDirectory, cursor, ALL, onDamaged);
       }
     }
     await sleep(FOLLOW_MS, undefined, signal ? { signal } : {}).catch(() => undefined);
@@ -125,7 +140,8 @@ async function lastLines(path: string, count: number, maxBytes: number) {
 async function* readFrom(
   chainDirectory: string,
   cursor: Cursor,
-  mayMatter: (line: Buffer) => boolean = () => true,
+  mayMatter: (line: Buffer) => boolean,
+  onDamaged?: () => void,
 ): AsyncGenerator<Entry> {
   for await (const lines of readLinesIfAny(join(chainDirectory, segmentName(cursor.segment)), cursor.offset)) {
     for (const { bytes, terminated, end } of lines) {
@@ -134,6 +150,7 @@ async function* readFrom(
       if (!mayMatter(bytes)) continue;
       const read = readLine(bytes);
       if (read.sound) yield { record: read.record, text: bytes.toString("utf8") };
+      else onDamaged?.();
     }
   }
 }

@@ -29,6 +29,8 @@ export interface Story {
   readonly entries: readonly Entry[];
   /** There is more than is told; `wholeStory` has it. */
   readonly isCut: boolean;
+  /** Lines that name the id, and are no records any more: what they said is not told. */
+  readonly damaged: number;
 }
 
 /** The first records that were looked for. */
@@ -36,8 +38,9 @@ interface Found {
   readonly entries: readonly Entry[];
   /** There are others behind them. */
   readonly isCut: boolean;
+  readonly damaged: number;
 }
-const NOTHING: Found = { entries: [], isCut: false };
+const NOTHING: Found = { entries: [], isCut: false, damaged: 0 };
 
 /**
  * What the log has of a call, in order: its intent and outcome, every event that names it, what became of the connections that it opened and
@@ -48,10 +51,10 @@ const NOTHING: Found = { entries: [], isCut: false };
 export async function storyOf(directory: string, id: string): Promise<Story | undefined> {
   for (const chain of await listChains(directory)) {
     const chainDirectory = join(directory, chain);
-    const { entries: own, isCut } = await find(chainDirectory, [id], (record) => isOf(record, id));
+    const { entries: own, isCut, damaged } = await find(chainDirectory, [id], (record) => isOf(record, id));
     const kind = kindOf(own, id);
     if (kind === undefined) continue;
-    const story = { kind, id, chain };
+    const story = { kind, id, chain, damaged };
     if (kind === "session") return { ...story, entries: own, isCut };
     if (kind !== "call") {
       const more = await callsOf(chainDirectory, own);
@@ -88,12 +91,16 @@ async function firstOf(
 ): Promise<Found> {
   const entries: Entry[] = [];
   if (pieces.length === 0) return NOTHING;
-  for await (const entry of readChain(chainDirectory, hasOneOf(pieces))) {
+  let damaged = 0;
+  const onDamaged = () => {
+    damaged += 1;
+  };
+  for await (const entry of readChain(chainDirectory, hasOneOf(pieces), onDamaged)) {
     if (!matters(entry.record)) continue;
-    if (entries.length === MAX_RECORDS) return { entries, isCut: true };
+    if (entries.length === MAX_RECORDS) return { entries, isCut: true, damaged };
     entries.push(entry);
   }
-  return { entries, isCut: false };
+  return { entries, isCut: false, damaged };
 }
 
 /** Whether a line has one of the pieces of JSON. */
@@ -134,7 +141,7 @@ async function aroundCall(chainDirectory: string, own: readonly Entry[]): Promis
   const ends = names.size === 0 ? NOTHING : await firstOf(chainDirectory, LINKING, linked);
   const start = (await find(chainDirectory, ["gateway-started"], isStart)).entries.slice(0, 1);
   const around = session === undefined ? NOTHING : await sessionAround(chainDirectory, session, own);
-  return { entries: [...start, ...ends.entries, ...around.entries], isCut: ends.isCut || around.isCut };
+  return { entries: [...start, ...ends.entries, ...around.entries], isCut: ends.isCut || around.isCut, damaged: 0 };
 }
 
 /** What an event names that may link it to a call which it does not name; none of any other record. */
@@ -166,7 +173,7 @@ async function sessionAround(chainDirectory: string, session: string, own: reado
     if (seq < first && (body.event === "session-opened" || body.event === "session-woken")) made = entry;
     if (seq > last) break;
   }
-  return { entries: [made, before, ...during].filter((it) => it !== undefined), isCut };
+  return { entries: [made, before, ...during].filter((it) => it !== undefined), isCut, damaged: 0 };
 }
 
 /** Whether a record is of a call, and not merely of something that it had a part in. */
@@ -178,8 +185,8 @@ async function callsOf(chainDirectory: string, own: readonly Entry[]): Promise<F
   const named = [...new Set(own.flatMap(({ record }) => callsNamedBy(record)))];
   const calls = named.slice(0, MAX_CALLS);
   const isEnd = ({ body }: AuditRecord) => body.kind !== "event" && calls.includes(body.callId);
-  const { entries, isCut } = await find(chainDirectory, calls, isEnd);
-  return { entries, isCut: isCut || named.length > calls.length };
+  const { isCut, ...found } = await find(chainDirectory, calls, isEnd);
+  return { ...found, isCut: isCut || named.length > calls.length };
 }
 
 /** The calls that a record is of, or names. */

@@ -1,4 +1,4 @@
-import { type CaughtUp, catchUp, type Progress } from "../audit/index/catch-up.ts";
+import { catchUp, type Progress } from "../audit/index/catch-up.ts";
 import { type AuditIndex, withIndex } from "../audit/index/open.ts";
 import { printable } from "../lib/text.ts";
 import { logIn, readable } from "./audit-io.ts";
@@ -36,7 +36,8 @@ export async function askIndex<T>(
     const onChanged = (chain: string) =>
       note(`${printable(chain, 60)} is not what was indexed of it, and is indexed anew: run \`glovebox audit verify\``);
     const onProgress = progressNotes();
-    tellDamage(await readable(auditDirectory, catchUp(index, auditDirectory, { onProgress, onChanged })));
+    const { damaged } = await readable(auditDirectory, catchUp(index, auditDirectory, { onProgress, onChanged }));
+    tellDamage(damaged);
     return await readable(auditDirectory, (async () => ask(index, auditDirectory))());
   });
 }
@@ -45,8 +46,10 @@ export function note(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-function tellDamage({ damaged }: CaughtUp): void {
+/** What is answered from such a log may lack something: the exit code says so too. */
+export function tellDamage(damaged: number): void {
   if (damaged === 0) return;
+  process.exitCode = 1;
   const lines = damaged === 1 ? "1 line of the audit log is" : `${damaged} lines of the audit log are`;
   note(`${lines} damaged and passed over: \`glovebox audit verify\` says where`);
 }

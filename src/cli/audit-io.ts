@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { fstatSync, writeSync } from "node:fs";
 import { listChains } from "../audit/files.ts";
 import { GatewayError } from "../errors.ts";
 import { codeOf } from "../lib/error.ts";
@@ -27,14 +28,25 @@ export async function logIn(directory: string): Promise<string> {
   throw new GatewayError("CONFIG_INVALID", message);
 }
 
+/** Node takes it for the whole where a file took a part, as a disk does that is nearly full. */
+function writeWhole(fd: number, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+}
+
 /** Prints lines to standard output as fast as it is read; false when whoever read it (`head`) has gone. */
 export async function print(lines: Iterable<string>): Promise<boolean> {
   const { stdout } = process;
   const ignore = () => undefined;
   stdout.on("error", ignore);
   try {
+    const isFile = fstatSync(stdout.fd).isFile();
     for (const line of lines) {
       if (!stdout.writable) return false;
+      if (isFile) {
+        writeWhole(stdout.fd, `${line}\n`);
+        continue;
+      }
       if (!stdout.write(`${line}\n`)) await once(stdout, "drain");
     }
     return stdout.writable;

@@ -1,11 +1,9 @@
-import { writeFile } from "node:fs/promises";
 import { Command } from "commander";
 import { takeInventory } from "../audit/inventory.ts";
 import { sbomText } from "../audit/sbom.ts";
-import { GatewayError } from "../errors.ts";
-import { printable } from "../lib/text.ts";
 import { logIn, print, readable } from "./audit-io.ts";
 import { parseMoment } from "./moment.ts";
+import { OutputFile } from "./output-file.ts";
 
 interface SbomContext {
   readonly directory: (dataDir: string | undefined) => string;
@@ -40,11 +38,9 @@ export function sbomCommand({ directory, version }: SbomContext): Command {
     });
 }
 
+/** Whole or not at all, and as private as the log. @throws GatewayError INVALID_ARGUMENTS */
 export async function write(path: string, text: string): Promise<void> {
-  await writeFile(path, text).catch((cause: unknown) => {
-    const why = cause instanceof Error ? cause.message : "";
-    throw new GatewayError("INVALID_ARGUMENTS", `\`${printable(path)}\` cannot be written: ${printable(why)}`, {
-      cause,
-    });
-  });
+  await using file = await OutputFile.open(path, { force: true });
+  await file.write(text);
+  await file.commit();
 }

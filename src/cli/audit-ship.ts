@@ -7,6 +7,7 @@ import { statusOf } from "../audit/ship/status.ts";
 import { openSink } from "../audit/sinks/open.ts";
 import type { SinkSettings } from "../audit/sinks/settings.ts";
 import { GatewayError } from "../errors.ts";
+import { logIn } from "./audit-io.ts";
 import { type LoggingContext, meantSinks } from "./audit-logging.ts";
 import { UNREACHED } from "./audit-status.ts";
 import { oneLine } from "./audit-text.ts";
@@ -49,6 +50,8 @@ async function ship(context: LoggingContext, { dataDir, once: isOnce = false, ..
       "there are no sinks: name one in `logging` of glovebox.yaml; docs/logging.md shows how",
     );
   }
+  // One that is to end would have nothing to wait for.
+  if (isOnce) await logIn(context.directory(dataDir));
   const closing = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => closing.abort());
   const places = { auditDirectory: context.directory(dataDir), dataDirectory: context.dataDirectory(dataDir) };

@@ -3,10 +3,10 @@ import pc from "picocolors";
 import { type Extent, measureLog } from "../audit/extent.ts";
 import { sinkDirectory } from "../audit/ship/shipping.ts";
 import { type SinkStatus, statusOf } from "../audit/ship/status.ts";
-import { print, readable } from "./audit-io.ts";
+import { logIn, print, readable } from "./audit-io.ts";
 import { type LoggingContext, meantSinks } from "./audit-logging.ts";
 import { prometheusText } from "./audit-prometheus.ts";
-import { counted, oneLine } from "./audit-text.ts";
+import { counted, jsonLine, oneLine } from "./audit-text.ts";
 
 interface Options {
   readonly dataDir?: string;
@@ -30,7 +30,9 @@ export const UNREACHED =
 /** `glovebox audit status`: how large the log is, and how far it has been shipped. */
 export function statusCommand(context: LoggingContext): Command {
   return new Command("status")
-    .description("how large the log is, and what each receiver of it has; exit code 1 when one fails")
+    .description(
+      "how large the log is, and what each receiver of it has; exit code 1 when one fails (not of --prometheus)",
+    )
     .option("--json", "print it as JSON")
     .option("--prometheus", "print it for a node exporter's textfile collector")
     .option("--config <file>", "your glovebox.yaml (env GLOVEBOX_CONFIG)")
@@ -54,14 +56,15 @@ Examples:
 async function status(context: LoggingContext, { dataDir, config, json, prometheus }: Options): Promise<void> {
   const auditDirectory = context.directory(dataDir);
   const settings = await meantSinks(context, config === undefined ? {} : { config });
-  const log = await readable(auditDirectory, measureLog(auditDirectory));
+  const log = await measureLog(await logIn(auditDirectory));
   const sinks: SinkStatus[] = [];
   for (const { name } of settings) {
     const directory = sinkDirectory(context.dataDirectory(dataDir), name);
     sinks.push(await readable(directory, statusOf(name, { directory, auditDirectory })));
   }
-  if (sinks.some(({ state }) => state === "failing" || state === "stopped")) process.exitCode = 1;
-  if (json) await print([JSON.stringify({ log, sinks }, null, 2)]);
+  // What collects metrics has the states there, and would throw them away with a program that failed.
+  if (!prometheus && sinks.some(({ state }) => state === "failing" || state === "stopped")) process.exitCode = 1;
+  if (json) await print([jsonLine({ text: JSON.stringify({ log, sinks }, null, 2) })]);
   else
     await print(
       prometheus ? prometheusText(log, sinks) : [...logLines(log), ...sinks.flatMap(sinkLines), ...hint(sinks)],

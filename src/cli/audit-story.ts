@@ -15,6 +15,8 @@ const MAX_HEAD_CHARS = 600;
 export const MORE = "there is more than is told: `glovebox audit show <id> --json` has all of it";
 const CUT = `this is the beginning, ${MAX_RECORDS} records or ${MAX_CALLS} calls: what is counted below is at least so much`;
 
+const UNEXPLAINED = "it has an outcome, and nothing on record let it run: run `glovebox audit verify`";
+
 /** What the log has of an id, as a person would tell it: in short first, then record by record. */
 export function storyLines({ kind, id, entries, isCut }: Story): string[] {
   const more = isCut ? ["", MORE] : [];
@@ -62,15 +64,17 @@ function bodyLine(body: RecordBody): string[] {
   return [colour.dim(`  glovebox audit bodies show ${oneLine(callId, 60)} ${name}`)];
 }
 
-/** Of a call that has no outcome. */
+/** Of a call that has no outcome, or one that it should not have. */
 function verdict(callId: string, story: readonly Entry[]): string[] {
   const bodies = story.map(({ record }) => record.body).filter((it) => it.callId === callId);
   const intent = bodies.find((it) => it.kind === "intent");
   const runs = bodies.some((it) => opened(it) === callId);
+  const hasEnded = bodies.some((it) => it.kind === "outcome");
   if (runs)
-    return bodies.some((it) => it.kind === "outcome")
+    return hasEnded
       ? []
       : ["", "no outcome yet: it is running, or its gateway died and the next start will record it as interrupted"];
+  if (hasEnded) return ["", colour.red(UNEXPLAINED)];
   if (!intent) return [];
   const refused = bodies.some((it) => it.kind === "event" && it.event === "approval-refused" && settles(it));
   const waits = intent.decision === "ask" && !refused;

@@ -9,7 +9,7 @@ import { verifyLog } from "../audit/verify.ts";
 import { GatewayError } from "../errors.ts";
 import { codeOf } from "../lib/error.ts";
 import { printable } from "../lib/text.ts";
-import { print, readable } from "./audit-io.ts";
+import { logIn, print, readable } from "./audit-io.ts";
 import { type ProofArguments, readProofOptions, withProofOptions } from "./audit-proof-options.ts";
 import { colour, jsonLine, problemLine, verificationLines } from "./audit-text.ts";
 import { parseMoment } from "./moment.ts";
@@ -84,6 +84,8 @@ Examples:
       const result = await (path === undefined
         ? readable(log, verifyLog(log, { ...proof, saved }))
         : named(log, proof));
+      // Unless gateways remember that there was one, which is a problem.
+      if (result.chains === 0 && result.problemCount === 0) await logIn(log);
       if (result.problemCount > 0) process.exitCode = 1;
       await print(options.json ? [jsonOf(result)] : verificationLines(result));
     });

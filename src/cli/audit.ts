@@ -7,6 +7,7 @@ import { printable } from "../lib/text.ts";
 import { bodiesCommand } from "./audit-bodies.ts";
 import { digestCommand } from "./audit-digest.ts";
 import { exportCommand } from "./audit-export.ts";
+import { tellDamage } from "./audit-index-io.ts";
 import { logIn, print, readable } from "./audit-io.ts";
 import { keyCommand } from "./audit-key.ts";
 import type { LoggingContext } from "./audit-logging.ts";
@@ -96,11 +97,12 @@ Examples:
 
 async function tail(directory: string, { lines, follow, json }: Options): Promise<void> {
   const text = json ? jsonLine : recordLine;
-  const { entries, cursors, isCut } = await readable(directory, tailLog(directory, lines));
+  const { entries, cursors, isCut, damaged } = await readable(directory, tailLog(directory, lines));
+  tellDamage(damaged);
   if (entries.length === 0 && !json) process.stderr.write("no records yet\n");
   if (isCut) process.stderr.write(`${TAIL_CUT}\n`);
   if (!(await print(entries.map(text))) || !follow) return;
-  for await (const entry of followLog(directory, cursors)) {
+  for await (const entry of followLog(directory, cursors, { onDamaged: () => tellDamage(1) })) {
     if (!(await print([text(entry)]))) return;
   }
 }
@@ -113,6 +115,7 @@ async function show(directory: string, id: string, { json }: Options): Promise<v
       `the log has no call, session or other thing \`${printable(id, 100)}\``,
     );
   }
+  tellDamage(story.damaged);
   if (!json) {
     await print(storyLines(story));
     if (story.isCut) process.stderr.write(`${MORE}\n`);

@@ -75,8 +75,8 @@ Examples:
     .addHelpText(
       "after",
       `
-Exit codes: 0 the report is there, 1 the same, and the log contradicts itself or does not verify, or --live could
-see nothing though gateways run. That no gateway runs is said, and no failure.
+Exit codes: 0 the report is there; 1 it is there, and the log contradicts itself or does not verify, or --live could
+see nothing though gateways run; or there is none, and the error says why. That no gateway runs is said, and no failure.
 
 Without --live nothing is looked at: the report has what sessions attested when they were opened, and what earlier inspections saw. With it each
 gateway asks the container engine in each session's machine, and its own host about the machine's process; a session that is confined less than it

@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { expect, test } from "vitest";
 import { openAuditLog } from "../../src/audit/log.ts";
 import { followLog, tailLog } from "../../src/audit/read.ts";
-import { chains, onlyChain, recordsOf, scratch } from "../support/audit.ts";
+import { chains, onlyChain, recordsOf, scratch, segments } from "../support/audit.ts";
 import { event, intent, outcome } from "../support/audit-bodies.ts";
 
 const ENTRY = join(import.meta.dirname, "..", "..", "bin", "glovebox.js");
@@ -93,6 +93,55 @@ test("show tells a call's story with what happened to its session, before, durin
   expect(unknown.stderr).not.toContain("\u001b");
 });
 
+test("a line that is damaged is missing from what show and tail tell, and they say so and end with 1", async () => {
+  const data = await dataDirectory();
+  const chain = onlyChain(join(data, "audit"));
+  const path = segments(chain)
+    .map((it) => join(chain, it))
+    .find((it) => readFileSync(it, "utf8").includes('"kind":"outcome"'));
+  writeFileSync(path ?? "", readFileSync(path ?? "", "utf8").replace('"exitCode":7', '"exitCode":0'));
+  for (const args of [["show", "call-1"], ["show", "call-1", "--json"], ["tail"]]) {
+    const { status, stderr } = audit(data, ...args);
+    expect([args, status, stderr]).toEqual([args, 1, expect.stringContaining("1 line of the audit log is damaged")]);
+  }
+  expect(audit(data, "show", "call-2").status).toBe(0);
+});
+
+test("an empty audit directory is no log that is whole", async () => {
+  const data = scratch();
+  mkdirSync(join(data, "audit"));
+  for (const command of ["verify", "status", "tail"]) {
+    const { status, stderr } = audit(data, command);
+    expect([command, status, stderr]).toEqual([command, 1, expect.stringContaining("has no log")]);
+  }
+});
+
+test("what is printed into a file that has no room for it is an error", async () => {
+  const data = scratch();
+  {
+    await using log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-test" });
+    for (let n = 0; n < 60; n++) await log.append(event({ n }));
+  }
+  // In KiB; whoever writes beyond it gets an error, after what there was room for.
+  const script = 'ulimit -f 8; trap "" XFSZ; exec "$@" > "$OUT"';
+  const args = [
+    "-c",
+    script,
+    "bash",
+    process.execPath,
+    ENTRY,
+    "audit",
+    "tail",
+    "-n",
+    "100",
+    "--json",
+    "--data-dir",
+    data,
+  ];
+  const ended = spawnSync("bash", args, { encoding: "utf8", env: { ...env, OUT: join(data, "out") } });
+  expect([ended.status, ended.stderr]).toEqual([1, expect.stringContaining("EFBIG")]);
+});
+
 test("tail names the layer of each policy that decided: ids are the same in many bundles", async () => {
   const data = scratch();
   {
@@ -156,7 +205,7 @@ test("following reads each record once, over new segments and in chains that are
   };
   const written = write();
   const seen: number[] = [];
-  for await (const { record } of followLog(directory, cursors, stop.signal)) {
+  for await (const { record } of followLog(directory, cursors, { signal: stop.signal })) {
     const { body } = record;
     if (body.kind === "event" && body.event === "process-ended") seen.push((body.facts as { n: number }).n);
     if (seen.length === 100) stop.abort();

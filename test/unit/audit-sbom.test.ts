@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
 import { expect, test } from "vitest";
@@ -219,6 +219,7 @@ test("the command prints the bill or writes it to a file", async () => {
   const written = sbom(data, "--session", "ses-2", "--output", file);
   expect([written.status, written.stdout, written.stderr]).toEqual([0, "", ""]);
   expect(readFileSync(file, "utf8")).toBe(printed.stdout);
+  expect(statSync(file).mode & 0o777).toBe(0o600);
   const tomorrow = new Date(Date.now() + 86_400_000).toISOString();
   expect(JSON.parse(sbom(data, "--since", tomorrow).stdout).components).toEqual([]);
   expect(JSON.parse(sbom(data, "--since", "2020-01-01").stdout).components).toHaveLength(3);

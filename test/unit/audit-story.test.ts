@@ -220,6 +220,13 @@ test("a call that came to nothing says so", async () => {
   expect((await toldOf(directory, "call-4")).text).toMatch(/nothing was executed$/);
 });
 
+test("a call that was denied and has an outcome is not said to have come to nothing", async () => {
+  const directory = await written({ ...intent("call-1"), decision: "deny" }, outcome("call-1", { exitCode: 0 }));
+  const { text } = await toldOf(directory, "call-1");
+  expect(text).not.toContain("nothing was executed");
+  expect(text).toMatch(/it has an outcome, and nothing on record let it run: run `glovebox audit verify`$/);
+});
+
 test("a connection, an approval, a process and a machine each lead to the calls that they are part of", async () => {
   const directory = await written(...whole());
   const connection = await toldOf(directory, "conn-1");

@@ -147,7 +147,7 @@ test("a policy that came into force earlier is named, as long as nothing ended i
   const later = await report(directory, { sinceMs: Date.now() + 60_000 });
   expect([later.log.counted, later.policies]).toMatchObject([0, [{ version: "1.0.0", atBeginning: true }]]);
   for (const text of [markdownReport(later), htmlReport(later)]) {
-    expect(text).toContain(", in force when the time asked for began");
+    expect(text).toContain(", the last on record before the time asked for");
   }
   expect((await report(directory)).policies[0]).not.toHaveProperty("atBeginning");
 });

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
 import { createSessionAuthority } from "../../src/egress/session-authority.ts";
+import { newId } from "../../src/lib/id.ts";
 import { loadSettings } from "../../src/settings.ts";
 import { userFilePlace } from "../../src/settings-user.ts";
 import { onlyChain, scratch } from "../support/audit.ts";
@@ -64,7 +65,7 @@ test("ship --once ships all there is, and status says how far it came", async ()
 
 test("a sink that never confirmed anything is not said to be current", async () => {
   const { data, audit } = await stand();
-  mkdirSync(data.auditDirectory);
+  mkdirSync(join(data.auditDirectory, newId("chain")), { recursive: true });
   const shipped = await audit("ship", "--once");
   expect([shipped.status, shipped.stderr]).toEqual([
     0,
@@ -102,10 +103,21 @@ test("a receiver that stays away makes both end with 1, and the reason", async (
   expect(status.status).toBe(1);
   expect(status.stdout).toMatch(/central localhost:\d+: failing, 4 records/);
   expect(status.stdout).toMatch(/last error at \S+, 5 in a row: .*ECONNREFUSED/);
+  // What collects metrics is to have them all the more.
+  expect((await audit("status", "--prometheus")).status).toBe(0);
   const at = Date.parse(/last error at (\S+),/.exec(status.stdout)?.[1] ?? "") / 1000;
   expect((await audit("status", "--prometheus")).stdout).toContain(
     `# TYPE glovebox_sink_last_error_timestamp_seconds gauge\nglovebox_sink_last_error_timestamp_seconds{sink="central"} ${at}\n`,
   );
+});
+
+test("where there is no log, nothing was shipped, and nothing is up to date", async () => {
+  const { audit } = await stand();
+  for (const args of [["ship", "--once"], ["status"], ["status", "--prometheus"]]) {
+    const { status, stdout, stderr } = await audit(...args);
+    expect([args, status, stdout]).toEqual([args, 1, ""]);
+    expect(stderr).toMatch(/there is none|--data-dir/);
+  }
 });
 
 test("a sink that failed is said to have succeeded since only when it has", async () => {

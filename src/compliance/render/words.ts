@@ -31,7 +31,7 @@ export function verifiedOf({ isWhole, problemCount, truncated }: ChainRead): str
 }
 
 /** Behind a policy that came into force before the time asked for. */
-export const AT_BEGINNING = ", in force when the time asked for began";
+export const AT_BEGINNING = ", the last on record before the time asked for";
 
 /** Where an example is in the log. */
 export function placeOf({ chain, seq, time }: Example): string {
