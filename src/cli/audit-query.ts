@@ -8,7 +8,7 @@ import { type Cell, csvText } from "../lib/csv.ts";
 import { askIndex, type IndexOptions, type IndexPlaces, note } from "./audit-index-io.ts";
 import { print } from "./audit-io.ts";
 import { CSV_HEADER, type Found, foundCells, foundJson, foundLine } from "./audit-query-text.ts";
-import { parseMoment } from "./moment.ts";
+import { parseMoment, requireSpan } from "./moment.ts";
 
 const MAX_LIMIT = 100_000;
 
@@ -78,6 +78,7 @@ Examples:
 
 async function run(places: IndexPlaces, options: Options): Promise<void> {
   const { limit, oldest, before, after, json, csv } = options;
+  requireSpan(options.since, options.until);
   const view = options.records || options.kind !== undefined ? "records" : "calls";
   await askIndex(places, options, async (index, auditDirectory) => {
     const { hits, more } = query(index, filterOf(options), {

@@ -5,7 +5,7 @@ import type { Tally } from "../audit/index/tally.ts";
 import { askIndex, type IndexOptions, type IndexPlaces } from "./audit-index-io.ts";
 import { print } from "./audit-io.ts";
 import { jsonLine, oneLine } from "./audit-text.ts";
-import { parseMoment } from "./moment.ts";
+import { parseMoment, requireSpan } from "./moment.ts";
 
 const MAX_TOP = 1_000;
 const MAX_KEY_CHARS = 60;
@@ -44,6 +44,7 @@ Examples:
     )
     .action(async (options: Options) => {
       const { since, until, by, top, json } = options;
+      requireSpan(since, until);
       const stats = await askIndex(places, options, (index) =>
         statsOf(index, {
           ...(since !== undefined && { sinceMs: since }),

@@ -97,6 +97,20 @@ test("what is asked for in a way that can't be meant is refused with what to giv
   }
 });
 
+test("a span of time that ends before it begins is refused, and no answer that there is nothing", async () => {
+  const data = await dataDirectory();
+  const output = join(data, "events.csv");
+  for (const [until, ...command] of [
+    ["2026-11-20", "query"],
+    ["2026-11-21", "stats"],
+    ["2026-11-20", "export", "--format", "csv", "-o", output],
+  ] as const) {
+    const { status, stdout, stderr } = audit(data, ...command, "--since", "2026-11-21", "--until", until);
+    expect([status, stdout, stderr]).toEqual([1, "", expect.stringContaining("--until has to be later than --since")]);
+  }
+  expect(existsSync(output)).toBe(false);
+});
+
 test("stats count calls, as a table and as JSON", async () => {
   const data = await dataDirectory();
   const { lines } = audit(data, "stats", "--by", "tool");
