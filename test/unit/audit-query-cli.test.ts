@@ -22,7 +22,11 @@ async function dataDirectory(): Promise<string> {
   await log.append(event({ host: "files.example.org", port: 443, calls: ["call-1"] }, "connection-opened"));
   await log.append(outcome("call-1", { exitCode: 7 }));
   await log.append({ ...intent("call-2", { argv: ["=cmd|' /C calc'!A0", "\u001b[2J"] }), decision: "deny" });
-  await log.append({ ...intent("call-3"), tool: "=HYPERLINK(1)" });
+  await log.append({
+    ...intent("call-3"),
+    tool: "=HYPERLINK(1)",
+    problems: ["=argv is no list", "cwd is no path"],
+  });
   return data;
 }
 
@@ -76,6 +80,7 @@ test("a spreadsheet finds no formula and no control character in what an agent c
   expect(lines[0]).toMatch(/^position,time,kind,event,call,/);
   expect(lines).toHaveLength(4);
   expect(stdout).toContain(",'=HYPERLINK(1),");
+  expect(stdout).toContain(",main.cedar#exec,'=argv is no list; cwd is no path,");
   expect(stdout).toContain("\r\n");
   expect(stdout).not.toMatch(/(^|,)"?[=+@]/m);
   expect(stdout).not.toContain("\u001b");
