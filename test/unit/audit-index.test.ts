@@ -463,8 +463,14 @@ test("statistics count calls once in each group that they are a part of", async 
     groups: [],
     groupCount: 0,
     hosts: [],
+    hostCount: 0,
     packages: [],
+    packageCount: 0,
     onlyCounted: 0,
+  });
+  expect(statsOf(index, { limit: 1 })).toMatchObject({
+    ...{ hosts: [{ name: "a.org" }], hostCount: 2 },
+    ...{ packages: [{ name: "pkg:npm/x" }], packageCount: 1 },
   });
 });
 

@@ -133,6 +133,24 @@ test("stats count calls, as a table and as JSON", async () => {
   });
 });
 
+test("stats say how many hosts, packages and groups they do not show", async () => {
+  const data = scratch();
+  {
+    await using log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-test" });
+    for (const n of [1, 2, 3]) await log.append({ ...intent(`call-${n}`), tool: `tool-${n}` });
+    for (const n of [1, 2, 3, 4]) await log.append(event({ host: `h${n}.example.org` }, "connection-opened"));
+    for (const n of [1, 2]) await log.append(event({ purl: `pkg:npm/p${n}@1.0.0` }, "package-admitted"));
+  }
+  const { lines } = audit(data, "stats", "--by", "tool", "--top", "1");
+  expect(lines.filter((it) => it.startsWith("and "))).toEqual([
+    ...["and 2 more: --top 3", "and 3 more: --top 4", "and 1 more: --top 2"],
+  ]);
+  expect(audit(data, "stats", "--top", "4").stdout).not.toContain("more");
+  expect(JSON.parse(audit(data, "stats", "--top", "1", "--json").stdout)).toMatchObject({
+    ...{ hostCount: 4, packageCount: 2 },
+  });
+});
+
 test("stats tell of refusals that the log only counts", async () => {
   const data = scratch();
   {
