@@ -64,7 +64,7 @@ export function queryCommand(places: IndexPlaces): Command {
       "after",
       `
 The index is brought up to date first; what is shown is read from the log, and its hash is checked. \`glovebox audit verify\` checks the whole
-log. Events are shown where a filter is about them too: --event, --policy, --host, --package, --text. docs/audit-query.md has more.
+log. Events are shown where a filter is about them too: --event, --policy, --host, --package, --exit-code, --text. docs/audit-query.md has more.
 
 Examples:
   $ glovebox audit query --decision deny --since 7d         what was not permitted this week?

@@ -101,13 +101,14 @@ const event: fc.Arbitrary<EventBody> = fc
     facts: fc.record({ calls: fc.subarray(CALLS), policies: fc.subarray(POLICIES) }),
     host: optional("host", fc.constantFrom(...HOSTS)),
     purl: optional("purl", fc.constantFrom(...PURLS)),
+    exit: optional("exitCode", fc.constantFrom(0, 137)),
   })
-  .map(({ name, session: of, call, facts, host, purl }) => ({
+  .map(({ name, session: of, call, facts, host, purl, exit }) => ({
     kind: "event",
     event: name,
     ...of,
     ...call,
-    facts: { ...facts, ...host, ...purl } as Json,
+    facts: { ...facts, ...host, ...purl, ...exit } as Json,
   }));
 
 export const bodies: fc.Arbitrary<RecordBody[]> = fc.array(fc.oneof(intent, outcome, event), {
@@ -187,7 +188,7 @@ export async function scan(directory: string): Promise<Scanned[]> {
   return all.toSorted((a, b) => (a.record.time < b.record.time ? -1 : a.record.time > b.record.time ? 1 : 0));
 }
 
-const EVENTS_TOO = ["event", "policy", "host", "package", "text"] as const;
+const EVENTS_TOO = ["event", "policy", "host", "package", "exitCode", "text"] as const;
 
 /** What `query` has to answer, by the definition of each filter. */
 export function expected(all: readonly Scanned[], filter: Filter, view: "calls" | "records"): Scanned[] {

@@ -52,6 +52,17 @@ test("query shows calls with how they ended, newest first, and says how to go on
   expect([nothing.status, nothing.lines, nothing.stderr]).toEqual([0, [], "nothing was found\n"]);
 });
 
+test("an exit code finds what ended behind its call, whatever else is asked for", async () => {
+  const data = await dataDirectory();
+  {
+    await using log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-test" });
+    await log.append(event({ processId: "proc-1", exitCode: 137, message: "killed" }));
+  }
+  const { lines } = audit(data, "query", "--exit-code", "137");
+  expect(lines).toEqual([expect.stringContaining("process-ended")]);
+  expect(audit(data, "query", "--exit-code", "137", "--text", "killed").lines).toEqual(lines);
+});
+
 test("as JSON, a call's records are the log's own, and records are its lines", async () => {
   const data = await dataDirectory();
   const log = recordsOf(onlyChain(join(data, "audit")));

@@ -12,7 +12,7 @@ import { FIELDS, type Field, ID_BITS, KINDS } from "./schema.ts";
 export interface QueryOptions {
   /**
    * `records`: each record that has what is asked for. `calls`: intents, together with their outcomes, of which either may have it; and where
-   * a filter asks for what events have too (event, policy, host, package, text), those events.
+   * a filter asks for what events have too (event, policy, host, package, exit code, text), those events.
    */
   readonly view: "calls" | "records";
   readonly order: "newest" | "oldest";
@@ -168,11 +168,11 @@ function textCheck(match: string, view: QueryOptions["view"], hasBeginning: bool
   return { sql: `(${tables.map(one).join(" OR ")})`, values: tables.map(() => match) };
 }
 
-function kindsOf({ kind, event, policy, host, package: name, text }: Filter, view: QueryOptions["view"]) {
+function kindsOf({ kind, event, policy, host, package: name, exitCode, text }: Filter, view: QueryOptions["view"]) {
   const all: readonly RecordBody["kind"][] =
     view === "records"
       ? ["intent", "outcome", "event"]
-      : [event, policy, host, name, text?.[0]].some((it) => it !== undefined) || kind === "event"
+      : [event, policy, host, name, exitCode, text?.[0]].some((it) => it !== undefined) || kind === "event"
         ? ["intent", "event"]
         : ["intent"];
   return all.filter((it) => kind === undefined || it === kind);
