@@ -64,11 +64,13 @@ export function queryCommand(places: IndexPlaces): Command {
       "after",
       `
 The index is brought up to date first; what is shown is read from the log, and its hash is checked. \`glovebox audit verify\` checks the whole
-log. Events are shown where a filter is about them too: --event, --policy, --host, --package, --exit-code, --text. docs/audit-query.md has more.
+log. Events are shown where a filter is about them too: --event, --policy, --host, --package, --exit-code, --text. A call
+is found by the hosts, packages and exit codes of events that name it, too, together with who called. docs/audit-query.md has more.
 
 Examples:
   $ glovebox audit query --decision deny --since 7d         what was not permitted this week?
   $ glovebox audit query --host '*.example.org'             who called or reached hosts below example.org?
+  $ glovebox audit query --host example.org --tool exec     which programs reached it, or tried to?
   $ glovebox audit query --text /etc/passwd                 in which calls does this path stand?
   $ glovebox audit query --package npm:left-pad --csv       as a table
   $ glovebox audit query --event connection-refused --json | jq .event.body.facts.host`,

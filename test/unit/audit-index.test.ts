@@ -252,7 +252,7 @@ test.each([
   [
     "another version",
     (path: string) => other(path, "PRAGMA user_version = 99"),
-    /of version 99, and this is version 2/,
+    /of version 99, and this is version 3/,
   ],
   ["a link to elsewhere", link, /no regular file/],
   ["without a table", (path: string) => other(path, "DROP TABLE ended"), /not as it was made/],
