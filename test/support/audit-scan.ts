@@ -195,6 +195,27 @@ export async function scan(directory: string): Promise<Scanned[]> {
 
 const EVENTS_TOO = ["event", "policy", "host", "package", "exitCode", "text"] as const;
 
+/** By what records of one kind alone can be found; of calls, their outcomes belong to them. */
+const OF_KIND = {
+  intent: ["principal", "client", "tool", "decision"],
+  outcome: ["status", "code", "exitCode"],
+  event: ["event", "exitCode"],
+};
+
+/** Whether there can be a record that a filter asks for, in any log. */
+export function canBe(filter: Filter, view: "calls" | "records"): boolean {
+  if (view === "calls" && filter.kind === "outcome") return true;
+  const { intent: own, outcome: end, event: told } = OF_KIND;
+  const sets =
+    view === "calls"
+      ? { intent: [...own, ...end], event: EVENTS_TOO.some((it) => filter[it] !== undefined) ? told : [] }
+      : OF_KIND;
+  const special = Object.keys(filter).filter((it) => Object.values(OF_KIND).flat().includes(it));
+  return Object.entries(sets).some(
+    ([kind, has]) => (filter.kind ?? kind) === kind && special.every((it) => has.includes(it)),
+  );
+}
+
 /** What `query` has to answer, by the definition of each filter. */
 export function expected(all: readonly Scanned[], filter: Filter, view: "calls" | "records"): Scanned[] {
   const kinds =

@@ -11,7 +11,7 @@ import { openAuditLog } from "../../src/audit/log.ts";
 import type { RecordBody } from "../../src/audit/record.ts";
 import { scratch } from "../support/audit.ts";
 import { event, intent, outcome } from "../support/audit-bodies.ts";
-import { bodies, expected, filters, type Scanned, scan } from "../support/audit-scan.ts";
+import { bodies, canBe, expected, filters, type Scanned, scan } from "../support/audit-scan.ts";
 
 const VIEWS = ["calls", "records"] as const;
 
@@ -51,6 +51,11 @@ test("what the index answers is what a look at every record finds", async () => 
           const filter =
             n % 5 === 0 ? { ...asked, sinceMs: middleMs } : n % 5 === 1 ? { ...asked, untilMs: middleMs } : asked;
           for (const view of VIEWS) {
+            if (!canBe(filter, view)) {
+              expect(() => ask(index, filter, { view })).toThrow(/so this would find nothing: /);
+              expect(expected(all, filter, view)).toEqual([]);
+              continue;
+            }
             const { hits, more } = ask(index, filter, { view, order: "oldest" });
             expect([view, filter, positions(hits).sort()]).toEqual([
               view,
@@ -126,6 +131,24 @@ test("a call is found by what its outcome says, also when that came in another r
   expect(read).toMatchObject({ record: { body: { kind: "outcome", callId: "call-2", status: "interrupted" } } });
   expect(ask(index, { exitCode: 7 }).hits).toHaveLength(0);
   expect(ask(index, { exitCode: 7 }, { view: "records" }).hits).toHaveLength(1);
+});
+
+test.each<[Filter, "calls" | "records", RegExp]>([
+  [
+    { event: "connection-refused", principal: "local:ada" },
+    "calls",
+    /^no event has --principal, .* give --host, --package or --exit-code without --event, --kind and --records/,
+  ],
+  [{ kind: "event", tool: "exec", status: "ok" }, "records", /^no event has --tool and --status, .* give --host/],
+  [{ kind: "outcome", principal: "local:ada" }, "records", /^no outcome has --principal, .* leave out --kind outcome/],
+  [{ kind: "outcome", event: "process-ended" }, "records", /^no outcome has --event, .* leave out --kind outcome$/],
+  [{ kind: "intent", exitCode: 1 }, "records", /^no intent has --exit-code, .* leave out --kind intent/],
+  [{ client: "test", code: "TIMEOUT" }, "records", /^no one record has --client and --code, .* leave out --records/],
+])("what no record can have, %j as %s, is refused with what to ask", async (filter, view, why) => {
+  const { index } = await indexed(scratch(), [intent("call-1"), outcome("call-1"), event({ exitCode: 1 })]);
+  using _index = index;
+  const asked = () => ask(index, filter, { view });
+  expect(asked).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENTS", message: expect.stringMatching(why) }));
 });
 
 test("a call is found by what the events that name it say, also behind its end, together with who called", async () => {
