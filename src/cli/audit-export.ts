@@ -4,7 +4,7 @@ import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
 import { logIn, print, readable } from "./audit-io.ts";
 import { jsonLine } from "./audit-text.ts";
-import { parseMoment } from "./moment.ts";
+import { parseMoment, requireSpan } from "./moment.ts";
 import { OutputFile } from "./output-file.ts";
 
 interface ExportContext {
@@ -55,6 +55,7 @@ async function exportTo(path: string, { output, force = false, ...options }: Opt
   const { format, withRaw, session, since, until } = options;
   if (withRaw && format !== "ocsf")
     throw new GatewayError("INVALID_ARGUMENTS", "--with-raw is for --format ocsf: jsonl has the records as they are");
+  requireSpan(since, until);
   if (force && output === undefined) throw new GatewayError("INVALID_ARGUMENTS", "--force is for --output");
   const asked: ExportOptions = {
     format,

@@ -1,8 +1,9 @@
 import type { Hit } from "../audit/index/query.ts";
 import type { ReadBack } from "../audit/index/read-back.ts";
 import { isObject } from "../audit/index/walk.ts";
+import { policiesText } from "../audit/policies-text.ts";
 import type { Entry } from "../audit/read.ts";
-import type { IntentBody, OutcomeBody, RecordBody } from "../audit/record.ts";
+import type { OutcomeBody, RecordBody } from "../audit/record.ts";
 import type { Cell } from "../lib/csv.ts";
 import { argumentsText, decisionText, endedText, jsonLine, oneLine, recordLine } from "./audit-text.ts";
 
@@ -48,7 +49,7 @@ export function foundJson({ hit, read, outcome }: Found, view: "calls" | "record
 
 export const CSV_HEADER = [
   ...["position", "time", "kind", "event", "call", "session", "principal", "client", "tool", "decision", "policies"],
-  ...["status", "code", "exitCode", "durationMs", "arguments", "facts", "problem"],
+  ...["problems", "status", "code", "exitCode", "durationMs", "arguments", "facts", "problem"],
 ] as const;
 
 /** A row of cells under `CSV_HEADER`. */
@@ -70,17 +71,20 @@ export function foundCells({ hit, read, outcome }: Found): Cell[] {
       intent?.tool,
       intent?.decision,
     ],
-    ...[intent && policiesText(intent), ended?.status, ended?.code, ended && exitCodeOf(ended), ended?.durationMs],
+    ...[
+      intent && policiesText(intent.policies),
+      intent?.problems.join("; "),
+      ended?.status,
+      ended?.code,
+      ended && exitCodeOf(ended),
+      ended?.durationMs,
+    ],
     ...[intent && JSON.stringify(intent.arguments), facts === undefined ? undefined : JSON.stringify(facts), problem],
   ];
 }
 
 function bodyOf(read: ReadBack | undefined): RecordBody | undefined {
   return read === undefined || "problem" in read ? undefined : (read satisfies Entry).record.body;
-}
-
-function policiesText({ policies }: IntentBody): string {
-  return policies.map(({ id, layer }) => (layer === undefined ? id : `${layer}:${id}`)).join(" ");
 }
 
 function exitCodeOf({ facts }: OutcomeBody): number | undefined {

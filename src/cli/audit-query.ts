@@ -8,7 +8,7 @@ import { type Cell, csvText } from "../lib/csv.ts";
 import { askIndex, type IndexOptions, type IndexPlaces, note } from "./audit-index-io.ts";
 import { print } from "./audit-io.ts";
 import { CSV_HEADER, type Found, foundCells, foundJson, foundLine } from "./audit-query-text.ts";
-import { parseMoment } from "./moment.ts";
+import { parseMoment, requireSpan } from "./moment.ts";
 
 const MAX_LIMIT = 100_000;
 
@@ -64,11 +64,13 @@ export function queryCommand(places: IndexPlaces): Command {
       "after",
       `
 The index is brought up to date first; what is shown is read from the log, and its hash is checked. \`glovebox audit verify\` checks the whole
-log. Events are shown where a filter is about them too: --event, --policy, --host, --package, --text. docs/audit-query.md has more.
+log. Events are shown where a filter is about them too: --event, --policy, --host, --package, --exit-code, --text. A call
+is found by the hosts, packages and exit codes of events that name it, too, together with who called. docs/audit-query.md has more.
 
 Examples:
   $ glovebox audit query --decision deny --since 7d         what was not permitted this week?
   $ glovebox audit query --host '*.example.org'             who called or reached hosts below example.org?
+  $ glovebox audit query --host example.org --tool exec     which programs reached it, or tried to?
   $ glovebox audit query --text /etc/passwd                 in which calls does this path stand?
   $ glovebox audit query --package npm:left-pad --csv       as a table
   $ glovebox audit query --event connection-refused --json | jq .event.body.facts.host`,
@@ -78,6 +80,7 @@ Examples:
 
 async function run(places: IndexPlaces, options: Options): Promise<void> {
   const { limit, oldest, before, after, json, csv } = options;
+  requireSpan(options.since, options.until);
   const view = options.records || options.kind !== undefined ? "records" : "calls";
   await askIndex(places, options, async (index, auditDirectory) => {
     const { hits, more } = query(index, filterOf(options), {

@@ -5,7 +5,7 @@ import type { Tally } from "../audit/index/tally.ts";
 import { askIndex, type IndexOptions, type IndexPlaces } from "./audit-index-io.ts";
 import { print } from "./audit-io.ts";
 import { jsonLine, oneLine } from "./audit-text.ts";
-import { parseMoment } from "./moment.ts";
+import { parseMoment, requireSpan } from "./moment.ts";
 
 const MAX_TOP = 1_000;
 const MAX_KEY_CHARS = 60;
@@ -44,6 +44,7 @@ Examples:
     )
     .action(async (options: Options) => {
       const { since, until, by, top, json } = options;
+      requireSpan(since, until);
       const stats = await askIndex(places, options, (index) =>
         statsOf(index, {
           ...(since !== undefined && { sinceMs: since }),
@@ -56,23 +57,32 @@ Examples:
     });
 }
 
-function statsLines({ all, groups, groupCount = 0, ...stats }: Stats, by: Grouping | undefined): string[] {
-  const { hosts, packages, onlyCounted } = stats;
+function statsLines({ all, groups = [], groupCount = 0, ...stats }: Stats, by: Grouping | undefined): string[] {
+  const { hosts, hostCount, packages, packageCount, onlyCounted } = stats;
   const colour = pc.createColors(process.stdout.isTTY === true);
   const header = [by ?? "", "calls", "denied", "asked", "invalid", "errors", "interrupted", "median ms", "p95 ms"];
-  const rows = [...(groups ?? []).map((it) => [oneLine(it.key, MAX_KEY_CHARS), ...cells(it)]), ["all", ...cells(all)]];
+  const rows = [...groups.map((it) => [oneLine(it.key, MAX_KEY_CHARS), ...cells(it)]), ["all", ...cells(all)]];
   const lines = table([header, ...rows]);
   lines[0] = colour.bold(lines[0] ?? "");
-  const others = groupCount - (groups?.length ?? 0);
+  const more = (count: number, { length }: readonly unknown[]) => moreLines(count, length).map(colour.dim);
   return [
     ...lines,
-    ...(others > 0 ? [colour.dim(`and ${others} more: --top ${Math.min(MAX_TOP, groupCount)}`)] : []),
+    ...more(groupCount, groups),
     ...useLines(colour.bold("connections to"), hosts),
+    ...more(hostCount, hosts),
     ...useLines(colour.bold("files of packages"), packages),
+    ...more(packageCount, packages),
     ...(onlyCounted > 0
       ? ["", `and ${onlyCounted} ${onlyCounted === 1 ? "refusal that was" : "refusals that were"} only counted`]
       : []),
   ];
+}
+
+/** How many are not shown, and how to see them. */
+function moreLines(count: number, shown: number): string[] {
+  if (count <= shown) return [];
+  const how = shown < MAX_TOP ? `: --top ${Math.min(MAX_TOP, count)}` : "";
+  return [`and ${count - shown} more${how}`];
 }
 
 function useLines(title: string, uses: readonly Use[]): string[] {

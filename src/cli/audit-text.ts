@@ -1,4 +1,5 @@
 import pc from "picocolors";
+import { policiesText } from "../audit/policies-text.ts";
 import type { Entry } from "../audit/read.ts";
 import type { IntentBody, OutcomeBody } from "../audit/record.ts";
 import type { Problem, Verification } from "../audit/verification.ts";
@@ -24,7 +25,7 @@ export function recordLine({ record: { time, body } }: Pick<Entry, "record">): s
   const at = colour.dim(time);
   switch (body.kind) {
     case "intent": {
-      const by = body.policies.map(({ id, layer }) => (layer === undefined ? id : `${layer}:${id}`)).join(" ");
+      const by = policiesText(body.policies);
       const why = by === "" ? "" : colour.dim(` by ${oneLine(by, 200)}`);
       return `${at} ${oneLine(body.callId, 60)} ${decisionText(body)} ${oneLine(body.tool, 100)} ${argumentsText(body.arguments, 160)}${why}`;
     }

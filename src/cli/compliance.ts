@@ -13,7 +13,7 @@ import { print, readable } from "./audit-io.ts";
 import { write } from "./audit-sbom.ts";
 import { jsonLine } from "./audit-text.ts";
 import { inspectNow } from "./inspect-now.ts";
-import { parseMoment } from "./moment.ts";
+import { parseMoment, requireSpan } from "./moment.ts";
 import { several } from "./several.ts";
 
 export interface ComplianceContext {
@@ -106,9 +106,7 @@ async function report(directory: string, options: Options, context: ComplianceCo
   const { mappings, version } = context;
   const { framework, format, since, until, output } = options;
   if (framework.length === 0) throw new GatewayError("INVALID_ARGUMENTS", "name a framework with --framework, or all");
-  if (since !== undefined && until !== undefined && since >= until) {
-    throw new GatewayError("INVALID_ARGUMENTS", "--until has to be later than --since");
-  }
+  requireSpan(since, until);
   const frameworks = chosenFrameworks(await loadFrameworks(mappings, CHECK_IDS), framework);
   const window = { ...(since !== undefined && { sinceMs: since }), ...(until !== undefined && { untilMs: until }) };
   const live = options.live ? await inspectNow(context.stateDirectory(options.dataDir)) : undefined;

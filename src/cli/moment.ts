@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import { z } from "zod";
+import { GatewayError } from "../errors.ts";
 
 const momentSchema = z.union([z.iso.date(), z.iso.datetime({ offset: true })]);
 const UNIT_MS = { m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
@@ -18,4 +19,13 @@ export function parseMoment(text: string): number {
   throw new InvalidArgumentError(
     "give a date (2026-11-21, which begins at 0:00 UTC), a time (2026-11-21T09:30Z) or how long ago (30m, 2h, 7d, 4w)",
   );
+}
+
+/**
+ * For a span of time in which something can lie: what is asked for from `since` on and before `until` is else nothing, whatever the log has.
+ * @throws GatewayError INVALID_ARGUMENTS
+ */
+export function requireSpan(since: number | undefined, until: number | undefined): void {
+  if (since === undefined || until === undefined || since < until) return;
+  throw new GatewayError("INVALID_ARGUMENTS", "--until has to be later than --since");
 }

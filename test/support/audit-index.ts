@@ -39,7 +39,7 @@ export function contents({ database }: AuditIndex): object {
       "SELECT name, segment, offset, segments, ordinal, last_offset, hex(hash), records, damaged FROM chains ORDER BY name",
     ),
     records: all(
-      `SELECT c.name, r.ordinal, r.segment, r.offset, r.length, r.seq, hex(r.hash), r.time_ms, r.kind, r.exit_code, r.duration_ms, r.only_counted, o.ordinal AS ended
+      `SELECT c.name, r.ordinal, r.segment, r.offset, r.length, r.seq, hex(r.hash), r.time_ms, r.kind, r.exit_code, r.duration_ms, r.only_counted, r.told, o.ordinal AS ended
        FROM records r JOIN chains c ON c.id = r.chain LEFT JOIN records o ON o.id = r.outcome ORDER BY c.name, r.ordinal`,
     ),
     terms: words("terms"),

@@ -101,13 +101,15 @@ const event: fc.Arbitrary<EventBody> = fc
     facts: fc.record({ calls: fc.subarray(CALLS), policies: fc.subarray(POLICIES) }),
     host: optional("host", fc.constantFrom(...HOSTS)),
     purl: optional("purl", fc.constantFrom(...PURLS)),
+    exit: optional("exitCode", fc.constantFrom(0, 137)),
+    begunBy: optional("callId", fc.constantFrom(...CALLS)),
   })
-  .map(({ name, session: of, call, facts, host, purl }) => ({
+  .map(({ name, session: of, call, facts, host, purl, exit, begunBy }) => ({
     kind: "event",
     event: name,
     ...of,
     ...call,
-    facts: { ...facts, ...host, ...purl } as Json,
+    facts: { ...facts, ...host, ...purl, ...exit, ...begunBy } as Json,
   }));
 
 export const bodies: fc.Arbitrary<RecordBody[]> = fc.array(fc.oneof(intent, outcome, event), {
@@ -162,11 +164,12 @@ function pick(all: object, keys: readonly string[]): Filter {
   return Object.fromEntries(Object.entries(all).filter(([key, it]) => keys.includes(key) && it !== undefined));
 }
 
-/** A record, and of an intent the outcome that belongs to it. */
+/** A record, and of an intent the outcome that belongs to it, and the events that name its call. */
 export interface Scanned {
   readonly position: string;
   readonly record: AuditRecord;
   outcome?: AuditRecord;
+  readonly told: AuditRecord[];
 }
 
 /** Oldest first; of one moment, those of the older chain first. */
@@ -174,11 +177,14 @@ export async function scan(directory: string): Promise<Scanned[]> {
   const all: Scanned[] = [];
   for (const chain of await listChains(directory)) {
     const open = new Map<string, Scanned[]>();
+    const latest = new Map<string, Scanned>();
     for await (const { record } of readChain(join(directory, chain), () => true)) {
-      const scanned: Scanned = { position: `${chain}/${record.seq}`, record };
+      const scanned: Scanned = { position: `${chain}/${record.seq}`, record, told: [] };
       all.push(scanned);
       const { body } = record;
       if (body.kind === "intent") open.set(body.callId, [...(open.get(body.callId) ?? []), scanned]);
+      if (body.kind === "intent") latest.set(body.callId, scanned);
+      for (const id of CALLS) if (body.kind === "event" && HAS.call(record, id)) latest.get(id)?.told.push(record);
       if (body.kind !== "outcome") continue;
       const asked = open.get(body.callId)?.pop();
       if (asked) asked.outcome = record;
@@ -187,19 +193,41 @@ export async function scan(directory: string): Promise<Scanned[]> {
   return all.toSorted((a, b) => (a.record.time < b.record.time ? -1 : a.record.time > b.record.time ? 1 : 0));
 }
 
-const EVENTS_TOO = ["event", "policy", "host", "package", "text"] as const;
+const EVENTS_TOO = ["event", "policy", "host", "package", "exitCode", "text"] as const;
+
+/** By what records of one kind alone can be found; of calls, their outcomes belong to them. */
+const OF_KIND = {
+  intent: ["principal", "client", "tool", "decision"],
+  outcome: ["status", "code", "exitCode"],
+  event: ["event", "exitCode"],
+};
+
+/** Whether there can be a record that a filter asks for, in any log. */
+export function canBe(filter: Filter, view: "calls" | "records"): boolean {
+  if (view === "calls" && filter.kind === "outcome") return true;
+  const { intent: own, outcome: end, event: told } = OF_KIND;
+  const sets =
+    view === "calls"
+      ? { intent: [...own, ...end], event: EVENTS_TOO.some((it) => filter[it] !== undefined) ? told : [] }
+      : OF_KIND;
+  const special = Object.keys(filter).filter((it) => Object.values(OF_KIND).flat().includes(it));
+  return Object.entries(sets).some(
+    ([kind, has]) => (filter.kind ?? kind) === kind && special.every((it) => has.includes(it)),
+  );
+}
 
 /** What `query` has to answer, by the definition of each filter. */
 export function expected(all: readonly Scanned[], filter: Filter, view: "calls" | "records"): Scanned[] {
   const kinds =
     EVENTS_TOO.some((it) => filter[it] !== undefined) || filter.kind === "event" ? ["intent", "event"] : ["intent"];
-  return all.filter(({ record, outcome: end }) => {
+  return all.filter(({ record, outcome: end, told }) => {
     if (view === "calls" && !kinds.includes(record.body.kind)) return false;
     if (filter.kind !== undefined && record.body.kind !== filter.kind) return false;
     const parts = view === "calls" && end ? [record, end] : [record];
     return Object.entries(filter).every(([key, wanted]) => {
       const found = HAS[key as keyof typeof HAS];
-      const may = ["status", "code", "exitCode", "host", "package", "text"].includes(key) ? parts : [record];
+      const may = ["status", "code", "exitCode", "host", "package", "text"].includes(key) ? [...parts] : [record];
+      if (view === "calls" && ["exitCode", "host", "package"].includes(key)) may.push(...told);
       return found === undefined || may.some((it) => found(it, wanted as never));
     });
   });
@@ -213,7 +241,8 @@ const HAS = {
   gateway: (record: AuditRecord, id: string) => record.gateway === id,
   session: ({ body }: AuditRecord, id: string) => body.sessionId === id,
   call: ({ body }: AuditRecord, id: string) =>
-    body.callId === id || (body.kind === "event" && list(body.facts, "calls").includes(id)),
+    body.callId === id ||
+    (body.kind === "event" && (member(body.facts, "callId") === id || list(body.facts, "calls").includes(id))),
   tool: ({ body }: AuditRecord, name: string) => body.kind === "intent" && body.tool === name,
   decision: ({ body }: AuditRecord, it: string) => body.kind === "intent" && body.decision === it,
   status: ({ body }: AuditRecord, it: string) => body.kind === "outcome" && body.status === it,

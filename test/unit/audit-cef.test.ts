@@ -36,6 +36,14 @@ test("an intent names who, what and why", () => {
   });
 });
 
+test("policies of the same name are told apart by their layer", () => {
+  const policies = (["organisation", "user"] as const).map((layer) => ({
+    ...{ id: "run.cedar#exec", effect: "permit" as const, layer },
+  }));
+  const [line] = told({ ...intent("call-1"), policies });
+  expect(line?.fields.get("cs3")).toBe("organisation:run.cedar#exec user:run.cedar#exec");
+});
+
 test("an inspection that saw less than was made is an alarm", () => {
   const lines = told(
     ...[{ state: "inspected", weaker: ["it is privileged"] }, { state: "unseen" }, { state: "hibernated" }].map((it) =>

@@ -141,6 +141,28 @@ test("csv is a row a record below one of names, and no text of an agent's become
   expect([of(ended, "kind"), of(ended, "exitCode"), of(ended, "tool")]).toEqual(["outcome", "3", ""]);
 });
 
+test("csv names policies with their layer, and says what was wrong with a call", async () => {
+  const data = scratch();
+  const directory = join(data, "audit");
+  mkdirSync(directory);
+  {
+    await using log = await openAuditLog({ directory, gateway: "gw-1" });
+    const policies = (["organisation", "user"] as const).map((layer) => ({
+      ...{ id: "run.cedar#exec", effect: "forbid" as const, layer },
+    }));
+    await log.append({ ...intent("call-1"), decision: "deny", policies });
+    const problems = ["argv: expected an array", "cwd: =1+1"];
+    await log.append({ ...intent("call-2"), decision: "invalid", policies: [], problems });
+  }
+  const { text } = await exported(data, { format: "csv" });
+  const [header, ...rows] = tableOf(text);
+  const columns = ["policies", "problems"].map((name) => rows.map((row) => row[header?.indexOf(name) ?? -1]));
+  expect(columns).toEqual([
+    ["organisation:run.cedar#exec user:run.cedar#exec", ""],
+    ["", "argv: expected an array; cwd: =1+1"],
+  ]);
+});
+
 test("cef is one line a record", async () => {
   const data = await dataDirectory();
   const { lines } = await exported(data, { format: "cef" });

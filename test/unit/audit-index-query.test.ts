@@ -6,11 +6,12 @@ import type { Filter } from "../../src/audit/index/filter.ts";
 import { type AuditIndex, openIndex } from "../../src/audit/index/open.ts";
 import { type Answer, type QueryOptions, query } from "../../src/audit/index/query.ts";
 import { readBack } from "../../src/audit/index/read-back.ts";
+import { statsOf } from "../../src/audit/index/stats.ts";
 import { openAuditLog } from "../../src/audit/log.ts";
 import type { RecordBody } from "../../src/audit/record.ts";
 import { scratch } from "../support/audit.ts";
 import { event, intent, outcome } from "../support/audit-bodies.ts";
-import { bodies, expected, filters, type Scanned, scan } from "../support/audit-scan.ts";
+import { bodies, canBe, expected, filters, type Scanned, scan } from "../support/audit-scan.ts";
 
 const VIEWS = ["calls", "records"] as const;
 
@@ -50,6 +51,11 @@ test("what the index answers is what a look at every record finds", async () => 
           const filter =
             n % 5 === 0 ? { ...asked, sinceMs: middleMs } : n % 5 === 1 ? { ...asked, untilMs: middleMs } : asked;
           for (const view of VIEWS) {
+            if (!canBe(filter, view)) {
+              expect(() => ask(index, filter, { view })).toThrow(/so this would find nothing: /);
+              expect(expected(all, filter, view)).toEqual([]);
+              continue;
+            }
             const { hits, more } = ask(index, filter, { view, order: "oldest" });
             expect([view, filter, positions(hits).sort()]).toEqual([
               view,
@@ -125,6 +131,76 @@ test("a call is found by what its outcome says, also when that came in another r
   expect(read).toMatchObject({ record: { body: { kind: "outcome", callId: "call-2", status: "interrupted" } } });
   expect(ask(index, { exitCode: 7 }).hits).toHaveLength(0);
   expect(ask(index, { exitCode: 7 }, { view: "records" }).hits).toHaveLength(1);
+});
+
+test.each<[Filter, "calls" | "records", RegExp]>([
+  [
+    { event: "connection-refused", principal: "local:ada" },
+    "calls",
+    /^no event has --principal, .* give --host, --package or --exit-code without --event, --kind and --records/,
+  ],
+  [{ kind: "event", tool: "exec", status: "ok" }, "records", /^no event has --tool and --status, .* give --host/],
+  [{ kind: "outcome", principal: "local:ada" }, "records", /^no outcome has --principal, .* leave out --kind outcome/],
+  [{ kind: "outcome", event: "process-ended" }, "records", /^no outcome has --event, .* leave out --kind outcome$/],
+  [{ kind: "intent", exitCode: 1 }, "records", /^no intent has --exit-code, .* leave out --kind intent/],
+  [{ client: "test", code: "TIMEOUT" }, "records", /^no one record has --client and --code, .* leave out --records/],
+])("what no record can have, %j as %s, is refused with what to ask", async (filter, view, why) => {
+  const { index } = await indexed(scratch(), [intent("call-1"), outcome("call-1"), event({ exitCode: 1 })]);
+  using _index = index;
+  const asked = () => ask(index, filter, { view });
+  expect(asked).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENTS", message: expect.stringMatching(why) }));
+});
+
+test("a call is found by what the events that name it say, also behind its end, together with who called", async () => {
+  const { index, directory } = await indexed(
+    scratch(),
+    [
+      { ...intent("call-1", { argv: ["curl", "evil.example"] }), tool: "exec" },
+      intent("call-2"),
+      outcome("call-1"),
+      event({ host: "evil.example", calls: ["call-1"] }, "connection-refused"),
+      event({ purl: "pkg:npm/left-pad@1.0.0", calls: ["call-1", "call-9"] }, "package-admitted"),
+    ],
+    // The same number in another chain is another call.
+    [intent("call-1")],
+  );
+  using _index = index;
+  {
+    await using log = await openAuditLog({ directory, gateway: "gw-3" });
+    await log.append({ ...intent("call-3"), tool: "startProcess" });
+    await log.append(outcome("call-3", {}));
+    await log.append(event({ processId: "proc-1", callId: "call-3", exitCode: 137 }));
+  }
+  await catchUp(index, directory);
+  const who = { principal: "local:ada", client: "test", decision: "permit" };
+  const found = async (filter: Filter) => {
+    const read = await Promise.all(ask(index, { ...who, ...filter }).hits.map((it) => readBack(directory, it)));
+    return read.map((it) => ("record" in it ? [it.record.gateway, it.record.body.callId] : it));
+  };
+  expect(await found({ host: "evil.example", tool: "exec" })).toEqual([["gw-1", "call-1"]]);
+  expect(await found({ host: "*.example" })).toEqual([["gw-1", "call-1"]]);
+  expect(await found({ package: "npm:left-pad", status: "ok" })).toEqual([["gw-1", "call-1"]]);
+  expect(await found({ exitCode: 137, tool: "startProcess" })).toEqual([["gw-3", "call-3"]]);
+  expect(await found({ host: "evil.example", tool: "shell" })).toEqual([]);
+  // Records are found by what they say themselves.
+  expect(ask(index, { host: "evil.example" }, { view: "records" }).hits.map((it) => it.kind)).toEqual(["event"]);
+  const stats = statsOf(index, { by: "host", limit: 10 });
+  expect(stats.groups).toEqual([expect.objectContaining({ key: "evil.example", calls: 1 })]);
+});
+
+test("events of ever other hosts make no index grow without bounds for the calls that they name", async () => {
+  const hosts = Array.from({ length: 1_200 }, (_, n) => `h${n}.d${n}.example.org`);
+  const calls = ["call-1", "call-2"];
+  const { index } = await indexed(scratch(), [
+    ...calls.map((it) => intent(it)),
+    ...hosts.map((host) => event({ host, calls }, "connection-opened")),
+  ]);
+  using _index = index;
+  const each = index.database.prepare("SELECT count(*) AS terms FROM ended GROUP BY id").all();
+  expect(each.map((it) => Number(it["terms"]))).toEqual([2_048, 2_048]);
+  const found = (host = "") => ask(index, { host }).hits.map((it) => it.kind);
+  expect(found(hosts[0])).toEqual(["event", "intent", "intent"]);
+  expect(found(hosts.at(-1))).toEqual(["event"]);
 });
 
 test.each([

@@ -252,7 +252,7 @@ test.each([
   [
     "another version",
     (path: string) => other(path, "PRAGMA user_version = 99"),
-    /of version 99, and this is version 2/,
+    /of version 99, and this is version 3/,
   ],
   ["a link to elsewhere", link, /no regular file/],
   ["without a table", (path: string) => other(path, "DROP TABLE ended"), /not as it was made/],
@@ -463,8 +463,14 @@ test("statistics count calls once in each group that they are a part of", async 
     groups: [],
     groupCount: 0,
     hosts: [],
+    hostCount: 0,
     packages: [],
+    packageCount: 0,
     onlyCounted: 0,
+  });
+  expect(statsOf(index, { limit: 1 })).toMatchObject({
+    ...{ hosts: [{ name: "a.org" }], hostCount: 2 },
+    ...{ packages: [{ name: "pkg:npm/x" }], packageCount: 1 },
   });
 });
 

@@ -22,7 +22,11 @@ async function dataDirectory(): Promise<string> {
   await log.append(event({ host: "files.example.org", port: 443, calls: ["call-1"] }, "connection-opened"));
   await log.append(outcome("call-1", { exitCode: 7 }));
   await log.append({ ...intent("call-2", { argv: ["=cmd|' /C calc'!A0", "\u001b[2J"] }), decision: "deny" });
-  await log.append({ ...intent("call-3"), tool: "=HYPERLINK(1)" });
+  await log.append({
+    ...intent("call-3"),
+    tool: "=HYPERLINK(1)",
+    problems: ["=argv is no list", "cwd is no path"],
+  });
   return data;
 }
 
@@ -46,6 +50,17 @@ test("query shows calls with how they ended, newest first, and says how to go on
   ]);
   const nothing = audit(data, "query", "--text", "absent");
   expect([nothing.status, nothing.lines, nothing.stderr]).toEqual([0, [], "nothing was found\n"]);
+});
+
+test("an exit code finds what ended behind its call, whatever else is asked for", async () => {
+  const data = await dataDirectory();
+  {
+    await using log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-test" });
+    await log.append(event({ processId: "proc-1", exitCode: 137, message: "killed" }));
+  }
+  const { lines } = audit(data, "query", "--exit-code", "137");
+  expect(lines).toEqual([expect.stringContaining("process-ended")]);
+  expect(audit(data, "query", "--exit-code", "137", "--text", "killed").lines).toEqual(lines);
 });
 
 test("as JSON, a call's records are the log's own, and records are its lines", async () => {
@@ -76,6 +91,7 @@ test("a spreadsheet finds no formula and no control character in what an agent c
   expect(lines[0]).toMatch(/^position,time,kind,event,call,/);
   expect(lines).toHaveLength(4);
   expect(stdout).toContain(",'=HYPERLINK(1),");
+  expect(stdout).toContain(",main.cedar#exec,'=argv is no list; cwd is no path,");
   expect(stdout).toContain("\r\n");
   expect(stdout).not.toMatch(/(^|,)"?[=+@]/m);
   expect(stdout).not.toContain("\u001b");
@@ -97,6 +113,20 @@ test("what is asked for in a way that can't be meant is refused with what to giv
   }
 });
 
+test("a span of time that ends before it begins is refused, and no answer that there is nothing", async () => {
+  const data = await dataDirectory();
+  const output = join(data, "events.csv");
+  for (const [until, ...command] of [
+    ["2026-11-20", "query"],
+    ["2026-11-21", "stats"],
+    ["2026-11-20", "export", "--format", "csv", "-o", output],
+  ] as const) {
+    const { status, stdout, stderr } = audit(data, ...command, "--since", "2026-11-21", "--until", until);
+    expect([status, stdout, stderr]).toEqual([1, "", expect.stringContaining("--until has to be later than --since")]);
+  }
+  expect(existsSync(output)).toBe(false);
+});
+
 test("stats count calls, as a table and as JSON", async () => {
   const data = await dataDirectory();
   const { lines } = audit(data, "stats", "--by", "tool");
@@ -111,6 +141,24 @@ test("stats count calls, as a table and as JSON", async () => {
     all: { calls: 3 },
     groups: [{ key: "files.example.org", calls: 1 }],
     hosts: [{ name: "files.example.org", permitted: 1, refused: 0 }],
+  });
+});
+
+test("stats say how many hosts, packages and groups they do not show", async () => {
+  const data = scratch();
+  {
+    await using log = await openAuditLog({ directory: join(data, "audit"), gateway: "gw-test" });
+    for (const n of [1, 2, 3]) await log.append({ ...intent(`call-${n}`), tool: `tool-${n}` });
+    for (const n of [1, 2, 3, 4]) await log.append(event({ host: `h${n}.example.org` }, "connection-opened"));
+    for (const n of [1, 2]) await log.append(event({ purl: `pkg:npm/p${n}@1.0.0` }, "package-admitted"));
+  }
+  const { lines } = audit(data, "stats", "--by", "tool", "--top", "1");
+  expect(lines.filter((it) => it.startsWith("and "))).toEqual([
+    ...["and 2 more: --top 3", "and 3 more: --top 4", "and 1 more: --top 2"],
+  ]);
+  expect(audit(data, "stats", "--top", "4").stdout).not.toContain("more");
+  expect(JSON.parse(audit(data, "stats", "--top", "1", "--json").stdout)).toMatchObject({
+    ...{ hostCount: 4, packageCount: 2 },
   });
 });
 

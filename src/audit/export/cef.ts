@@ -3,6 +3,7 @@ import { posix } from "node:path";
 import { settles } from "../calls.ts";
 import { type Facts, factsIn, numberIn, portIn, textIn, textsIn } from "../facts.ts";
 import { inspectedAs } from "../inspected.ts";
+import { policiesText } from "../policies-text.ts";
 import type { AuditRecord, EventBody, IntentBody, Json, OutcomeBody } from "../record.ts";
 import { type CefFields, cefLine } from "./cef-text.ts";
 import type { ExportContext, KnownCall } from "./recollection.ts";
@@ -68,7 +69,7 @@ function toldIntent(body: IntentBody): Told {
       ...pathFields(targetOf(tool, body.arguments)),
       reason: problems[0] ?? policies.find((it) => it.reason !== undefined)?.reason,
       ...ids(callId, sessionId),
-      ...labelled("cs3", "policies", policies.map((it) => it.id).join(" ")),
+      ...labelled("cs3", "policies", policiesText(policies)),
       ...labelled("cs4", "policyDigest", bundle.digest),
       ...labelled("cs6", "arguments", json(body.arguments)),
     },

@@ -1,10 +1,11 @@
 import { type Cell, csvText } from "../../lib/csv.ts";
 import { factsIn, numberIn } from "../facts.ts";
+import { policiesText } from "../policies-text.ts";
 import type { AuditRecord } from "../record.ts";
 
 const HEADER = [
   ...["id", "hash", "time", "gateway", "kind", "event", "call", "session", "principal", "client", "clientVersion"],
-  ...["tool", "decision", "policies", "status", "code", "exitCode", "durationMs", "arguments", "facts"],
+  ...["tool", "decision", "policies", "problems", "status", "code", "exitCode", "durationMs", "arguments", "facts"],
 ] as const;
 
 /** The first line of a table of records; the line feed that follows it is for who writes it, as with `toCsv`. */
@@ -19,8 +20,10 @@ export function toCsv({ chain, seq, hash, time, gateway, body }: AuditRecord): s
   return lineOf([
     ...[`${chain}/${seq}`, hash, time, gateway, body.kind, body.kind === "event" ? body.event : undefined],
     ...[body.callId, body.sessionId, principal?.id, principal?.client.name, principal?.client.version],
-    ...[intent?.tool, intent?.decision, intent?.policies.map((it) => it.id).join(" "), outcome?.status, outcome?.code],
+    ...[intent?.tool, intent?.decision, intent && policiesText(intent.policies), intent?.problems.join("; ")],
     ...[
+      outcome?.status,
+      outcome?.code,
       numberIn(factsIn(outcome?.facts), "exitCode"),
       outcome?.durationMs,
       intent && JSON.stringify(intent.arguments),

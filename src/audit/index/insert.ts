@@ -7,7 +7,12 @@ const MAX_REMEMBERED = 50_000;
 /** What an outcome says of its call. Each call's own records are not counted: they are always few. */
 const OF_OUTCOMES: ReadonlySet<Field> = new Set(["status", "code", "exitCode", "host", "domain", "package", "purl"]);
 
-/** Whether a call has it by its outcome. */
+/** What an event says of the calls that it names: where their programs led, what they brought in, how they ended. */
+const OF_EVENTS: ReadonlySet<Field> = new Set(["exitCode", "host", "domain", "package", "purl"]);
+/** Terms that one call has by events: a program may go to new hosts for ever. */
+const MAX_TOLD = 2_048;
+
+/** Whether a call has it by its outcome, or by an event. */
 export function isOfOutcomes(field: Field): boolean {
   return OF_OUTCOMES.has(field);
 }
@@ -50,6 +55,10 @@ export function createInserter({ database }: AuditIndex): Inserter {
     ),
     close: database.prepare("DELETE FROM open_calls WHERE chain = ? AND call = ? AND ordinal = ?"),
     pair: database.prepare("UPDATE records SET outcome = ? WHERE id = ?"),
+    findIntent: database.prepare(
+      `SELECT id, told FROM records WHERE call = ? AND chain = ? AND kind = ${KINDS.intent} ORDER BY ordinal DESC LIMIT 1`,
+    ),
+    tell: database.prepare("UPDATE records SET told = ? WHERE id = ?"),
     text: database.prepare("INSERT INTO text (rowid, body) VALUES (?, ?)"),
     endedText: database.prepare("INSERT INTO ended_text (rowid, body) VALUES (?, ?)"),
   };
@@ -64,6 +73,25 @@ export function createInserter({ database }: AuditIndex): Inserter {
     if (words.size >= MAX_REMEMBERED) words.clear();
     words.set(key, id);
     return id;
+  };
+
+  /** Gives the calls that an event names what it says. They may have ended before. @returns words, each as often as a call got it */
+  const tell = (chain: bigint, ids: readonly (readonly [Field, bigint])[]): bigint[] => {
+    const words = ids.filter(([field]) => OF_EVENTS.has(field)).map(([, word]) => word);
+    const calls = words.length === 0 ? [] : ids.filter(([field]) => field === "call");
+    return calls.flatMap(([, call]) => {
+      const intent = prepared.findIntent.get(call, chain);
+      if (!intent) return [];
+      const { id = null, told } = intent;
+      const before = Number(told);
+      const got: bigint[] = [];
+      for (const word of words) {
+        if (before + got.length >= MAX_TOLD) break;
+        if (Number(prepared.ended.run(word, id).changes) > 0) got.push(word);
+      }
+      if (got.length > 0) prepared.tell.run(before + got.length, id);
+      return got;
+    });
   };
 
   let last = 0n;
@@ -117,6 +145,8 @@ export function createInserter({ database }: AuditIndex): Inserter {
           if (outcomeOf && isOfOutcomes(field)) prepared.ended.run(word, outcomeOf["id"] ?? null);
           if (field !== "call") uses.set(word, (uses.get(word) ?? 0) + 1);
         }
+        const told = row.kind === "event" ? tell(chain, ids) : [];
+        for (const word of told) uses.set(word, (uses.get(word) ?? 0) + 1);
         if (row.kind === "intent" && call !== null) prepared.open.run(chain, call, ordinal, id);
         if (outcomeOf) {
           prepared.close.run(chain, call, outcomeOf["ordinal"] ?? null);

@@ -4,6 +4,7 @@ import { printable } from "../../lib/text.ts";
 import type { RecordBody } from "../record.ts";
 import { type Condition, conditionsOf, type Filter, isBeginning, matchOf } from "./filter.ts";
 import { isOfOutcomes } from "./insert.ts";
+import { kindsOf } from "./kinds.ts";
 import { type AuditIndex, transaction } from "./open.ts";
 import type { Pointer } from "./read-back.ts";
 import { wordOf } from "./rows.ts";
@@ -12,7 +13,7 @@ import { FIELDS, type Field, ID_BITS, KINDS } from "./schema.ts";
 export interface QueryOptions {
   /**
    * `records`: each record that has what is asked for. `calls`: intents, together with their outcomes, of which either may have it; and where
-   * a filter asks for what events have too (event, policy, host, package, text), those events.
+   * a filter asks for what events have too (event, policy, host, package, exit code, text), those events.
    */
   readonly view: "calls" | "records";
   readonly order: "newest" | "oldest";
@@ -45,7 +46,7 @@ const FEW_USES = 2_000n;
 
 /**
  * Finds records. The index reads from the end that is asked for, along the rarest condition, until there are enough.
- * @throws GatewayError INVALID_ARGUMENTS for a filter that can't be meant, or a position that is not known
+ * @throws GatewayError INVALID_ARGUMENTS for a filter that can't be meant, as no record could have it, or a position that is not known
  */
 export function query(index: AuditIndex, filter: Filter, options: QueryOptions): Answer {
   return transaction(index, () => queryWithin(index, filter, options), "");
@@ -166,16 +167,6 @@ function textCheck(match: string, view: QueryOptions["view"], hasBeginning: bool
       ? `+r.id IN (SELECT rowid FROM ${table} WHERE ${table} MATCH ?)`
       : `EXISTS (SELECT 1 FROM ${table} WHERE ${table} MATCH ? AND ${table}.rowid = r.id)`;
   return { sql: `(${tables.map(one).join(" OR ")})`, values: tables.map(() => match) };
-}
-
-function kindsOf({ kind, event, policy, host, package: name, text }: Filter, view: QueryOptions["view"]) {
-  const all: readonly RecordBody["kind"][] =
-    view === "records"
-      ? ["intent", "outcome", "event"]
-      : [event, policy, host, name, text?.[0]].some((it) => it !== undefined) || kind === "event"
-        ? ["intent", "event"]
-        : ["intent"];
-  return all.filter((it) => kind === undefined || it === kind);
 }
 
 const LEAST = -(2n ** 63n);

@@ -61,8 +61,9 @@ function termsOf(body: RecordBody): Term[] {
       return [["call", body.callId], ...session, ["status", body.status], ...code, ...exitTerms(body.facts)];
     }
     case "event": {
-      const named = isObject(body.facts) ? textsIn(body.facts["calls"]).slice(0, MAX_CALLS) : [];
-      const calls = [...(body.callId === undefined ? [] : [body.callId]), ...named];
+      const { callId, calls: named } = isObject(body.facts) ? body.facts : {};
+      // Processes name the call that began them among their facts.
+      const calls = [...textsIn([body.callId, callId]), ...textsIn(named).slice(0, MAX_CALLS)];
       return [...calls.map((it) => ["call", it] as const), ...session, ["event", body.event], ...exitTerms(body.facts)];
     }
   }

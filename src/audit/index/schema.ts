@@ -1,6 +1,6 @@
 /** "GBxI" in the file's header, and how the tables are: another version is made anew. */
 export const APPLICATION_ID = 0x47_42_78_49;
-export const FORMAT = 2;
+export const FORMAT = 3;
 
 /** What a record can be found by, besides its time, its kind and its text. Numbers are written to the file: they are never given to another. */
 export const FIELDS = {
@@ -64,19 +64,22 @@ export const TABLES = `
   -- Where each record stands, and what is counted of it. \`outcome\`: of an intent, the record of how its call ended.
   -- \`ordinal\` is its \`seq\`, where the chain is whole; texts are numbers of \`words\`.
   -- \`only_counted\`: refusals before this one that have no record of their own.
+  -- \`told\`: of an intent, how many terms it has by events that name its call.
   CREATE TABLE records (
     id INTEGER PRIMARY KEY, chain INTEGER NOT NULL, ordinal INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL,
     length INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL, time_ms INTEGER NOT NULL, kind INTEGER NOT NULL, outcome INTEGER,
     event INTEGER, call INTEGER, session INTEGER, principal INTEGER, client INTEGER, tool INTEGER, decision INTEGER, status INTEGER,
-    code INTEGER, exit_code INTEGER, duration_ms REAL, bundle TEXT, gateway TEXT NOT NULL, only_counted INTEGER
+    code INTEGER, exit_code INTEGER, duration_ms REAL, bundle TEXT, gateway TEXT NOT NULL, only_counted INTEGER,
+    told INTEGER NOT NULL DEFAULT 0
   ) STRICT;
   CREATE UNIQUE INDEX records_by_place ON records (chain, ordinal);
+  CREATE INDEX intents_by_call ON records (call, chain, ordinal) WHERE kind = ${KINDS.intent};
   CREATE INDEX records_that_count ON records (only_counted) WHERE only_counted IS NOT NULL;
   -- Intents whose outcome has not come.
   CREATE TABLE open_calls (
     chain INTEGER NOT NULL, call INTEGER NOT NULL, ordinal INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (chain, call, ordinal)
   ) STRICT, WITHOUT ROWID;
-  -- Records by what they have; and intents by what their outcomes have.
+  -- Records by what they have; and intents by what their outcomes have, and the events that name their calls.
   CREATE TABLE terms (word INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (word, id)) STRICT, WITHOUT ROWID;
   CREATE TABLE ended (word INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (word, id)) STRICT, WITHOUT ROWID;
   CREATE VIRTUAL TABLE text USING ${TEXT};

@@ -35,8 +35,12 @@ export interface Stats {
   readonly groupCount?: number;
   /** Of connections. */
   readonly hosts: readonly Use[];
+  /** How many hosts there are. */
+  readonly hostCount: number;
   /** Of packages, without their versions. */
   readonly packages: readonly Use[];
+  /** How many packages there are. */
+  readonly packageCount: number;
   /** Refusals besides those of hosts and packages: there were too many to be on record one by one. */
   readonly onlyCounted: number;
 }
@@ -71,11 +75,16 @@ function countWithin(index: AuditIndex, { sinceMs, untilMs, by, limit }: StatsOp
   const sorted = named.toSorted((a, b) =>
     by === "day" ? (a.key < b.key ? 1 : -1) : b.calls - a.calls || (a.key < b.key ? -1 : 1),
   );
+  const refusals = ["connection-refused", "placeholder-refused"];
+  const hosts = usesOf(index, "host", ["connection-opened"], refusals, range, limit);
+  const packages = usesOf(index, "purl", ["package-admitted"], ["package-refused"], range, limit);
   return {
     all: tallyOf(all),
     ...(by !== undefined && { groups: sorted.slice(0, limit), groupCount: sorted.length }),
-    hosts: usesOf(index, "host", ["connection-opened"], ["connection-refused", "placeholder-refused"], range, limit),
-    packages: usesOf(index, "purl", ["package-admitted"], ["package-refused"], range, limit),
+    hosts: hosts.uses,
+    hostCount: hosts.count,
+    packages: packages.uses,
+    packageCount: packages.count,
     onlyCounted: onlyCountedIn(index, range),
   };
 }
@@ -166,6 +175,7 @@ function wordReader({ database }: AuditIndex): (id: number) => string {
   };
 }
 
+/** Those with the most, and how many there are. */
 function usesOf(
   { database }: AuditIndex,
   field: "host" | "purl",
@@ -173,21 +183,22 @@ function usesOf(
   refused: readonly string[],
   { least, end }: Range,
   limit: number,
-): Use[] {
+): { readonly uses: Use[]; readonly count: number } {
   const find = database.prepare("SELECT id FROM words WHERE field = ? AND text = ?");
   const ids = (names: readonly string[]) => names.map((it) => find.get(FIELDS.event, it)?.["id"] ?? -1n);
   const marks = (list: readonly string[]) => list.map(() => "?").join();
   const rows = database
     .prepare(
-      `SELECT n.text AS name, sum(e.word IN (${marks(permitted)})) AS permitted, count(*) AS uses
+      `SELECT n.text AS name, sum(e.word IN (${marks(permitted)})) AS permitted, count(*) AS uses, count(*) OVER () AS names
        FROM words n CROSS JOIN terms t ON t.word = n.id CROSS JOIN terms e ON e.word IN (${marks([...permitted, ...refused])}) AND e.id = t.id
        WHERE n.field = ? AND t.id >= ? AND t.id < ? GROUP BY n.id ORDER BY uses DESC, name LIMIT ?`,
     )
     .all(...ids(permitted), ...ids([...permitted, ...refused]), FIELDS[field], least, end, limit);
-  return rows.map((row) => {
-    const [uses, passed] = [Number(row["uses"]), Number(row["permitted"])];
-    return { name: String(row["name"]), permitted: passed, refused: uses - passed };
+  const uses = rows.map((row) => {
+    const [all, passed] = [Number(row["uses"]), Number(row["permitted"])];
+    return { name: String(row["name"]), permitted: passed, refused: all - passed };
   });
+  return { uses, count: Number(rows[0]?.["names"] ?? 0) };
 }
 
 function onlyCountedIn({ database }: AuditIndex, { least, end }: Range): number {
