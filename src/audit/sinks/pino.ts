@@ -85,7 +85,8 @@ function start(file: string, options: PinoSettings["options"], lead: string): Ru
   const stream = transport({ target: file, options, worker: { autoEnd: false, stdout: true } });
   threadOf(stream)?.stdout.resume();
   stream.on("error", fail);
-  stream.on("close", fail);
+  // What the error is may be told behind it, one turn later.
+  stream.on("close", () => void setImmediate().then(fail));
   // What pino's own loggers tell a transport that waits for it.
   stream.emit("message", { code: "PINO_CONFIG", config: { levels, messageKey: "msg", errorKey: "err" } });
   return { stream, broken: broken.signal, lead };
