@@ -554,8 +554,25 @@ test("where a proxy is the only way out, it is taken, with a path below `url`; t
   expect(asked).toHaveLength(2);
 });
 
+test("what is sent is compressed, unless the settings say that it is not to be", async () => {
+  const entries = await logOf(calls(50));
+  const sent: number[] = [];
+  for (const gzip of [true, false]) {
+    receiver.asked.length = 0;
+    await using sink = await openSink(gzip ? {} : { gzip });
+    await ship(sink, entries, entries.length);
+    expect(new Set(receiver.asked.map((it) => it.headers["content-encoding"]))).toEqual(
+      new Set([gzip ? "gzip" : undefined]),
+    );
+    sent.push(receiver.asked.reduce((sum, it) => sum + Number(it.headers["content-length"]), 0));
+  }
+  expect(sent[0]).toBeLessThan((sent[1] ?? 0) / 4);
+  const [compressed, plain] = [receiver.logs.slice(0, entries.length), receiver.logs.slice(entries.length)];
+  expect(compressed).toEqual(plain);
+});
+
 test("the largest batch is smaller than what receivers take by default", async () => {
-  await using sink = await openSink();
+  await using sink = await openSink({ gzip: false });
   const { records, bytes } = sink.maxBatch;
   const entries = (await logOf(calls(200, { requestId: "x".repeat(100) }))).slice(0, records);
   await ship(sink, entries, records);
@@ -579,7 +596,7 @@ test.each([
   ["a relative file", { ca: "ca.pem" }, /absolute/],
   ["another gateway's id", { attributes: { "service.instance.id": "gw-2" } }, /Glovebox's own/],
   ["a key of ours", { attributes: { "glovebox.record.id": "x" } }, /Glovebox's own/],
-  ["an unknown key", { gzip: true }, /gzip/],
+  ["an unknown key", { compression: "gzip" }, /compression/],
 ])("settings with %s are refused", (_what, settings, message) => {
   const parsed = otlpSchema.safeParse({ ...receiver.settings, ...settings });
   expect(parsed.success).toBe(false);

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { gunzipSync } from "node:zlib";
 import protobuf from "protobufjs";
 import { createSessionAuthority, type SessionAuthority } from "../../src/egress/session-authority.ts";
 
@@ -108,7 +109,8 @@ export async function openOtlpReceiver(authority?: SessionAuthority) {
     const at = odd.findIndex((it) => path.endsWith(it.path));
     const next = at === -1 ? undefined : odd.splice(at, 1)[0]?.answer;
     if (next === undefined || next === "drop" || next.keep) {
-      const body = Buffer.concat(chunks);
+      const content = Buffer.concat(chunks);
+      const body = request.headers["content-encoding"] === "gzip" ? gunzipSync(content) : content;
       if (kind === "logs") logs.push(...readLogs(body));
       else spans.push(...readSpans(body));
     }

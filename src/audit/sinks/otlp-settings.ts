@@ -5,7 +5,7 @@ import { mayCarrySecret, secretSource } from "../../policy/secret.ts";
 import { sinkName } from "./name.ts";
 
 /** What a request says of itself; no secret takes its place. */
-const OWN_HEADERS = /^(?:content-type|user-agent|accept|accept-encoding)$/i;
+const OWN_HEADERS = /^(?:content-type|user-agent|content-encoding|accept|accept-encoding)$/i;
 /** What says whose record it is, or is Glovebox's own. */
 const OWN_ATTRIBUTES = /^(?:service\.instance\.id$|glovebox(?:\.|$)|telemetry\.)/;
 
@@ -46,6 +46,8 @@ export const otlpSchema = z.strictObject({
     .max(4_096)
     .refine((it) => (isAbsolute(it) || it.startsWith("~/")) && !it.includes("\0"), "must be absolute or begin with ~/")
     .exactOptional(),
+  /** Receivers have to take it (OTLP 1.x, "OTLP/HTTP"). */
+  gzip: z.boolean().default(true),
   /** Whether each call is sent as a span, too. */
   traces: z.boolean().default(true),
   /** Of the resource, besides `service.name` and `host.name` (which may be given here) and `service.instance.id`. */

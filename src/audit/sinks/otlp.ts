@@ -1,3 +1,5 @@
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
 import { ProtobufLogsSerializer, ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
 import type { Resource } from "@opentelemetry/resources";
 import { messageOf } from "../../lib/error.ts";
@@ -12,6 +14,8 @@ import { type Batch, DeliveryFailed, type Sink, type SinkPorts } from "./sink.ts
 
 /** With attributes and spans about twice as much is sent: less than receivers take by default. */
 const MAX_BATCH = { records: 512, bytes: 1024 * 1024 } as const;
+
+const compress = promisify(gzip);
 
 /**
  * Sends records as OpenTelemetry's logs, and each call as a span, by OTLP over HTTP (opentelemetry.io/docs/specs/otlp, 1.x, binary
@@ -37,8 +41,13 @@ export function openOtlpSink(settings: OtlpSettings, ports: SinkPorts): Promise<
     if (!body) throw new DeliveryFailed("the records could not be put into OpenTelemetry's form");
     const given: Record<string, string> = {};
     for (const { name, read } of secrets) given[name.toLowerCase()] = await secretOf(name, read, signal);
-    const own = { "content-type": "application/x-protobuf", "user-agent": `glovebox/${ports.version}` };
-    requireTaken(kind, url.host, await post(places[kind], { ...given, ...own }, body, signal), ports.hide);
+    const own = {
+      "content-type": "application/x-protobuf",
+      "user-agent": `glovebox/${ports.version}`,
+      ...(settings.gzip && { "content-encoding": "gzip" }),
+    };
+    const content = settings.gzip ? await compress(body) : body;
+    requireTaken(kind, url.host, await post(places[kind], { ...given, ...own }, content, signal), ports.hide);
   }
 
   async function deliver({ chain, entries }: Batch, signal: AbortSignal): Promise<void> {
