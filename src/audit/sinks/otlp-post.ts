@@ -1,15 +1,14 @@
-import { readFile } from "node:fs/promises";
 import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { isIP } from "node:net";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { connect, createSecureContext, type SecureContext } from "node:tls";
+import { GatewayError } from "../../errors.ts";
 import { abortable, deadline } from "../../lib/deadline.ts";
 import { messageOf } from "../../lib/error.ts";
 import { printable } from "../../lib/text.ts";
 import { hostOf, isLoopback } from "./otlp-settings.ts";
+import { certificatesIn } from "./pem-files.ts";
 import { DeliveryFailed, type SinkPorts } from "./sink.ts";
 
 /** From the first byte to the last of the answer. */
@@ -23,7 +22,7 @@ export interface Posted {
   readonly body: Buffer;
 }
 
-/** @throws DeliveryFailed when no answer came; the signal's reason when it is aborted */
+/** @throws DeliveryFailed when no answer came, GatewayError CONFIG_INVALID for a file of authorities that can't be used; the signal's reason when it is aborted */
 export type Post = (
   url: URL,
   headers: Readonly<Record<string, string>>,
@@ -82,7 +81,7 @@ export function createPost(
       signal.throwIfAborted();
       // Whoever mends the file of authorities need not start the gateway anew.
       trusted = undefined;
-      if (error instanceof DeliveryFailed) throw error;
+      if (error instanceof GatewayError) throw error;
       const late = `\`${url.host}\` did not answer within ${TIMEOUT_MS / 1_000} s`;
       if (limit.aborted) throw new DeliveryFailed(late, { isLate: true });
       // A server's certificate has a say in it.
@@ -95,18 +94,8 @@ export function createPost(
 }
 
 async function contextOf(ca: string | undefined, authorities: SinkPorts["authorities"]): Promise<SecureContext> {
-  const own = ca === undefined ? [] : await certificatesIn(ca);
+  const own = ca === undefined ? [] : [await certificatesIn(ca)];
   return createSecureContext({ ca: [...(await authorities()), ...own] });
-}
-
-async function certificatesIn(ca: string): Promise<string[]> {
-  const path = ca.startsWith("~/") ? join(homedir(), ca.slice(2)) : ca;
-  const text = await readFile(path, "utf8").catch((cause: unknown) => {
-    throw new DeliveryFailed(`the authorities in \`${ca}\` can't be read: ${messageOf(cause)}`, { cause });
-  });
-  const found = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
-  if (!found) throw new DeliveryFailed(`there is no certificate in \`${ca}\``);
-  return found;
 }
 
 async function answerOf(message: IncomingMessage): Promise<Posted> {
