@@ -28,7 +28,7 @@ export async function findRegistry(tool: "npm" | "pip" | "apt"): Promise<Registr
 function answers(host: string): Promise<void> {
   const [name = "", port = ""] = host.split(":");
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const to = { host: name, port: Number(port), timeout: 5_000 };
+  const to = { host: name, port: Number(port), timeout: 20_000 };
   const socket =
     port === "80" ? connectTcp(to, () => resolve()) : connect({ ...to, servername: name }, () => resolve());
   socket.on("error", reject).on("timeout", () => reject(new Error("timed out")));
