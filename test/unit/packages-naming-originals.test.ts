@@ -193,7 +193,8 @@ func main() {
 }
 `;
 
-describe.skipIf(GOROOT === "" || !existsSync(MOD))("go: golang.org/x/mod", () => {
+const withoutMod = GOROOT === "" || !existsSync(MOD);
+describe.skipIf(withoutMod)(`go: golang.org/x/mod${withoutMod ? " (this computer has no Go)" : ""}`, () => {
   test("paths, versions, their order, and how they are escaped", async () => {
     const folder = await mkdtemp(join(tmpdir(), "glovebox-go-"));
     try {
