@@ -1,7 +1,7 @@
 import type { NamedBody } from "../audit/bodies/read.ts";
 import { parseJson } from "../lib/json.ts";
 import { printable } from "../lib/text.ts";
-import { colour, jsonLine } from "./audit-text.ts";
+import { colour, jsonText } from "./audit-text.ts";
 
 // What an agent wrote, and what programs printed: none of it reaches the terminal unfiltered.
 
@@ -30,7 +30,7 @@ export function bodyJson(callId: string, bodies: readonly ReadBody[]): string {
     const text = read.content.toString("utf8");
     return "truncated" in kept ? { name, ...kept, text } : { name, ...kept, content: parseJson(text) };
   });
-  return jsonLine({ text: JSON.stringify({ callId, bodies: members }, null, 2) });
+  return jsonText({ callId, bodies: members });
 }
 
 function memberLines(name: string, value: unknown): string[] {

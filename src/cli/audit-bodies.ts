@@ -14,7 +14,7 @@ import { printable } from "../lib/text.ts";
 import { userName } from "../lib/user.ts";
 import { bodyJson, bodyLines, type ReadBody } from "./audit-bodies-text.ts";
 import { logIn, print, readable } from "./audit-io.ts";
-import { colour, counted, jsonLine, oneLine } from "./audit-text.ts";
+import { colour, counted, jsonText, oneLine } from "./audit-text.ts";
 import { parseMoment } from "./moment.ts";
 
 interface BodiesContext {
@@ -116,7 +116,7 @@ async function verify(context: BodiesContext, options: Options): Promise<void> {
   };
   const result = await readable(directory, checkBodies(directory, placesOf(context, options), onProgress));
   if (result.problemCount > 0 || result.unfinished > 0) process.exitCode = 1;
-  await print(options.json ? [jsonLine({ text: JSON.stringify(result, null, 2) })] : checkLines(result));
+  await print(options.json ? [jsonText(result)] : checkLines(result));
 }
 
 function checkLines({ kept, erased, lost, unnamed, unfinished, problems, problemCount }: BodyCheck): string[] {

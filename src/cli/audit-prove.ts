@@ -14,7 +14,7 @@ import {
 import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
 import { logIn, print, readable } from "./audit-io.ts";
-import { jsonLine, recordLine } from "./audit-text.ts";
+import { jsonText, recordLine } from "./audit-text.ts";
 
 interface ProveContext {
   readonly directory: (dataDir: string | undefined) => string;
@@ -104,7 +104,7 @@ async function prove(
   }
   const proof =
     from === undefined ? await proveInclusion(place, Number(seq), size) : await proveConsistency(place, from, size);
-  await print([jsonLine({ text: JSON.stringify(proof, null, 2) })]);
+  await print([jsonText(proof)]);
 }
 
 /** `glovebox audit verify-proof`: without the log. */
@@ -117,7 +117,7 @@ export function verifyProofCommand(): Command {
     .addHelpText("after", "\nExample:\n  $ glovebox audit verify-proof proof.json --keys gateways.yaml")
     .action(async (file: string, { keys, json }: Options) => {
       const proved = verifyProof(readProof(file, await readSmall(file, MAX_PROOF_BYTES)), await readKnownKeys(keys));
-      await print(json ? [jsonLine({ text: JSON.stringify(proved, null, 2) })] : provedLines(proved));
+      await print(json ? [jsonText(proved)] : provedLines(proved));
     });
 }
 

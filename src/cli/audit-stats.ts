@@ -4,7 +4,7 @@ import { GROUPINGS, type Grouping, type Stats, statsOf, type Use } from "../audi
 import type { Tally } from "../audit/index/tally.ts";
 import { askIndex, type IndexOptions, type IndexPlaces } from "./audit-index-io.ts";
 import { print } from "./audit-io.ts";
-import { jsonLine, oneLine } from "./audit-text.ts";
+import { jsonText, oneLine } from "./audit-text.ts";
 import { parseMoment, requireSpan } from "./moment.ts";
 
 const MAX_TOP = 1_000;
@@ -53,7 +53,7 @@ Examples:
           limit: top,
         }),
       );
-      await print(json ? [jsonLine({ text: JSON.stringify(stats, null, 2) })] : statsLines(stats, by));
+      await print(json ? [jsonText(stats)] : statsLines(stats, by));
     });
 }
 

@@ -6,7 +6,7 @@ import { type SinkStatus, statusOf } from "../audit/ship/status.ts";
 import { logIn, print, readable } from "./audit-io.ts";
 import { type LoggingContext, meantSinks } from "./audit-logging.ts";
 import { prometheusText } from "./audit-prometheus.ts";
-import { counted, jsonLine, oneLine } from "./audit-text.ts";
+import { counted, jsonText, oneLine } from "./audit-text.ts";
 
 interface Options {
   readonly dataDir?: string;
@@ -64,7 +64,7 @@ async function status(context: LoggingContext, { dataDir, config, json, promethe
   }
   // What collects metrics has the states there, and would throw them away with a program that failed.
   if (!prometheus && sinks.some(({ state }) => state === "failing" || state === "stopped")) process.exitCode = 1;
-  if (json) await print([jsonLine({ text: JSON.stringify({ log, sinks }, null, 2) })]);
+  if (json) await print([jsonText({ log, sinks })]);
   else
     await print(
       prometheus ? prometheusText(log, sinks) : [...logLines(log), ...sinks.flatMap(sinkLines), ...hint(sinks)],

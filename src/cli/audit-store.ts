@@ -17,7 +17,7 @@ import { printable } from "../lib/text.ts";
 import { print, readable } from "./audit-io.ts";
 import type { LoggingContext } from "./audit-logging.ts";
 import { type ProofArguments, readProofOptions, withProofOptions } from "./audit-proof-options.ts";
-import { counted, jsonLine, oneLine, proofLines, truncationLines } from "./audit-text.ts";
+import { counted, jsonText, oneLine, proofLines, truncationLines } from "./audit-text.ts";
 
 interface Options extends ProofArguments {
   readonly sink?: string;
@@ -131,7 +131,7 @@ async function report(
 ): Promise<void> {
   const { problems, problemCount, records, chains } = result;
   if (problemCount > 0) process.exitCode = 1;
-  if (json) return void (await print([jsonLine({ text: JSON.stringify(result, null, 2) })]));
+  if (json) return void (await print([jsonText(result)]));
   const lines = problems.map(({ kind, chain, seq, message }) => {
     const where = `${oneLine(chain, 100)}${seq === undefined ? "" : ` record ${seq}`}`;
     return `${colour.red(kind)} ${where}: ${oneLine(message, 500)}`;

@@ -20,6 +20,11 @@ export function jsonLine({ text }: Pick<Entry, "text">): string {
   );
 }
 
+/** A value of ours that holds what records say, for programs and eyes alike. */
+export function jsonText(value: object): string {
+  return jsonLine({ text: JSON.stringify(value, null, 2) });
+}
+
 /** A record in one line. */
 export function recordLine({ record: { time, body } }: Pick<Entry, "record">): string {
   const at = colour.dim(time);

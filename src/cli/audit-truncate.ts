@@ -11,7 +11,7 @@ import { newId } from "../lib/id.ts";
 import { userName } from "../lib/user.ts";
 import { logIn, print, readable } from "./audit-io.ts";
 import type { LoggingContext } from "./audit-logging.ts";
-import { counted, jsonLine, oneLine } from "./audit-text.ts";
+import { counted, jsonText, oneLine } from "./audit-text.ts";
 import { parseMoment } from "./moment.ts";
 
 interface TruncateContext extends LoggingContext {
@@ -90,7 +90,7 @@ async function truncate(context: TruncateContext, options: Options): Promise<voi
     all.push(result);
     if (!json) await print([resultLine(result, dryRun, slowest(result.chain))]);
   }
-  if (json) await print([jsonLine({ text: JSON.stringify({ dryRun, chains: all.map(shown) }, null, 2) })]);
+  if (json) await print([jsonText({ dryRun, chains: all.map(shown) })]);
 }
 
 /** Unless the person knows better: a store in PostgreSQL takes no chain of which records between are missing. */

@@ -11,7 +11,7 @@ import { codeOf } from "../lib/error.ts";
 import { printable } from "../lib/text.ts";
 import { logIn, print, readable } from "./audit-io.ts";
 import { type ProofArguments, readProofOptions, withProofOptions } from "./audit-proof-options.ts";
-import { colour, jsonLine, problemLine, verificationLines } from "./audit-text.ts";
+import { colour, jsonText, problemLine, verificationLines } from "./audit-text.ts";
 import { parseMoment } from "./moment.ts";
 
 interface VerifyContext {
@@ -87,7 +87,7 @@ Examples:
       // Unless gateways remember that there was one, which is a problem.
       if (result.chains === 0 && result.problemCount === 0) await logIn(log);
       if (result.problemCount > 0) process.exitCode = 1;
-      await print(options.json ? [jsonOf(result)] : verificationLines(result));
+      await print(options.json ? [jsonText(result)] : verificationLines(result));
     });
 }
 
@@ -133,14 +133,10 @@ async function verifyCopies(paths: readonly string[], proof: ProofOptions, { jso
   }
   const forked = await compareCopies(places.filter((_, at) => !("error" in (copies[at] ?? {}))));
   if (forked.length > 0 || copies.some((it) => "error" in it || it.problemCount > 0)) process.exitCode = 1;
-  if (json) return void (await print([jsonOf({ copies, forked })]));
+  if (json) return void (await print([jsonText({ copies, forked })]));
   for (const copy of copies) {
     const lines = "error" in copy ? [colour.red(printable(copy.error))] : verificationLines(copy);
     if (!(await print([`${printable(copy.path)}:`, ...lines.map((it) => `  ${it}`)]))) return;
   }
   await print(forked.map(problemLine));
-}
-
-function jsonOf(value: object): string {
-  return jsonLine({ text: JSON.stringify(value, null, 2) });
 }

@@ -11,7 +11,7 @@ import { GatewayError } from "../errors.ts";
 import { printable } from "../lib/text.ts";
 import { print, readable } from "./audit-io.ts";
 import { write } from "./audit-sbom.ts";
-import { jsonLine } from "./audit-text.ts";
+import { jsonText } from "./audit-text.ts";
 import { inspectNow } from "./inspect-now.ts";
 import { parseMoment, requireSpan } from "./moment.ts";
 import { several } from "./several.ts";
@@ -143,7 +143,7 @@ function tellOf(made: Report): void {
 
 /** With every character that a terminal might act on escaped. */
 function jsonReport(made: Report): string {
-  return `${jsonLine({ text: JSON.stringify(made, null, 2) })}\n`;
+  return `${jsonText(made)}\n`;
 }
 
 function summary({ id, framework, version, source, retrieved, controls }: Framework) {
