@@ -38,9 +38,8 @@ interface Found {
   readonly entries: readonly Entry[];
   /** There are others behind them. */
   readonly isCut: boolean;
-  readonly damaged: number;
 }
-const NOTHING: Found = { entries: [], isCut: false, damaged: 0 };
+const NOTHING: Found = { entries: [], isCut: false };
 
 /**
  * What the log has of a call, in order: its intent and outcome, every event that names it, what became of the connections that it opened and
@@ -51,7 +50,11 @@ const NOTHING: Found = { entries: [], isCut: false, damaged: 0 };
 export async function storyOf(directory: string, id: string): Promise<Story | undefined> {
   for (const chain of await listChains(directory)) {
     const chainDirectory = join(directory, chain);
-    const { entries: own, isCut, damaged } = await find(chainDirectory, [id], (record) => isOf(record, id));
+    let damaged = 0;
+    const onDamaged = () => {
+      damaged += 1;
+    };
+    const { entries: own, isCut } = await find(chainDirectory, [id], (record) => isOf(record, id), onDamaged);
     const kind = kindOf(own, id);
     if (kind === undefined) continue;
     const story = { kind, id, chain, damaged };
@@ -77,10 +80,11 @@ async function find(
   chainDirectory: string,
   texts: readonly string[],
   matters: (record: AuditRecord) => boolean,
+  onDamaged?: () => void,
 ): Promise<Found> {
   // As JSON writes it.
   const written = texts.map((it) => JSON.stringify(it));
-  return await firstOf(chainDirectory, written, matters);
+  return await firstOf(chainDirectory, written, matters, onDamaged);
 }
 
 /** The same of lines that have one of a few pieces of JSON: each line is searched for all of them. */
@@ -88,19 +92,16 @@ async function firstOf(
   chainDirectory: string,
   pieces: readonly string[],
   matters: (record: AuditRecord) => boolean,
+  onDamaged?: () => void,
 ): Promise<Found> {
   const entries: Entry[] = [];
   if (pieces.length === 0) return NOTHING;
-  let damaged = 0;
-  const onDamaged = () => {
-    damaged += 1;
-  };
   for await (const entry of readChain(chainDirectory, hasOneOf(pieces), onDamaged)) {
     if (!matters(entry.record)) continue;
-    if (entries.length === MAX_RECORDS) return { entries, isCut: true, damaged };
+    if (entries.length === MAX_RECORDS) return { entries, isCut: true };
     entries.push(entry);
   }
-  return { entries, isCut: false, damaged };
+  return { entries, isCut: false };
 }
 
 /** Whether a line has one of the pieces of JSON. */
@@ -141,7 +142,7 @@ async function aroundCall(chainDirectory: string, own: readonly Entry[]): Promis
   const ends = names.size === 0 ? NOTHING : await firstOf(chainDirectory, LINKING, linked);
   const start = (await find(chainDirectory, ["gateway-started"], isStart)).entries.slice(0, 1);
   const around = session === undefined ? NOTHING : await sessionAround(chainDirectory, session, own);
-  return { entries: [...start, ...ends.entries, ...around.entries], isCut: ends.isCut || around.isCut, damaged: 0 };
+  return { entries: [...start, ...ends.entries, ...around.entries], isCut: ends.isCut || around.isCut };
 }
 
 /** What an event names that may link it to a call which it does not name; none of any other record. */
@@ -173,7 +174,7 @@ async function sessionAround(chainDirectory: string, session: string, own: reado
     if (seq < first && (body.event === "session-opened" || body.event === "session-woken")) made = entry;
     if (seq > last) break;
   }
-  return { entries: [made, before, ...during].filter((it) => it !== undefined), isCut, damaged: 0 };
+  return { entries: [made, before, ...during].filter((it) => it !== undefined), isCut };
 }
 
 /** Whether a record is of a call, and not merely of something that it had a part in. */
@@ -185,8 +186,8 @@ async function callsOf(chainDirectory: string, own: readonly Entry[]): Promise<F
   const named = [...new Set(own.flatMap(({ record }) => callsNamedBy(record)))];
   const calls = named.slice(0, MAX_CALLS);
   const isEnd = ({ body }: AuditRecord) => body.kind !== "event" && calls.includes(body.callId);
-  const { isCut, ...found } = await find(chainDirectory, calls, isEnd);
-  return { ...found, isCut: isCut || named.length > calls.length };
+  const { entries, isCut } = await find(chainDirectory, calls, isEnd);
+  return { entries, isCut: isCut || named.length > calls.length };
 }
 
 /** The calls that a record is of, or names. */

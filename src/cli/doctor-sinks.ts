@@ -1,6 +1,6 @@
 import type { SecureContextOptions } from "node:tls";
 import { openSink } from "../audit/sinks/open.ts";
-import { certificatesIn, keyIn } from "../audit/sinks/pem-files.ts";
+import { certificatesIn, identityIn } from "../audit/sinks/pem-files.ts";
 import type { SinkSettings } from "../audit/sinks/settings.ts";
 import type { SinkPorts } from "../audit/sinks/sink.ts";
 import { asGatewayError, GatewayError } from "../errors.ts";
@@ -110,7 +110,7 @@ async function identityOf(settings: SinkSettings, ports: SinkPorts): Promise<Sec
   const client = settings.type === "otlp" ? undefined : settings.clientCertificate;
   return {
     ca: [...others, ...(own === undefined ? [] : [own])],
-    ...(client && { cert: await certificatesIn(client.certificate), key: await keyIn(client.key) }),
+    ...(client && (await identityIn(client))),
   };
 }
 

@@ -7,7 +7,7 @@ import { elasticsearchShape } from "./elasticsearch.ts";
 import { jsonShape } from "./https-json.ts";
 import type { HttpsSettings } from "./https-settings.ts";
 import { type HttpsShape, MAX_RECORDS } from "./https-shape.ts";
-import { certificatesIn, keyIn } from "./pem-files.ts";
+import { certificatesIn, identityIn } from "./pem-files.ts";
 import { type Batch, DeliveryFailed, type Sink, type SinkPorts } from "./sink.ts";
 import { splunkShape } from "./splunk.ts";
 
@@ -140,10 +140,7 @@ function keyOf({ chain, entries }: Batch): string {
 async function openOutbound(settings: HttpsSettings, ports: SinkPorts, maxBytes: number): Promise<SendOutbound> {
   const { ca, clientCertificate } = settings;
   const own = ca === undefined ? undefined : [await certificatesIn(ca)];
-  const identity = clientCertificate && {
-    cert: await certificatesIn(clientCertificate.certificate),
-    key: await keyIn(clientCertificate.key),
-  };
+  const identity = clientCertificate && (await identityIn(clientCertificate));
   return createOutbound({
     authorities: own ? async () => own : ports.authorities,
     upstreamProxy: ports.through,

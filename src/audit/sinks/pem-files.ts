@@ -21,7 +21,7 @@ export async function certificatesIn(file: string): Promise<string> {
 }
 
 /** The text of a private key's file. @throws GatewayError CONFIG_INVALID, also when others may use it */
-export async function keyIn(file: string): Promise<string> {
+async function keyIn(file: string): Promise<string> {
   try {
     await using opened = await open(expanded(file), constants.O_RDONLY | constants.O_NONBLOCK);
     const { mode } = await opened.stat();
@@ -35,6 +35,11 @@ export async function keyIn(file: string): Promise<string> {
     if (cause instanceof GatewayError) throw cause;
     throw new GatewayError("CONFIG_INVALID", `there is no key to be read in \`${file}\`${codeIn(cause)}`, { cause });
   }
+}
+
+/** A client's certificate and its key, as TLS takes them. @throws GatewayError CONFIG_INVALID */
+export async function identityIn(files: { readonly certificate: string; readonly key: string }) {
+  return { cert: await certificatesIn(files.certificate), key: await keyIn(files.key) };
 }
 
 function codeIn(error: unknown): string {

@@ -4,7 +4,7 @@ import type { ConnectionOptions } from "node:tls";
 import { Client, type CustomTypesConfig, type QueryResultRow, types } from "pg";
 import { GatewayError } from "../../errors.ts";
 import { abortable } from "../../lib/deadline.ts";
-import { certificatesIn, keyIn } from "./pem-files.ts";
+import { certificatesIn, identityIn } from "./pem-files.ts";
 import { guardClient } from "./postgres-guard.ts";
 import { isSocket, type PostgresSettings } from "./postgres-settings.ts";
 import type { SinkPorts } from "./sink.ts";
@@ -127,10 +127,7 @@ export async function connectToStore(
 
 async function tlsOptions({ ca, clientCertificate }: PostgresSettings, ports: SinkPorts): Promise<ConnectionOptions> {
   const own = ca === undefined ? [] : [await certificatesIn(ca)];
-  const identity = clientCertificate && {
-    cert: await certificatesIn(clientCertificate.certificate),
-    key: await keyIn(clientCertificate.key),
-  };
+  const identity = clientCertificate && (await identityIn(clientCertificate));
   return {
     ca: [...(await ports.authorities()), ...own],
     rejectUnauthorized: true,

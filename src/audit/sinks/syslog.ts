@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { GatewayError } from "../../errors.ts";
 import { messageOf } from "../../lib/error.ts";
-import { certificatesIn, keyIn } from "./pem-files.ts";
+import { certificatesIn, identityIn } from "./pem-files.ts";
 import { type Batch, DeliveryFailed, type Sink, type SinkPorts } from "./sink.ts";
 import { sendAll, type TlsIdentity } from "./syslog-connection.ts";
 import { framed, type SyslogOrigin, syslogMessages } from "./syslog-message.ts";
@@ -26,10 +26,7 @@ export async function openSyslogSink(settings: SyslogSettings, ports: SinkPorts)
   /** Read for each connection: certificates are renewed while gateways run. */
   const identity = async (): Promise<TlsIdentity> => ({
     ca: ca === undefined ? await ports.authorities() : [await certificatesIn(ca)],
-    ...(clientCertificate && {
-      cert: await certificatesIn(clientCertificate.certificate),
-      key: await keyIn(clientCertificate.key),
-    }),
+    ...(clientCertificate && (await identityIn(clientCertificate))),
   });
   await identity();
 
