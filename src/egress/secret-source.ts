@@ -1,9 +1,8 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import { GatewayError } from "../errors.ts";
 import { codeOf } from "../lib/error.ts";
+import { fromHome } from "../lib/home.ts";
 import type { Secret } from "../policy/secret.ts";
 import { commandOutput, type Fail } from "./secret-command.ts";
 
@@ -41,7 +40,7 @@ async function valueIn(source: Secret["source"], signal: AbortSignal, fail: Fail
 
 /** Links are followed, as Kubernetes mounts secrets; what is examined is what is read. */
 async function fileContent(path: string, fail: Fail): Promise<Buffer> {
-  const place = path.startsWith("~/") ? join(homedir(), path.slice(2)) : path;
+  const place = fromHome(path);
   const file = await opened(place, fail);
   try {
     const stats = await file.stat();

@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { basename, dirname, join, sep } from "node:path";
 import { GatewayError } from "../errors.ts";
 import { codeOf, isMissing } from "../lib/error.ts";
+import { fromHome } from "../lib/home.ts";
 import type { Mount } from "../policy/mount.ts";
 import { Folder } from "./folder.ts";
 
@@ -65,7 +66,7 @@ async function opened({ name, host, within = [] }: Mount, ours: readonly string[
 
 /** With `~/` and links followed. */
 async function realHost(host: string): Promise<string> {
-  return await realpath(host.startsWith("~/") ? join(homedir(), host.slice(2)) : host);
+  return await realpath(fromHome(host));
 }
 
 /** Where a folder is, or would be: most computers have no folder of an organisation's, and one that a bundle was read from may be gone. */

@@ -1,15 +1,14 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { constants } from "node:fs";
 import { open, readFile } from "node:fs/promises";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import { GatewayError } from "../../errors.ts";
 import { codeOf } from "../../lib/error.ts";
+import { fromHome } from "../../lib/home.ts";
 
 /** The text of a file of certificates in PEM; `~/` is the home directory. @throws GatewayError CONFIG_INVALID */
 export async function certificatesIn(file: string): Promise<string> {
   try {
-    const text = await readFile(expanded(file), "utf8");
+    const text = await readFile(fromHome(file), "utf8");
     // OpenSSL passes over what it can't read, and would trust nobody.
     new X509Certificate(text);
     return text;
@@ -23,7 +22,7 @@ export async function certificatesIn(file: string): Promise<string> {
 /** The text of a private key's file. @throws GatewayError CONFIG_INVALID, also when others may use it */
 async function keyIn(file: string): Promise<string> {
   try {
-    await using opened = await open(expanded(file), constants.O_RDONLY | constants.O_NONBLOCK);
+    await using opened = await open(fromHome(file), constants.O_RDONLY | constants.O_NONBLOCK);
     const { mode } = await opened.stat();
     if ((mode & (constants.S_IRWXO | constants.S_IWGRP)) !== 0) {
       throw new GatewayError("CONFIG_INVALID", `others may use the key in \`${file}\`: \`chmod 600\` it`);
@@ -45,8 +44,4 @@ export async function identityIn(files: { readonly certificate: string; readonly
 function codeIn(error: unknown): string {
   const code = codeOf(error);
   return code === undefined ? "" : ` (${code})`;
-}
-
-function expanded(file: string): string {
-  return file.startsWith("~/") ? join(homedir(), file.slice(2)) : file;
 }
